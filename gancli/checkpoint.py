@@ -1,0 +1,258 @@
+"""The only writer and the only reader of .pt files.
+
+A checkpoint is data: tensors and plain values. Writing is atomic, and what was written is read
+back before it replaces anything. Reading decides by content, never by suffix, and never runs code.
+"""
+
+import os
+import pickletools
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+from gancli.config import Config, presets
+from gancli.errors import CheckpointError, ConfigError, InputMissing, StorageError
+from gancli.results import printable
+from gancli.version import __version__
+
+FORMAT = 1  # raise it when the layout changes, and add a migration from the old one
+MAX_PICKLE_BYTES = 16_000_000  # names and shapes only; the numbers lie in files of their own
+
+# What the pickle inside may name. None of these runs anything of the file's choosing.
+ALLOWED_GLOBALS = {
+    "torch._utils _rebuild_tensor_v2",
+    "collections OrderedDict",
+    "torch FloatStorage",
+    "torch DoubleStorage",
+    "torch BFloat16Storage",
+    "torch LongStorage",
+}
+FORBIDDEN_OPCODES = {"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "PERSID"}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that must survive of a training: the config, the clock, the weights, Adam's memory."""
+
+    config: Config
+    images: int
+    generator_steps: int
+    seconds: float
+    weights: Mapping[str, Mapping[str, Tensor]]  # of "G", "D" and "ema"
+    optimizers: Mapping[str, Mapping[str, Mapping[str, Tensor]]]  # "G", "D" -> parameter -> Adam's tensors
+    path: Path | None = None
+    version: str = field(default_factory=lambda: __version__)  # of gancli, for people
+
+
+def write(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint so that whatever instant the process dies, `path` holds a whole one, old or new.
+
+    Raises StorageError where the disk is full or cannot be written.
+    """
+    values = {
+        "format": FORMAT,
+        "gancli": checkpoint.version,
+        "config": checkpoint.config.model_dump(mode="json"),
+        "images": checkpoint.images,
+        "generator_steps": checkpoint.generator_steps,
+        "seconds": checkpoint.seconds,
+        "weights": checkpoint.weights,
+        "optimizers": checkpoint.optimizers,
+    }
+    replace(path, lambda temporary: _save(values, temporary), needed=_size_of(values))
+
+
+def replace(path: Path, fill: Callable[[Path], None], needed: int = 0) -> None:
+    """Fill a temporary file beside `path`, force it to disk, and only then let it take the name.
+
+    Raises StorageError, which names the path and the bytes needed.
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(path.parent).free < needed:
+            raise OSError("the disk is full")
+        fill(temporary)
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError, of changing text, on a full disk
+        temporary.unlink(missing_ok=True)
+        raise StorageError(
+            f"cannot write {needed:,} bytes: {getattr(error, 'strerror', None) or error}",
+            where=printable(str(path)),
+            mend="free some space, then give the same command again",
+        ) from error
+
+
+def _save(values: dict[str, Any], temporary: Path) -> None:
+    torch.save(values, temporary)
+    with zipfile.ZipFile(temporary) as archive:
+        if archive.testzip() is not None:
+            raise OSError("what was written could not be read back")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _size_of(values: Any) -> int:
+    """Bytes of all tensors, and a little for their names."""
+    if isinstance(values, Tensor):
+        return values.numel() * values.element_size() + 1_000
+    if isinstance(values, Mapping):
+        return sum(_size_of(inner) for inner in values.values())
+    return 100
+
+
+def link(source: Path, name: Path) -> None:
+    """Let `name` mean the same file as `source`: a hard link, or a copy where the disk has none; put in place at once."""
+
+    def fill(temporary: Path) -> None:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+    replace(name, fill)
+
+
+def locate(path: str | Path) -> Path:
+    """The .pt file that CKPT names: itself, or the `last.pt` of a run folder. Raises InputMissing."""
+    path = Path(path)
+    if path.is_dir():
+        path = path / "last.pt"
+    if not path.exists():
+        raise InputMissing("no such checkpoint", where=printable(str(path)), mend="give a .pt file or a run folder")
+    return path
+
+
+def digest(path: Path) -> str:
+    """A hash of the file, by which a grown run knows its source."""
+    whole = blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            whole.update(block)
+    return whole.hexdigest()
+
+
+def read(path: str | Path) -> Checkpoint:
+    """Open a checkpoint, on the CPU. Raises InputMissing or CheckpointError; never runs code from the file.
+
+    Guards, in order: a regular zip file whose entries are stored, unique and as long as they say; every
+    checksum; a pickle that names nothing but tensors; torch's own restricted loader; the config through
+    the schema, with its bounds. Shapes are checked by `fill`, against the network the config describes.
+    """
+    path = locate(path)
+    _check_zip(path)
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # eleven kinds come out, and their advice is to switch the guard off
+        raise _refusal(path, "its content is not that of a checkpoint") from error
+    return _from_values(values, path)
+
+
+def _refusal(path: Path, why: str) -> CheckpointError:
+    return CheckpointError(
+        f"not a checkpoint that can be opened: {why}",
+        where=printable(str(path)),
+        mend="take another one from the run's checkpoints/ folder",
+    )
+
+
+def _check_zip(path: Path) -> None:
+    if not path.is_file():
+        raise _refusal(path, "it is not a regular file")
+    try:
+        with path.open("rb") as file:
+            if file.read(2) != b"PK":
+                raise _refusal(path, "it is not a zip, as torch writes since version 1.6")
+        with zipfile.ZipFile(path) as archive:
+            _check_entries(archive, path)
+            _check_pickle(archive, path)
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, KeyError) as error:
+        raise _refusal(path, "it is cut short or damaged") from error
+
+
+def _check_entries(archive: zipfile.ZipFile, path: Path) -> None:
+    infos = archive.infolist()
+    if len({info.filename for info in infos}) != len(infos):
+        raise _refusal(path, "two entries have the same name")
+    if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in infos):
+        raise _refusal(path, "an entry is compressed or encrypted")
+    if sum(info.file_size for info in infos) > path.stat().st_size:
+        raise _refusal(path, "its entries claim more than the file holds")
+    if archive.testzip() is not None:
+        raise _refusal(path, "a checksum is wrong, so it is damaged")
+
+
+def _check_pickle(archive: zipfile.ZipFile, path: Path) -> None:
+    pickles = [info for info in archive.infolist() if info.filename.endswith(".pkl")]
+    if len(pickles) != 1 or not pickles[0].filename.endswith("/data.pkl") or pickles[0].file_size > MAX_PICKLE_BYTES:
+        raise _refusal(path, "it has no data.pkl of its own, or other code beside it")
+    for opcode, argument, _ in pickletools.genops(archive.read(pickles[0])):
+        if opcode.name in FORBIDDEN_OPCODES or (opcode.name == "GLOBAL" and argument not in ALLOWED_GLOBALS):
+            raise _refusal(path, f"it names {printable(str(argument or opcode.name))}, which is no tensor")
+
+
+def _from_values(values: Any, path: Path) -> Checkpoint:
+    if not isinstance(values, dict) or not isinstance(values.get("format"), int):
+        raise _refusal(path, "it was not written by gancli")
+    if values["format"] > FORMAT:
+        newer = printable(str(values.get("gancli")))
+        raise CheckpointError(
+            f"written by a newer gancli ({newer})", where=printable(str(path)), mend="upgrade: pip install -U gancli"
+        )
+    try:
+        return Checkpoint(
+            config=presets.build(values["config"], str(path)),
+            images=_count(values["images"]),
+            generator_steps=_count(values["generator_steps"]),
+            seconds=float(values["seconds"]),
+            weights={name: _tensors(values["weights"][name]) for name in ("G", "D", "ema")},
+            optimizers={n: {k: _tensors(v) for k, v in values["optimizers"][n].items()} for n in ("G", "D")},
+            path=path,
+            version=str(values["gancli"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        raise _refusal(path, f"a part is missing or wrong ({printable(str(error))[:200]})") from error
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r} is no count of images")
+    return value
+
+
+def _tensors(values: Any) -> dict[str, Tensor]:
+    if not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in values.items()):
+        raise TypeError("something else where a tensor belongs")
+    return dict(values)
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], where: Path | None) -> None:
+    """Copy weights into a network. Raises CheckpointError where a name, shape or type differs or a value is not finite."""
+    expected = network.state_dict()
+    place = where or Path("checkpoint")
+    if expected.keys() != tensors.keys():
+        odd = sorted(expected.keys() ^ tensors.keys())[0]
+        raise _refusal(place, f"its weights are of another network ({printable(odd)})")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
+            raise _refusal(place, f"{name} has shape {tuple(tensor.shape)}, not {tuple(expected[name].shape)}")
+        if not tensor.isfinite().all():
+            raise _refusal(place, f"{name} holds a value that is not finite")
+    network.load_state_dict(dict(tensors))

@@ -1,0 +1,20 @@
+"""Presets: strict, frozen, typed. No torch and no numpy here, so that the command line answers at once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gancli.config import overrides, presets, yaml
+from gancli.config.schema import Config
+
+__all__ = ["Config", "as_text", "load", "overrides", "presets", "yaml"]
+
+
+def load(preset: str, changes: Mapping[str, Any] | None = None) -> Config:
+    """A validated preset with dotted changes applied. Raises ConfigError or InputMissing."""
+    values = overrides.apply(presets.load_values(preset), changes or {})
+    return presets.build(values, str(presets.find(preset)))
+
+
+def as_text(config: Config) -> str:
+    """The whole config as YAML, defaults included: what `presets show` prints and a run folder keeps."""
+    return yaml.dump(config.model_dump(mode="json"))

@@ -1,0 +1,45 @@
+"""`--set a.b=c`: one value of a preset changed from the command line."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gancli.config import yaml
+from gancli.errors import ConfigError, UsageError
+
+
+def parse(assignments: Iterable[str]) -> dict[str, Any]:
+    """{"a.b": value} from "a.b=c" strings; the value is read as YAML. Raises ConfigError."""
+    pairs = {}
+    for text in assignments:
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip():
+            raise ConfigError(f"{text!r} is not key=value", where="--set", mend="write it as growth.lr=0.002")
+        pairs[key.strip()] = yaml.parse(value, f"--set {key}")
+    return pairs
+
+
+def merge(flags: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[str, Any]:
+    """Flags that were given (not None) and --set together. Raises UsageError where both name one key."""
+    given = {key: value for key, value in flags.items() if value is not None}
+    for key in given.keys() & sets.keys():
+        raise UsageError(f"{key} is given twice", where=f"its own flag, and --set {key}", mend="keep one of them")
+    return {**given, **sets}
+
+
+def apply(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested values with dotted keys replaced; intermediate sections are made as needed."""
+    result = dict(values)
+    for key, value in changes.items():
+        result = _replaced(result, key.split("."), value, key)
+    return result
+
+
+def _replaced(values: Mapping[str, Any], path: list[str], value: Any, whole: str) -> dict[str, Any]:
+    head, *rest = path
+    name: Any = int(head) if head.isdigit() else head  # growth.at.256
+    if not rest:
+        return {**values, name: value}
+    inner = values.get(name)
+    if inner is not None and not isinstance(inner, Mapping):
+        raise ConfigError(f"{head!r} is a single value, not a section", where=f"--set {whole}", mend=f"set {head}={value}")
+    return {**values, name: _replaced(inner or {}, rest, value, whole)}

@@ -1,0 +1,94 @@
+"""Find, list and load presets; turn what pydantic says into one sentence."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from gancli.config import yaml
+from gancli.config.schema import Config
+from gancli.errors import ConfigError
+
+_HERE = Path(__file__).parent
+FOLDERS = (_HERE / "shipped", _HERE.parents[1] / "presets")  # in a wheel; in a checkout
+
+
+def names() -> list[str]:
+    """Names of the presets that came with gancli, in alphabetical order."""
+    return sorted({file.stem for folder in FOLDERS for file in folder.glob("*.yaml")})
+
+
+def find(preset: str) -> Path:
+    """The file of a preset: a path ending in .yaml, or a name. Raises ConfigError with the nearest name."""
+    if preset.endswith((".yaml", ".yml")):
+        return Path(preset)
+    for folder in FOLDERS:
+        if (file := folder / f"{preset}.yaml").is_file():
+            return file
+    raise ConfigError(
+        f"no preset {preset!r}",
+        where="--preset",
+        mend=_nearest(preset, names()) + ", or give the path of a .yaml file",
+    )
+
+
+def story(preset: str) -> str:
+    """The comment that opens a preset: command, source, cost, result."""
+    lines = find(preset).read_text(encoding="utf-8").splitlines()
+    head = [line for line in lines[: _first_code(lines)] if line.startswith("#")]
+    return "\n".join(line.lstrip("#").removeprefix(" ") for line in head)
+
+
+def _first_code(lines: list[str]) -> int:
+    return next((i for i, line in enumerate(lines) if line and not line.startswith("#")), len(lines))
+
+
+def load_values(preset: str) -> dict[str, Any]:
+    """The plain values of a preset, not validated yet. Raises ConfigError or InputMissing."""
+    path = find(preset)
+    values = yaml.load(path)
+    if not isinstance(values, dict):
+        raise ConfigError("a preset is a mapping of sections", where=str(path), mend="begin with 'network:'")
+    return {"preset": path.stem, **values}
+
+
+def build(values: dict[str, Any], where: str) -> Config:
+    """Validate plain values. Raises ConfigError that names the key, and the nearest one where it is unknown."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, where) from error
+
+
+def _explain(error: ValidationError, where: str) -> ConfigError:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    place = f"{where}: {'.'.join(path)}" if path else where
+    if first["type"] == "extra_forbidden":
+        return ConfigError(f"unknown key {path[-1]!r}", where=place, mend=_nearest(path[-1], _keys_beside(path)))
+    if first["type"] == "missing":
+        return ConfigError(f"key {path[-1]!r} is missing", where=place, mend=f"write '{path[-1]}: …'")
+    what = f"{first['input']!r}: {first['msg'].removeprefix('Value error, ')}" if path else first["msg"]
+    return ConfigError(what, where=place, mend="see `gancli presets show quickstart` for a preset that works")
+
+
+def _keys_beside(path: list[str]) -> list[str]:
+    """The keys that the schema knows in the mapping in which the last part of `path` stands."""
+    model: type[BaseModel] = Config
+    for part in path[:-1]:
+        field = model.model_fields.get(part)
+        model = next(_models_in(field.annotation if field else None), model)
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"write {close[0]!r}" if close else f"choose one of {', '.join(known)}"

@@ -1,0 +1,74 @@
+"""The one YAML loader: plain data, no surprises.
+
+Differs from PyYAML's safe loader where that one surprises: `1e-4` is a number, only `true`
+and `false` are booleans (`no`, `on`, `off` are words), a duplicate key is refused instead of
+the last one winning, dates stay text, and aliases (the way to a "billion laughs") are refused.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gancli.errors import ConfigError, InputMissing
+
+MAX_BYTES = 256_000
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with our own resolver; see the module's docstring."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  (PyYAML's own slot)
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.YAMLError(f"line {mark.line + 1}: aliases (*name) are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: key {key!r} stands there twice")
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|false", "tf"),
+    ("null", r"null|~|", "n~\0"),
+    ("int", r"[-+]?[0-9][0-9_]*", "-+0123456789"),
+    ("float", r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", "-+.0123456789"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
+
+
+def parse(text: str, where: str) -> Any:
+    """Plain values from YAML text. `where` names the text in an error. Raises ConfigError."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader underneath)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"not valid YAML: {reason}", where=where, mend="correct that line") from error
+
+
+def load(path: Path) -> Any:
+    """Plain values from a YAML file. Raises InputMissing or ConfigError."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise InputMissing(f"cannot read {path.name!r}", where=str(path), mend="check the path") from error
+    if size > MAX_BYTES:
+        raise ConfigError(f"{size} bytes are too many for a preset", where=str(path), mend=f"keep it under {MAX_BYTES}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("not a text file", where=str(path), mend="give a YAML file in UTF-8") from error
+    return parse(text, str(path))
+
+
+def dump(values: Any) -> str:
+    """YAML text that `parse` reads back as the same values; keys keep their order."""
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)

@@ -1,0 +1,7 @@
+"""Data sets: found, decoded once, cached, fed by position."""
+
+from gancli.data.cache import Dataset, open_dataset
+from gancli.data.feed import Feed, fade, to_unit
+from gancli.data.images import Shape
+
+__all__ = ["Dataset", "Feed", "Shape", "fade", "open_dataset", "to_unit"]

@@ -1,0 +1,135 @@
+"""Array files: .npy, .npz and the idx format of MNIST, as published (.gz) or unpacked."""
+
+import gzip
+import math
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli.errors import DataError
+from gancli.results import printable
+
+IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+MAX_VALUES = 1 << 36  # a header that claims more is damaged
+PREFERRED = ("images", "x", "data", "x_train", "arr_0")  # which array of an .npz with several
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of one kind: pictures (N, H, W, C) uint8, signals (N, C, L) or points (N, D) float32."""
+
+    kind: str
+    values: NDArray[Any]
+
+
+def reader(path: Path) -> Callable[[Path], Samples]:
+    """The function that reads this array file. Raises DataError where the format is not known."""
+    with path.open("rb") as file:
+        head = file.read(6)
+    if head == b"\x93NUMPY":
+        return lambda p: classify(_load(p), str(p))
+    if path.suffix.lower() == ".npz":
+        return lambda p: classify(_from_npz(p), str(p))
+    if head[:2] == b"\x1f\x8b" or head[:2] == b"\0\0":
+        return lambda p: classify(read_idx(p), str(p))
+    raise DataError(
+        "not a folder, zip, idx, .npy or .npz", where=printable(str(path)), mend="give one of these, or builtin:shapes"
+    )
+
+
+def _load(path: Path) -> NDArray[Any]:
+    try:
+        values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError, SyntaxError) as error:
+        raise _damaged(path, error) from error
+    return values
+
+
+def _from_npz(path: Path) -> NDArray[Any]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            names = list(archive.files)
+            chosen = names if len(names) == 1 else [n for n in PREFERRED if n in names]
+            if not chosen:
+                raise ValueError(f"several arrays ({', '.join(names)}), none called {', '.join(PREFERRED)}")
+            values: NDArray[Any] = archive[chosen[0]]
+            return values
+    except (ValueError, OSError, EOFError, KeyError, SyntaxError, zlib.error) as error:
+        raise _damaged(path, error) from error
+    except Exception as error:  # zipfile's own errors share no base class
+        raise _damaged(path, error) from error
+
+
+def read_idx(path: Path) -> NDArray[Any]:
+    """An idx file, gzipped or not: magic 0 0 type rank, sizes as big-endian int32, then the values."""
+    opened = gzip.open(path, "rb") if path.read_bytes()[:2] == b"\x1f\x8b" else path.open("rb")
+    try:
+        with opened as file:
+            zero, code, rank = struct.unpack(">HBB", file.read(4))
+            if zero or code not in IDX_TYPES or not 1 <= rank <= 4:
+                raise ValueError("no idx header")
+            shape = struct.unpack(f">{rank}i", file.read(4 * rank))
+            dtype = np.dtype(IDX_TYPES[code])
+            if min(shape) < 1 or math.prod(shape) > MAX_VALUES:
+                raise ValueError(f"its header claims {shape}")
+            data = file.read(math.prod(shape) * dtype.itemsize + 1)
+            if len(data) != math.prod(shape) * dtype.itemsize:
+                raise ValueError(f"its header claims {shape}, which is not what follows")
+            return np.frombuffer(data, dtype).reshape(shape)
+    except (OSError, EOFError, ValueError, struct.error, zlib.error, MemoryError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return DataError(f"cannot read the array: {reason}", where=printable(str(path)), mend="save it again with numpy.save")
+
+
+def classify(values: NDArray[Any], where: str, kind: str = "auto") -> Samples:
+    """Pictures, signals or points, by shape and type. Raises DataError where it is none of them.
+
+    2-D arrays are points; 3-D uint8 arrays are grey pictures, 3-D float arrays signals (N, C, L);
+    4-D arrays are pictures whose channels are the axis of 1 to 4.
+    """
+    if values.dtype == object or values.dtype.kind not in "uif" or not 2 <= values.ndim <= 4 or len(values) == 0:
+        hint = "these look like labels; give the images file" if values.ndim == 1 else "give numbers of shape (N, ...)"
+        raise DataError(f"an array of shape {values.shape}, type {values.dtype}", where=printable(where), mend=hint)
+    if values.ndim == 4:
+        return Samples("image", _as_bytes(_channels_last(values, where), where))
+    if values.ndim == 3 and values.dtype.kind == "u":
+        return Samples("image", _as_bytes(values[..., None], where))
+    return Samples("points" if values.ndim == 2 else "signal", values.astype(np.float32))
+
+
+def _channels_last(values: NDArray[Any], where: str) -> NDArray[Any]:
+    if values.shape[3] in (1, 3, 4):
+        return values
+    if values.shape[1] in (1, 3, 4):
+        return values.transpose(0, 2, 3, 1)
+    raise DataError(
+        f"no axis of {values.shape} can be the channels", where=printable(where), mend="save as (N, H, W, 1|3|4)"
+    )
+
+
+def _as_bytes(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
+    """0..255. Floats must lie in [0, 1] or [-1, 1]; 16-bit integers are divided by 257."""
+    if values.dtype == np.uint8:
+        return values
+    low, high = float(values.min()), float(values.max())
+    if values.dtype == np.uint16:
+        return np.rint(values / 257).astype(np.uint8)
+    if values.dtype.kind == "f" and 0 <= low and high <= 1:
+        return np.rint(values * 255).astype(np.uint8)
+    if values.dtype.kind == "f" and -1 <= low and high <= 1:
+        return np.rint((values + 1) * 127.5).astype(np.uint8)
+    raise DataError(
+        f"pictures with values from {low:g} to {high:g}",
+        where=printable(where),
+        mend="scale them to 0..255 (uint8), or to [0, 1] or [-1, 1]",
+    )

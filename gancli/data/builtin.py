@@ -1,0 +1,52 @@
+"""The built-in sets: drawn from a fixed seed, never downloaded."""
+
+from difflib import get_close_matches
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli.data import shapes
+from gancli.data.arrays import Samples
+from gancli.errors import InputMissing
+
+VERSION = 1  # raise it when a set's samples change: the cache and a run's identity follow
+
+NAMES = ("shapes", "ring8", "grid25", "signals")
+RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=1)
+GRID = np.stack(np.meshgrid(np.arange(-4, 5, 2), np.arange(-4, 5, 2)), axis=2).reshape(25, 2).astype(float)
+
+
+def known(name: str) -> str:
+    """The name, if there is such a set. Raises InputMissing with the nearest one."""
+    if name in NAMES:
+        return name
+    close = get_close_matches(name, NAMES, n=1) or [", builtin:".join(NAMES)]
+    raise InputMissing(f"no built-in set {name!r}", where="DATA", mend=f"write builtin:{close[0]}")
+
+
+def draw(name: str, size: int) -> Samples:
+    """The samples of a built-in set; `size` is the height of pictures, and nothing to the other kinds."""
+    if name == "shapes":
+        return Samples("image", shapes.draw(size)[0])
+    if name == "signals":
+        return Samples("signal", _signals())
+    return Samples("points", _points(RING, 0.01) if name == "ring8" else _points(GRID, 0.05))
+
+
+def _points(centres: NDArray[np.float64], spread: float, count: int = 100_000) -> NDArray[np.float32]:
+    """Normal clouds around centres, equally often. (count, 2). Source: the mixtures of PacGAN, arXiv:1712.04086."""
+    rng = np.random.RandomState(0)
+    which = rng.permutation(np.arange(count) % len(centres))
+    return (centres[which] + rng.normal(0, spread, (count, 2))).astype(np.float32)
+
+
+def _signals(count: int = 3_000, length: int = 300) -> NDArray[np.float32]:
+    """Bursts of three axes: one of six frequencies under a bell, shifted from axis to axis. (count, 3, length)."""
+    rng = np.random.RandomState(0)
+    cycles = (2 + 2 * rng.permutation(np.arange(count) % 6))[:, None, None]
+    t = np.linspace(0, 1, length)[None, None, :]
+    middle = rng.uniform(0.35, 0.65, (count, 1, 1))
+    phase = rng.uniform(0, 2 * np.pi, (count, 1, 1)) + np.arange(3)[None, :, None] * 2 * np.pi / 3
+    bell = np.exp(-0.5 * ((t - middle) / 0.18) ** 2)
+    burst = bell * np.sin(2 * np.pi * cycles * t + phase) * rng.uniform(0.7, 1.0, (count, 1, 1))
+    return (burst + rng.normal(0, 0.02, burst.shape)).astype(np.float32)

@@ -1,0 +1,166 @@
+"""A data set decoded once, kept under GANCLI_CACHE_DIR, opened as a memory map from then on.
+
+A folder of the cache is named by the content of the source and the options it was decoded with. A
+stamp (path, size, times, inode of every file) points to that name, so that an unchanged source is
+not even read again; `rescan` ignores the stamp.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli.data import scan
+from gancli.data.images import Shape
+from gancli.data.sources import Array, Files, find
+from gancli.errors import DataError, StorageError
+from gancli.results import DataReport, Progress, Rejected, silent
+
+FORMAT = 1  # raise it when decoding changes: old caches are then left alone
+HELD_OUT_MOST = 1_000
+HELD_OUT_FROM = 500  # smaller sets are trained on whole
+FEW = 500
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples of one size, the fraction that is held out, and what the scan found."""
+
+    kind: str
+    values: NDArray[Any]  # (N, H, W, C) uint8 pictures; (N, C, L) signals or (N, D) points, float32
+    held_out: NDArray[np.bool_]  # (N,): never trained on
+    fingerprint: str  # of the source's content, whatever the options
+    report: DataReport
+
+    @property
+    def train_rows(self) -> NDArray[np.int64]:
+        """Row numbers of the samples to train on."""
+        return np.flatnonzero(~self.held_out)
+
+
+def folder() -> Path:
+    """Where caches are kept: GANCLI_CACHE_DIR, else ~/.cache/gancli."""
+    return Path(os.environ.get("GANCLI_CACHE_DIR") or Path.home() / ".cache" / "gancli")
+
+
+def open_dataset(
+    data: str,
+    shape: Shape,
+    *,
+    held_out: float = 0.05,
+    kind: str = "auto",
+    rescan: bool = False,
+    progress: Progress = silent,
+) -> Dataset:
+    """The data set that DATA names, decoded to `shape`; at once where the cache has it.
+
+    Raises InputMissing, DataError, or StorageError where the cache cannot be written.
+    """
+    source = find(data)
+    options = f"{FORMAT}|{shape}"
+    stamp = folder() / "stamps" / _key(source.stamp, options)
+    fingerprint = stamp.read_text() if stamp.is_file() and not rescan else source.digest(progress)
+    place = folder() / _key(fingerprint, options)
+    if not (place / "meta.json").is_file():
+        _build(source, shape, place, progress)
+    if not stamp.is_file() or stamp.read_text() != fingerprint:
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(fingerprint)
+    return _open(place, data, fingerprint, held_out, kind)
+
+
+def _key(*parts: str) -> str:
+    return blake2b("\0".join(parts).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
+def _build(source: Files | Array, shape: Shape, place: Path, progress: Progress) -> None:
+    """Decode into a folder beside the final one, then rename: a half-built cache is never seen."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
+    except OSError as error:
+        raise _unwritable(place.parent, error) from error
+    try:
+        if isinstance(source, Files):
+            scan.scan_files(source, shape, work, progress)
+        else:
+            scan.scan_array(source.load(shape.height), shape, work, source.name, progress)
+        _move(work, place)
+    except OSError as error:
+        raise _unwritable(place, error) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _move(work: Path, place: Path) -> None:
+    try:
+        work.rename(place)
+    except OSError:
+        if not (place / "meta.json").is_file():  # else another process built the same cache meanwhile
+            raise
+
+
+def _unwritable(place: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot write the cache: {error.strerror or error}",
+        where=str(place),
+        mend="free some space, or point GANCLI_CACHE_DIR to another folder",
+    )
+
+
+def _open(place: Path, data: str, fingerprint: str, held_out: float, kind: str) -> Dataset:
+    meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+    if kind not in ("auto", meta["kind"]):
+        raise DataError(f"the samples are of kind {meta['kind']}", where=data, mend=f"not --set data.kind={kind}")
+    hashes = np.array([int(h, 16) for h in meta["hashes"]], dtype=np.uint64)
+    shape = (len(hashes), *meta["shape"])
+    values = np.memmap(place / "values.bin", dtype=meta["dtype"], mode="r", shape=shape)
+    kept_back = _held_out(hashes, held_out)
+    return Dataset(meta["kind"], values, kept_back, fingerprint, _report(data, meta, hashes, kept_back))
+
+
+def _held_out(hashes: NDArray[np.uint64], share: float) -> NDArray[np.bool_]:
+    """Chosen by the hash of a sample's content, so that duplicates stay on one side. (N,)."""
+    if len(hashes) < HELD_OUT_FROM:
+        return np.zeros(len(hashes), dtype=bool)
+    count = min(round(share * len(hashes)), HELD_OUT_MOST)
+    chosen: NDArray[np.bool_] = hashes < np.sort(hashes)[count]
+    return chosen
+
+
+def _report(data: str, meta: dict[str, Any], hashes: NDArray[np.uint64], kept_back: NDArray[np.bool_]) -> DataReport:
+    duplicates = len(hashes) - len(np.unique(hashes))
+    return DataReport(
+        source=data,
+        kind=meta["kind"],
+        count=len(hashes),
+        held_out=int(kept_back.sum()),
+        shape=tuple(meta["shape"]),
+        smallest=meta["smallest"] and tuple(meta["smallest"]),
+        largest=meta["largest"] and tuple(meta["largest"]),
+        enlarged=meta["enlarged"],
+        duplicates=duplicates,
+        ignored=meta["ignored"],
+        rejected=tuple(Rejected(**r) for r in meta["rejected"]),
+        advice=tuple(_advice(len(hashes), meta["enlarged"], duplicates)),
+    )
+
+
+def _advice(count: int, enlarged: int, duplicates: int) -> list[str]:
+    advice = []
+    if count < FEW:
+        advice.append(f"only {count} samples: expect the networks to memorise them; mirror them if they allow it (--mirror)")
+    if enlarged * 2 > count:
+        advice.append(f"{enlarged} of {count} pictures are smaller than the training size: a lower resolution loses nothing")
+    if duplicates * 20 > count:
+        advice.append(f"{duplicates} of {count} samples are copies of another: they count more than once")
+    return advice
+
+

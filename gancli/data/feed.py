@@ -1,0 +1,66 @@
+"""Real batches: which samples come when, at which size, faded how far. A function of position."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gancli.config import Config
+from gancli.data.cache import Dataset
+from gancli.growth import Phase
+from gancli.networks.layers import downscale, upscale
+from gancli.seeds import permutation, stream
+
+
+class Feed:
+    """The training samples of a data set in the order of a seed.
+
+    Epoch e shows permutation(seed, e); a batch may reach over the end of an epoch, so every
+    sample is shown exactly once before any is shown again.
+    """
+
+    def __init__(self, dataset: Dataset, config: Config) -> None:
+        self.values = dataset.values
+        self.rows = torch.from_numpy(dataset.train_rows)
+        self.seed, self.mirror = config.train.seed, config.data.mirror
+        self.full_height = config.network.resolution
+        self._order = lru_cache(maxsize=2)(lambda epoch: permutation(self.seed, epoch, len(self.rows)))
+
+    def rows_at(self, images: int, count: int) -> Tensor:
+        """The row numbers of `count` samples from position `images` on. Shape (count,), int64."""
+        size = len(self.rows)
+        parts = []
+        while count > 0:
+            epoch, start = divmod(images, size)
+            parts.append(self._order(epoch)[start : start + count])
+            images, count = images + len(parts[-1]), count - len(parts[-1])
+        return self.rows[torch.cat(parts)]
+
+    def batch_at(self, images: int, phase: Phase) -> Tensor:
+        """The real batch of a critic step. (N, C, H, W) float32 in [-1, 1] at the phase's size, faded as it is."""
+        x = self._pictures(self.rows_at(images, phase.batch_size), phase)
+        if self.mirror:
+            flip = torch.rand(len(x), generator=stream(self.seed, "mirror", images)) < 0.5
+            x = torch.where(flip.view(-1, 1, 1, 1), x.flip(3), x)
+        return fade(x, phase.alpha) if phase.fading else x
+
+    def sample(self, count: int, phase: Phase, position: int, name: str = "tick") -> Tensor:
+        """Some training samples, drawn with replacement from a named stream. As `batch_at`, without mirroring."""
+        rows = self.rows[torch.randint(len(self.rows), (count,), generator=stream(self.seed, name, position))]
+        x = self._pictures(rows, phase)
+        return fade(x, phase.alpha) if phase.fading else x
+
+    def _pictures(self, rows: Tensor, phase: Phase) -> Tensor:
+        return to_unit(np.asarray(self.values[rows.numpy()]), self.full_height // phase.height)
+
+
+def to_unit(pictures: np.ndarray, factor: int = 1) -> Tensor:  # type: ignore[type-arg]
+    """uint8 pictures to floats, made smaller by 2x2 means. (N, H, W, C) -> (N, C, H / factor, W / factor) in [-1, 1]."""
+    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()  # channels last in memory, as convolutions like it
+    return downscale(x, factor).div_(127.5).sub_(1)
+
+
+def fade(x: Tensor, alpha: float) -> Tensor:
+    """Reals seen through a fade: x = alpha x + (1 - alpha) upscale(downscale(x)). (N, C, H, W) -> the same."""
+    return torch.lerp(upscale(downscale(x)), x, alpha)

@@ -1,0 +1,127 @@
+"""From the bytes of any picture file to pixels of one size. Anything odd raises; the scan names it and goes on.
+
+Formats: PNG, JPEG, WebP, BMP, TIFF (first page), GIF (first frame); content decides, not the name.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+Fit = Literal["crop", "pad", "stretch"]
+Pixels = NDArray[np.uint8]
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+MAX_PIXELS = 64_000_000  # 8,000 x 8,000: our own bound, checked before any pixel is unpacked
+BACKGROUND = (255, 255, 255)  # what transparency is composed over
+GREY_MODES = ("1", "L", "LA", "La", "I", "F")
+
+Image.MAX_IMAGE_PIXELS = None  # Pillow's bound only warns up to twice its value; ours refuses
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What every picture is brought to."""
+
+    height: int
+    width: int
+    channels: int | None  # None: as the pictures are
+    fit: Fit
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One picture, brought to size."""
+
+    pixels: Pixels  # (H, W, C)
+    source_size: tuple[int, int]  # (height, width) in the file, upright
+    grey: bool  # without any colour in the file's own mode
+
+
+def decode(data: bytes, shape: Shape) -> Decoded:
+    """Pixels of one file's bytes. Raises ValueError or anything that Pillow raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what it cannot decode, it raises
+        image = _upright(_opened(data))
+    grey = _is_grey(image)
+    size = (image.height, image.width)
+    channels = shape.channels or 3
+    fitted = _fitted(_in_mode(image, channels), shape)
+    return Decoded(_pixels(fitted, channels), size, grey)
+
+
+def from_array(pixels: Pixels, shape: Shape) -> Pixels:
+    """One picture of an array brought to size. (h, w, c) -> (H, W, C)."""
+    channels = shape.channels or (1 if pixels.shape[2] == 1 else 3)
+    if pixels.shape == (shape.height, shape.width, channels):
+        return pixels
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    return _pixels(_fitted(_in_mode(image, channels), shape), channels)
+
+
+def _opened(data: bytes) -> Image.Image:
+    if not data:
+        raise ValueError("the file is empty")
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels are too many (at most {MAX_PIXELS:,})")
+    if image.format == "PNG":
+        image.verify()  # checks every CRC, which decoding does not; it uses the image up
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image.load()
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    return ImageOps.exif_transpose(image) or image
+
+
+def _is_grey(image: Image.Image) -> bool:
+    return image.mode in GREY_MODES or image.mode.startswith("I;16")
+
+
+def _in_mode(image: Image.Image, channels: int) -> Image.Image:
+    """As L, RGB or RGBA; transparency is composed over white unless four channels are asked for."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = _eight_bit(image)
+    if channels == 4:
+        return image.convert("RGBA")
+    if image.has_transparency_data:
+        colour = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, (*BACKGROUND, 255))
+        image = Image.alpha_composite(ground, colour)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey by the fixed rule value / 257; Pillow's own conversion would clip it to white."""
+    values = np.asarray(image, dtype=np.float64)
+    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 65535):
+        raise ValueError("values outside 0..65535")
+    if image.mode == "F":
+        raise ValueError("floating-point pictures have no fixed scale; save as 8 or 16 bit")
+    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+
+
+def _fitted(image: Image.Image, shape: Shape) -> Image.Image:
+    size = (shape.width, shape.height)
+    if image.size == size:
+        return image
+    if shape.fit == "stretch":
+        return image.resize(size, Image.Resampling.LANCZOS)
+    if shape.fit == "crop":
+        return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+    blank = {"L": 255, "RGB": BACKGROUND, "RGBA": (*BACKGROUND, 0)}[image.mode]
+    return ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=blank)
+
+
+def _pixels(image: Image.Image, channels: int) -> Pixels:
+    pixels = np.asarray(image, dtype=np.uint8).reshape(image.height, image.width, channels)
+    if channels == 4:  # hidden colours must not be learnt
+        pixels = np.where(pixels[:, :, 3:] == 0, np.array([*BACKGROUND, 0], np.uint8), pixels)
+    return pixels

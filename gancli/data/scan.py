@@ -1,0 +1,152 @@
+"""Decode a source once, into a folder of plain files: `values.bin` (a memory map), `meta.json`, `rejected.jsonl`.
+
+What cannot be read is skipped and named; one bad picture never stops a run.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli import signals
+from gancli.data import images
+from gancli.data.arrays import Samples
+from gancli.data.images import Decoded, Shape
+from gancli.data.sources import Entry, Files
+from gancli.errors import DataError
+from gancli.results import Progress, Rejected, printable
+
+CHUNK = 128  # pictures decoded between two looks at the stop flag
+
+
+@dataclass
+class Found:
+    """What a scan has gathered so far."""
+
+    kind: str
+    hashes: list[str] = field(default_factory=list)  # one a sample, of its values in the cache
+    sizes: list[tuple[int, int]] = field(default_factory=list)  # (height, width) in the source
+    rejected: list[Rejected] = field(default_factory=list)
+    grey: bool = True
+
+
+def scan_files(files: Files, shape: Shape, folder: Path, progress: Progress) -> None:
+    """Decode picture files into `folder`. Raises DataError where not one can be used."""
+    found = Found("image", rejected=list(files.rejected))
+    with (folder / "values.bin").open("wb") as out:
+        for done, entry, outcome in _decoded(files.entries, shape):
+            progress("decoding", done, len(files.entries))
+            _take(found, entry.name, outcome, out)
+    if not found.hashes:
+        raise _nothing_usable(files, found)
+    channels = shape.channels or 3
+    if shape.channels is None and found.grey:
+        channels = _keep_one_channel(folder / "values.bin", found, shape)
+    _finish(folder, found, (shape.height, shape.width, channels), "uint8", files.ignored)
+
+
+def _decoded(entries: Sequence[Entry], shape: Shape) -> Iterator[tuple[int, Entry, Decoded | Exception]]:
+    def attempt(entry: Entry) -> Decoded | Exception:
+        try:
+            return images.decode(entry.read(), shape)
+        except Exception as error:  # Pillow raises a dozen kinds; each means: not this file
+            return error
+
+    done = 0
+    with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter
+        for start in range(0, len(entries), CHUNK):
+            signals.poll()
+            chunk = entries[start : start + CHUNK]
+            for entry, outcome in zip(chunk, pool.map(attempt, chunk), strict=True):
+                done += 1
+                yield done, entry, outcome
+
+
+def _take(found: Found, name: str, outcome: Decoded | Exception, out: BinaryIO) -> None:
+    if isinstance(outcome, Exception):
+        found.rejected.append(Rejected(printable(name), _why(outcome)))
+        return
+    data = outcome.pixels.tobytes()
+    out.write(data)
+    found.hashes.append(_hash(data))
+    found.sizes.append(outcome.source_size)
+    found.grey &= outcome.grey
+
+
+def _hash(data: bytes) -> str:
+    return blake2b(data, digest_size=8).hexdigest()
+
+
+def _why(error: Exception) -> str:
+    """Pillow's reason in a few words, on one line."""
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "not an image"
+    return printable(" ".join(str(error).split()))[:200] or type(error).__name__
+
+
+def _nothing_usable(files: Files, found: Found) -> DataError:
+    first = f"; the first: {found.rejected[0].name}: {found.rejected[0].reason}" if found.rejected else ""
+    return DataError(
+        f"no usable picture among {len(found.rejected)} ({files.ignored} other files){first}",
+        where=printable(files.name),
+        mend=f"give a folder or zip with {', '.join(images.SUFFIXES)} files",
+    )
+
+
+def _keep_one_channel(path: Path, found: Found, shape: Shape) -> int:
+    """All pictures are grey: their three equal channels become one."""
+    values = np.fromfile(path, np.uint8).reshape(-1, shape.height, shape.width, 3)[..., :1]
+    values.tofile(path)
+    found.hashes = [_hash(picture.tobytes()) for picture in values]
+    return 1
+
+
+def scan_array(samples: Samples, shape: Shape, folder: Path, where: str, progress: Progress) -> None:
+    """Bring the samples of an array to size and write them into `folder`. Raises DataError."""
+    found = Found(samples.kind)
+    with (folder / "values.bin").open("wb") as out:
+        for row, value in enumerate(samples.values):
+            if row % CHUNK == 0:
+                signals.poll()
+                progress("converting", row, len(samples.values))
+            _take_row(found, row, value, shape, out)
+    if not found.hashes:
+        raise DataError("no finite sample", where=where, mend="give numbers")
+    first = images.from_array(samples.values[0], shape) if samples.kind == "image" else samples.values[0]
+    _finish(folder, found, first.shape, str(first.dtype), ignored=0)
+
+
+def _take_row(found: Found, row: int, value: NDArray[Any], shape: Shape, out: BinaryIO) -> None:
+    if found.kind != "image" and not np.isfinite(value).all():
+        found.rejected.append(Rejected(f"row {row}", "not finite"))
+        return
+    if found.kind == "image":
+        found.sizes.append((value.shape[0], value.shape[1]))
+        value = images.from_array(value, shape)
+    data = np.ascontiguousarray(value).tobytes()
+    out.write(data)
+    found.hashes.append(_hash(data))
+
+
+def _finish(folder: Path, found: Found, shape: tuple[int, ...], dtype: str, ignored: int) -> None:
+    rows = [json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in found.rejected]
+    (folder / "rejected.jsonl").write_text("".join(rows), encoding="utf-8", errors="backslashreplace")
+    areas = sorted(set(found.sizes), key=lambda size: size[0] * size[1])
+    meta = {
+        "kind": found.kind,
+        "shape": list(shape),
+        "dtype": dtype,
+        "hashes": found.hashes,
+        "smallest": areas[0] if areas else None,
+        "largest": areas[-1] if areas else None,
+        "enlarged": sum(h < shape[0] or w < shape[1] for h, w in found.sizes) if found.kind == "image" else 0,
+        "ignored": ignored,
+        "rejected": [asdict(r) for r in found.rejected],
+    }
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")

@@ -1,0 +1,174 @@
+"""Where samples come from: a folder or zip of pictures, an array file, or a built-in set."""
+
+import os
+import stat
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from gancli import signals
+from gancli.data import arrays, builtin
+from gancli.data.images import SUFFIXES
+from gancli.errors import DataError, InputMissing
+from gancli.results import Progress, Rejected, printable
+
+MAX_FILE_BYTES = 256_000_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture file: its name inside the set, and how to read it."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Files:
+    """The picture files of a folder or zip, sorted by name."""
+
+    name: str
+    stamp: str  # changes when any file does, as far as size, times and inode tell
+    entries: tuple[Entry, ...]
+    rejected: tuple[Rejected, ...]
+    ignored: int
+
+    def digest(self, progress: Progress) -> str:
+        """A hash of every name and every byte."""
+        whole = blake2b(digest_size=20)
+        for i, entry in enumerate(self.entries):
+            signals.poll()
+            progress("reading", i, len(self.entries))
+            try:
+                content = blake2b(entry.read()).hexdigest()
+            except Exception as error:  # the scan will name it
+                content = type(error).__name__
+            whole.update(f"{entry.name}\0{content}\0".encode(errors="surrogateescape"))
+        return whole.hexdigest()
+
+
+@dataclass(frozen=True)
+class Array:
+    """One array file, or a built-in set; read only when the cache has no copy."""
+
+    name: str
+    stamp: str
+    load: Callable[[int], arrays.Samples]  # takes the picture size, for sets that are drawn
+    path: Path | None
+
+    def digest(self, progress: Progress) -> str:
+        """A hash of the file's bytes; of a built-in set, its name and version."""
+        if self.path is None:
+            return blake2b(self.stamp.encode(), digest_size=20).hexdigest()
+        whole = blake2b(digest_size=20)
+        with self.path.open("rb") as file:
+            while block := file.read(1 << 22):
+                signals.poll()
+                whole.update(block)
+        return whole.hexdigest()
+
+
+def find(data: str) -> Files | Array:
+    """The source that DATA names. Raises InputMissing or DataError."""
+    if data.startswith("builtin:"):
+        name = builtin.known(data.removeprefix("builtin:"))
+        return Array(f"builtin:{name}", f"builtin:{name}/{builtin.VERSION}", lambda size: builtin.draw(name, size), None)
+    path = Path(data)
+    if path.is_dir():
+        return _folder(path)
+    if not path.exists():
+        raise InputMissing(f"no such file or folder: {printable(data)}", where="DATA", mend="check the path")
+    if not path.is_file():
+        raise DataError(f"{printable(data)} is neither a file nor a folder", where="DATA", mend="give a folder or a zip")
+    return _file(path)
+
+
+def _file(path: Path) -> Files | Array:
+    if zipfile.is_zipfile(path) and path.suffix.lower() != ".npz":
+        return _zip(path)
+    if path.suffix.lower() in SUFFIXES:
+        raise DataError("this is one picture", where=printable(str(path)), mend="give the folder that it stands in")
+    reader = arrays.reader(path)
+    return Array(path.name, _stamp(path), lambda size: reader(path), path)
+
+
+def _stamp(path: Path) -> str:
+    s = path.stat()
+    return f"{printable(str(path.absolute()))}|{s.st_size}|{s.st_mtime_ns}|{s.st_ctime_ns}|{s.st_ino}"
+
+
+def _folder(folder: Path) -> Files:
+    entries, rejected, stamps, ignored, seen = [], [], [], 0, set()
+    for path in _walk(folder):
+        name = str(path.relative_to(folder))
+        if path.suffix.lower() not in SUFFIXES:
+            ignored += 1
+            continue
+        try:
+            identity = _regular(path)
+        except (OSError, ValueError) as error:
+            rejected.append(Rejected(printable(name), _reason(error)))
+            continue
+        if identity not in seen:  # a link to a file that is there anyway
+            seen.add(identity)
+            stamps.append(_stamp(path))
+            entries.append(Entry(name, path.read_bytes))
+    return Files(folder.resolve().name, "\n".join(stamps), tuple(entries), tuple(rejected), ignored)
+
+
+def _walk(folder: Path) -> list[Path]:
+    """Every file below, sorted; hidden names are passed over and folder links not followed."""
+    found = []
+    for top, folders, files in os.walk(folder):
+        signals.poll()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(top) / name for name in sorted(files) if not name.startswith(".")]
+    return found
+
+
+def _regular(path: Path) -> tuple[int, int]:
+    s = path.stat()
+    if not stat.S_ISREG(s.st_mode):
+        raise ValueError("not a regular file")
+    if s.st_size > MAX_FILE_BYTES:
+        raise ValueError(f"{s.st_size:,} bytes are too many for one picture")
+    if not os.access(path, os.R_OK):
+        raise ValueError("no permission to read it")
+    return s.st_dev, s.st_ino
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
+def _zip(path: Path) -> Files:
+    """The pictures in a zip, the NVlabs layout (folders of pictures and a dataset.json) included."""
+    try:
+        archive = zipfile.ZipFile(path)
+        infos = sorted((i for i in archive.infolist() if not i.is_dir()), key=lambda i: i.filename)
+    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        raise DataError(f"not a readable zip: {error}", where=printable(str(path)), mend="pack it again") from error
+    entries, rejected, ignored = [], [], 0
+    for info in infos:
+        parts = Path(info.filename).parts
+        if any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts):
+            continue
+        if Path(info.filename).suffix.lower() not in SUFFIXES:
+            ignored += 1
+        elif reason := _zip_refusal(info):
+            rejected.append(Rejected(printable(info.filename), reason))
+        else:
+            entries.append(Entry(info.filename, lambda info=info: archive.read(info)))  # type: ignore[misc]
+    return Files(path.stem, _stamp(path), tuple(entries), tuple(rejected), ignored)
+
+
+def _zip_refusal(info: zipfile.ZipInfo) -> str | None:
+    if ".." in Path(info.filename).parts or Path(info.filename).is_absolute():
+        return "its name leads out of the zip"
+    if info.flag_bits & 1:
+        return "encrypted"
+    if info.file_size > MAX_FILE_BYTES:
+        return f"{info.file_size:,} bytes are too many for one picture"
+    return None

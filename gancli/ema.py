@@ -1,0 +1,23 @@
+"""The average of the generator's weights over time, which draws better pictures than any single moment."""
+
+import torch
+from torch import nn
+
+
+def decay(batch: int, half_life: float) -> float:
+    """The weight that the old average keeps after `batch` images: 1/2 after `half_life` images; 0 for none."""
+    return 0.5 ** (batch / half_life) if half_life > 0 else 0.0
+
+
+def half_life_at(images: int, half_life: int, ramp: float) -> float:
+    """The half-life is never longer than a share `ramp` of the images shown, so that early pictures are not stale."""
+    return min(half_life, images * ramp) if ramp > 0 else half_life
+
+
+@torch.no_grad()
+def update(average: nn.Module, current: nn.Module, keep: float) -> None:
+    """average = keep * average + (1 - keep) * current. Buffers (moving statistics) are copied."""
+    mine, new = list(average.parameters()), list(current.parameters())
+    torch._foreach_lerp_(mine, new, 1 - keep)
+    for kept, buffer in zip(average.buffers(), current.buffers(), strict=True):
+        kept.copy_(buffer)

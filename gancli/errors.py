@@ -1,0 +1,105 @@
+"""Every error a user can mend. Anything else is a bug and keeps its traceback.
+
+GancliError                exit 1
+├── UsageError             exit 2    arguments that do not go together
+├── DataError              exit 65   data set unreadable, of the wrong shape, or empty
+├── CheckpointError        exit 65   cut short, damaged, unsafe, or from another network
+├── InputMissing           exit 66   no such file or folder
+├── ExtraMissing           exit 69   an optional package is not installed
+├── TrainingDiverged       exit 70   a loss or a weight is no longer finite
+├── CannotCreate           exit 73   the output exists already, or its folder cannot be written
+├── StorageError           exit 74   the disk is full, or reading or writing failed
+├── RunBusy                exit 75   another process trains in this run folder
+└── ConfigError            exit 78   a preset or --set is wrong
+
+Not errors, but ways to leave: Interrupted (a signal asked us to stop; exit 128 + signal),
+Finding (exit 4: a check the user asked for has found something) and PipeClosed (exit 141).
+"""
+
+
+class GancliError(Exception):
+    """What went wrong, where, and what to write instead."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str, mend: str) -> None:
+        super().__init__(f"{what}\n  where: {where}\n  mend:  {mend}")
+        self.what, self.where, self.mend = what, where, mend
+
+
+class UsageError(GancliError):
+    """Arguments that do not go together."""
+
+    exit_code = 2
+
+
+class DataError(GancliError):
+    """A data set that cannot be read, has the wrong shape, or is empty."""
+
+    exit_code = 65
+
+
+class CheckpointError(GancliError):
+    """A checkpoint that is cut short, damaged, unsafe, or of another network."""
+
+    exit_code = 65
+
+
+class InputMissing(GancliError):
+    """A file or folder that does not exist."""
+
+    exit_code = 66
+
+
+class ExtraMissing(GancliError):
+    """A feature whose optional package is not installed."""
+
+    exit_code = 69
+
+
+class TrainingDiverged(GancliError):
+    """A loss or a weight that is no longer finite."""
+
+    exit_code = 70
+
+
+class CannotCreate(GancliError):
+    """An output that exists already or whose folder cannot be written."""
+
+    exit_code = 73
+
+
+class StorageError(GancliError):
+    """A full disk, or reading or writing that failed."""
+
+    exit_code = 74
+
+
+class RunBusy(GancliError):
+    """A run folder in which another process trains."""
+
+    exit_code = 75
+
+
+class ConfigError(GancliError):
+    """A preset, a --set or a combination of settings that is wrong."""
+
+    exit_code = 78
+
+
+class Interrupted(Exception):  # noqa: N818  (a way to leave, not an error)
+    """A signal asked us to stop; everything worth keeping has been saved."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by signal {signum}")
+        self.signum = signum
+
+
+class PipeClosed(Exception):  # noqa: N818  (a way to leave, not an error)
+    """The reader of our standard output went away, as in `gancli … | head -1`."""
+
+
+class Finding(Exception):  # noqa: N818  (a way to leave, not an error)
+    """A check that the user asked for, `--fail-on` or `--stop-on`, has found something."""
+
+    exit_code = 4

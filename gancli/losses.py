@@ -1,0 +1,61 @@
+"""Adversarial losses: pure functions of the critic's scores, per image, no networks in sight.
+
+Scores of reals are d_x, of fakes d_y = D(G(z)); all shapes are (N,). Every loss is minimised.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class Adversarial(NamedTuple):
+    """The two sides of one game. Each takes (d_x, d_y), shapes (N,), and gives (N,)."""
+
+    critic: Loss
+    generator: Loss
+    generator_needs_reals: bool = False  # does the generator's side depend on d_x?
+
+
+def wasserstein_critic(d_x: Tensor, d_y: Tensor) -> Tensor:
+    """D(y) - D(x): minus the estimate of the Wasserstein distance. Arjovsky et al. 2017, arXiv:1701.07875."""
+    return d_y - d_x
+
+
+def wasserstein_generator(d_x: Tensor, d_y: Tensor) -> Tensor:
+    """-D(y)."""
+    return -d_y
+
+
+def non_saturating_critic(d_x: Tensor, d_y: Tensor) -> Tensor:
+    """-log sigmoid(D(x)) - log(1 - sigmoid(D(y))), on logits. Goodfellow et al. 2014, arXiv:1406.2661."""
+    return softplus(-d_x) + softplus(d_y)
+
+
+def non_saturating_generator(d_x: Tensor, d_y: Tensor) -> Tensor:
+    """-log sigmoid(D(y))."""
+    return softplus(-d_y)
+
+
+def relativistic(winner: Tensor, loser: Tensor) -> Tensor:
+    """f(winner - loser) with f(t) = log(1 + exp(-t)). Shapes (N,), (N,) -> (N,).
+
+    Reals and fakes are paired by their place in the batch. Source: Jolicoeur-Martineau 2018,
+    arXiv:1807.00734 (RpGAN); Huang et al. 2024, arXiv:2501.05441.
+    """
+    return softplus(-(winner - loser))
+
+
+def relativistic_generator(d_x: Tensor, d_y: Tensor) -> Tensor:
+    """The critic's game with the sides swapped."""
+    return relativistic(d_y, d_x)
+
+
+ADVERSARIAL: dict[str, Adversarial] = {
+    "wasserstein": Adversarial(wasserstein_critic, wasserstein_generator),
+    "non-saturating": Adversarial(non_saturating_critic, non_saturating_generator),
+    "relativistic": Adversarial(relativistic, relativistic_generator, generator_needs_reals=True),
+}

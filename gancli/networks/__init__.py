@@ -1,0 +1,5 @@
+"""Networks: plain modules that know neither loss nor clock."""
+
+from gancli.networks.build import Pair, build, build_generator, set_precision
+
+__all__ = ["Pair", "build", "build_generator", "set_precision"]

@@ -1,0 +1,144 @@
+"""The progressive pair: generator and critic that grow from 4 px, mirrored images of each other.
+
+Source: Karras et al. 2018, arXiv:1710.10196. The whole final network exists from the start;
+`stage` and `alpha` say how much of it is used.
+"""
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from gancli.config.schema import NetworkConfig
+from gancli.networks.layers import (
+    Conv2d,
+    Dense,
+    MinibatchStdDev,
+    Resample,
+    downscale,
+    leaky,
+    minibatch_spread,
+    pixel_norm,
+    upscale,
+)
+
+
+class Generator(nn.Module):
+    """Latents to pictures: a 4x4 base, doubled stage by stage; every stage can speak RGB.
+
+    Shape: (N, latent) -> (N, image_channels, height, width) of the stage. Output linear, float32.
+    """
+
+    def __init__(self, config: NetworkConfig, image_channels: int) -> None:
+        super().__init__()
+        self.latent, self.base, self.stages = config.latent, config.base, config.stages
+        self.normalize_latent, self.pixel_norm = config.normalize_latent, config.pixel_norm
+        self.compute_dtype = torch.float32
+        width, eq = config.width_of, config.equalized_lr
+        area = self.base[0] * self.base[1]
+        # sqrt(2) / 4, not sqrt(2): the paper's own exception for the first layer
+        self.dense = Dense(self.latent, width(0) * area, math.sqrt(2) / 4, equalized=eq)
+        self.first = Conv2d(width(0), width(0), 3, equalized=eq)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList([
+                Conv2d(width(s - 1), width(s), 3, resample="up", equalized=eq),
+                Conv2d(width(s), width(s), 3, equalized=eq),
+            ])
+            for s in range(1, self.stages)
+        )
+        self.to_rgb = nn.ModuleList(Conv2d(width(s), image_channels, 1, 1.0, equalized=eq) for s in range(self.stages))
+
+    def forward(self, z: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
+        """(N, latent) -> (N, C, H, W). rgb = (1 - alpha) upscale(to_rgb_old(h)) + alpha to_rgb_new(block(h))."""
+        stage = self.stages - 1 if stage is None else stage
+        h = self._base(z.to(self.compute_dtype))
+        for conv_up, conv in self._blocks(stage - 1):
+            h = self._activate(conv(self._activate(conv_up(h))))
+        if stage == 0:
+            return cast(Tensor, self.to_rgb[0](h).float())
+        conv_up, conv = self.blocks[stage - 1].children()
+        new = self.to_rgb[stage](self._activate(conv(self._activate(conv_up(h))))).float()
+        if alpha >= 1:
+            return cast(Tensor, new)
+        return torch.lerp(upscale(self.to_rgb[stage - 1](h).float()), new, alpha)
+
+    def _base(self, z: Tensor) -> Tensor:
+        z = pixel_norm(z) if self.normalize_latent else z
+        h = self.dense(z).unflatten(1, (-1, *self.base))  # (N, C, h0, w0)
+        h = self._activate(h.contiguous(memory_format=torch.channels_last))
+        return self._activate(self.first(h))
+
+    def _blocks(self, count: int) -> list[list[nn.Module]]:
+        return [list(block.children()) for block in list(self.blocks)[: max(0, count)]]
+
+    def _activate(self, x: Tensor) -> Tensor:
+        x = leaky(x)
+        return pixel_norm(x) if self.pixel_norm else x
+
+
+class Critic(nn.Module):
+    """Pictures to scores: the generator's mirror image, with minibatch std before the last convolution.
+
+    Shape: (N, image_channels, height, width) of the stage -> (N,). Score linear, float32.
+    """
+
+    def __init__(self, config: NetworkConfig, image_channels: int) -> None:
+        super().__init__()
+        self.stages = config.stages
+        self.compute_dtype = torch.float32
+        self.fused_down = config.fused_down
+        width, eq = config.width_of, config.equalized_lr
+        down: Resample = "down" if config.fused_down else "keep"
+        self.from_rgb = nn.ModuleList(Conv2d(image_channels, width(s), 1, equalized=eq) for s in range(self.stages))
+        self.blocks = nn.ModuleList(
+            nn.ModuleList([
+                Conv2d(width(s), width(s), 3, equalized=eq),
+                Conv2d(width(s), width(s - 1), 3, resample=down, equalized=eq),
+            ])
+            for s in range(1, self.stages)
+        )
+        spread = config.minibatch_std
+        self.minibatch_std = spread and MinibatchStdDev(
+            None if spread.group_size == "all" else spread.group_size, spread.statistic, spread.feature_groups
+        )
+        extra = spread.feature_groups if spread else 0
+        self.last = Conv2d(width(0) + extra, width(0), 3, equalized=eq)
+        self.dense = Dense(width(0) * config.base[0] * config.base[1], width(0), equalized=eq)
+        self.score = Dense(width(0), 1, 1.0, equalized=eq)
+
+    def forward(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
+        """(N, C, H, W) -> (N,)."""
+        h = self.features(x, stage, alpha)
+        if self.minibatch_std is not None:
+            h = self.minibatch_std(h)
+        h = leaky(self.last(h)).contiguous().flatten(1)
+        return cast(Tensor, self.score(leaky(self.dense(h))).float().flatten())
+
+    def features(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
+        """What the minibatch-std layer sees. (N, C, H, W) -> (N, C_0, h0, w0)."""
+        stage = self.stages - 1 if stage is None else stage
+        x = x.to(self.compute_dtype).contiguous(memory_format=torch.channels_last)
+        h = leaky(self.from_rgb[stage](x))
+        for s in range(stage, 0, -1):
+            h = self._block(h, s)
+            if s == stage and alpha < 1:
+                h = torch.lerp(leaky(self.from_rgb[s - 1](downscale(x))), h, alpha)
+        return cast(Tensor, h)
+
+    def _block(self, h: Tensor, stage: int) -> Tensor:
+        conv, conv_down = self.blocks[stage - 1].children()
+        h = leaky(conv_down(leaky(conv(h))))
+        return h if self.fused_down else downscale(h)
+
+    def group_of(self, n: int) -> int | None:
+        """The group in which minibatch std compares, where two batches of n may be judged in one call; else None."""
+        if self.minibatch_std is None:
+            return 1
+        size = self.minibatch_std.group_size
+        return size if size is not None and n % size == 0 else None
+
+    def feature_spread(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> float:
+        """The minibatch-std statistic over the whole batch, also where the layer is off. (N, C, H, W) -> number."""
+        h = self.features(x, stage, alpha)
+        return minibatch_spread(h, group_size=len(h))[0].mean().item()

@@ -1,0 +1,225 @@
+"""What the verbs return: frozen data, and the JSON contract. cli/show.py renders it; nothing here prints.
+
+Every `--json` output is one object: `schema_version`, then the fields of one of these classes.
+A field may be added without notice; renaming or removing one raises `schema_version`.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+Progress = Callable[[str, int, int | None], None]  # (what is being done, done so far, of how many)
+
+
+def silent(what: str, done: int, total: int | None) -> None:
+    """A Progress that shows nothing: the default of every long function."""
+
+
+def plain(value: Any) -> Any:
+    """A result as JSON values: paths as text, NaN and infinity as null, numbers kept."""
+    if hasattr(value, "__dataclass_fields__"):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(inner) for inner in value]
+    return value
+
+
+def printable(text: str) -> str:
+    """Text for one line of a message or log: control characters and broken bytes are shown escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One file or row that could not be used."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What the scan found."""
+
+    source: str
+    kind: str  # image, signal or points
+    count: int  # samples that can be used, held-out ones included
+    held_out: int
+    shape: tuple[int, ...]  # of one sample in the cache: (H, W, C), (C, L) or (2,)
+    smallest: tuple[int, int] | None = None  # (height, width) of a source picture, by area
+    largest: tuple[int, int] | None = None
+    enlarged: int = 0  # pictures smaller than the training size
+    duplicates: int = 0  # samples that equal an earlier one
+    ignored: int = 0  # files that are no pictures by their suffix
+    rejected: tuple[Rejected, ...] = ()
+    advice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One line of `stats.jsonl`: what training looked like at one moment. Documented in the README."""
+
+    kimg: float
+    images: int
+    generator_steps: int
+    resolution: int
+    alpha: float
+    batch: int
+    lr: float
+    critic_loss: float
+    score_gap: float  # E D(real) - E D(fake): the Wasserstein estimate where the loss is one
+    penalty: float  # gradient penalty, R1 and R2 as weighted in the loss; a lazy one shows its last value
+    generator_loss: float
+    std_real: float
+    std_fake: float
+    std_ratio: float
+    feature_std_real: float
+    feature_std_fake: float
+    feature_std_ratio: float
+    saturation: float  # share of generated values at or beyond -1 or 1
+    images_per_s: float
+    memory_mib: float
+    seconds: float  # of training so far, earlier sittings included
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """One resolution of the schedule and what it will cost."""
+
+    height: int
+    width: int
+    fade: int  # images
+    stable: int  # images
+    batch_size: int
+    lr: float
+    seconds: float | None  # estimate
+    timed: bool  # measured at this resolution, or scaled by operations from a lower one
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a training would be: `train --dry-run`. Times are estimates."""
+
+    config: Mapping[str, Any]
+    generator_parameters: int
+    critic_parameters: int
+    stages: tuple[StageForecast, ...]
+    duration: int  # images
+    seconds: float | None
+    memory_mib: float
+    disk_mib: float
+    device: str
+    advice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """How a training ended."""
+
+    run: Path
+    checkpoint: Path
+    images: int
+    duration: int
+    state: str  # finished, already finished, or stopped (by --stop-on)
+    seconds: float
+    finding: str | None = None  # what --stop-on found
+
+
+@dataclass(frozen=True)
+class SampleReport:
+    """What sampling or interpolating wrote."""
+
+    path: Path
+    files: tuple[Path, ...]
+    count: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of the health panel beside its real-against-real floor."""
+
+    name: str
+    fake: float
+    real: float | None
+    floor: float | None  # the same figure between two halves of the reals, at equal N
+    note: str
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Values of one channel in 16 equal bins over [-1, 1], as shares."""
+
+    channel: str
+    real: tuple[float, ...]
+    fake: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Health:
+    """The panel and the verdict on one set of samples."""
+
+    verdict: str  # healthy, low diversity, collapsed, undecided
+    confidence: str  # high, low
+    evidence: tuple[str, ...]
+    panel: tuple[Figure, ...] = ()
+    histograms: tuple[Histogram, ...] = ()
+    samples: int = 0
+    weights: str = "ema"
+    raw_verdict: str | None = None  # the same judgement on the raw weights
+    source: str = ""  # the checkpoint
+    reals: str | None = None
+    history: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One row of `gancli runs`."""
+
+    name: str
+    path: Path
+    preset: str
+    kimg: float
+    duration_kimg: float
+    state: str  # finished, running, stopped, empty
+    std_ratio: float | None
+    warning: str | None
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An optional package: what it would add, and whether it is there."""
+
+    name: str
+    adds: str
+    version: str | None
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """The machine and the installation, as gancli sees them."""
+
+    gancli: str
+    python: str
+    torch: str
+    platform: str
+    device: str
+    threads: int
+    cores: int
+    memory_gib: float
+    bf16: bool
+    cache: Path
+    packages: Mapping[str, str]
+    extras: tuple[Extra, ...]

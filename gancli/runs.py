@@ -1,0 +1,180 @@
+"""Run folders: create, find, match and lock one; read its config.yaml and stats.jsonl. No torch here."""
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gancli.config import Config, as_text, presets, yaml
+from gancli.errors import CannotCreate, InputMissing, RunBusy
+from gancli.results import RunSummary, printable
+
+RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
+CADENCE = ("duration", "tick_every", "sample_every", "checkpoint_every", "checkpoint_minutes", "keep")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder that training, sampling, stats and report share."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved config."""
+        return self.path / "config.yaml"
+
+    @property
+    def stats_file(self) -> Path:
+        """One JSON object a tick."""
+        return self.path / "stats.jsonl"
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.path / "last.pt"
+
+    def checkpoints(self) -> list[Path]:
+        """The numbered checkpoints, oldest first."""
+        return sorted((self.path / "checkpoints").glob("[0-9]*.pt"))
+
+    def config(self) -> Config:
+        """The config as it was resolved. Raises InputMissing or ConfigError."""
+        return presets.build(yaml.load(self.config_file), str(self.config_file))
+
+    def stats(self) -> list[dict[str, Any]]:
+        """The ticks so far; a last line that is cut short is left out."""
+        if not self.stats_file.is_file():
+            return []
+        ticks = []
+        for line in self.stats_file.read_text(encoding="utf-8").splitlines():
+            try:
+                ticks.append(json.loads(line))
+            except ValueError:
+                break
+        return ticks
+
+
+def create(outdir: Path, data: str, config: Config, name: str | None = None) -> Run:
+    """Make the next free `00000-<data>-<preset>` (or `name`) with its config.yaml. Raises CannotCreate."""
+    try:
+        outdir.mkdir(parents=True, exist_ok=True)
+        run = Run(_make_folder(outdir, f"{slug(data)}-{slug(config.preset)}", name))
+        run.config_file.write_text(as_text(config), encoding="utf-8")
+    except OSError as error:
+        raise CannotCreate(
+            f"cannot make a run folder: {error.strerror}", where=printable(str(outdir)), mend="give another --outdir"
+        ) from error
+    return run
+
+
+def _make_folder(outdir: Path, suffix: str, name: str | None) -> Path:
+    if name is not None:
+        (outdir / name).mkdir()
+        return outdir / name
+    number = max((int(p.name[:5]) for p in outdir.glob("[0-9][0-9][0-9][0-9][0-9]-*")), default=-1) + 1
+    while True:
+        try:
+            folder = outdir / f"{number:05d}-{suffix}"
+            folder.mkdir()
+            return folder
+        except FileExistsError:  # another process took the number
+            number += 1
+
+
+def slug(text: str) -> str:
+    """A name for a folder: ASCII letters, digits and single dashes, at most 40, never one that Windows reserves."""
+    stem = re.sub(r"(\.(zip|npy|npz|gz|yaml))+$", "", Path(text.removeprefix("builtin:")).name, flags=re.IGNORECASE)
+    word = re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:40].strip("-")
+    return word if word and word.lower() not in RESERVED else f"data-{word}".strip("-")
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """What makes two commands mean the same run: everything but duration, cadence and the path of the data."""
+    values = config.model_dump(mode="json")
+    values["train"] = {key: value for key, value in values["train"].items() if key not in CADENCE}
+    values["data"] = {key: value for key, value in values["data"].items() if key != "source"}
+    if values["origin"]:
+        values["origin"].pop("checkpoint")
+    return values
+
+
+def all_runs(outdir: Path) -> list[Run]:
+    """The run folders under `outdir`, oldest first."""
+    found = [Run(file.parent) for file in outdir.glob("*/config.yaml")]
+    return sorted(found, key=lambda run: (run.config_file.stat().st_mtime_ns, run.path.name))
+
+
+def match(outdir: Path, config: Config) -> Run | None:
+    """The newest run that the same command has made before."""
+    for run in reversed(all_runs(outdir)):
+        try:
+            same = identity(run.config()) == identity(config)
+        except Exception:  # a damaged or foreign folder is nobody's run
+            continue
+        if same:
+            return run
+    return None
+
+
+def newest(outdir: Path) -> Run:
+    """The run that trained last. Raises InputMissing."""
+    found = all_runs(outdir)
+    if not found:
+        raise InputMissing("no run yet", where=printable(str(outdir)), mend="train one: gancli train")
+    return max(found, key=lambda run: max(f.stat().st_mtime_ns for f in (run.last, run.config_file) if f.exists()))
+
+
+@contextmanager
+def locked(run: Run) -> Iterator[None]:
+    """Hold the run for this process alone. Raises RunBusy with the pid of the other one."""
+    with (run.path / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise RunBusy(
+                f"process {file.read().strip() or '?'} trains in this run folder",
+                where=printable(str(run.path)),
+                mend="wait for it, or start another run with --new",
+            ) from error
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def is_locked(run: Run) -> bool:
+    """Does a living process train in this run?"""
+    try:
+        with locked(run):
+            return False
+    except (RunBusy, OSError):
+        return True
+
+
+def summary(run: Run) -> RunSummary:
+    """One row of `gancli runs`. Raises ConfigError or InputMissing for a folder that is no run."""
+    config, ticks = run.config(), run.stats()
+    images = ticks[-1]["images"] if ticks else 0
+    duration = config.train.duration or 0
+    state = "running" if is_locked(run) else "empty" if not run.last.exists() else "stopped"
+    if state == "stopped" and images >= duration:
+        state = "finished"
+    warned = [warning for tick in ticks for warning in tick["warnings"]]
+    return RunSummary(
+        name=run.path.name,
+        path=run.path,
+        preset=config.preset,
+        kimg=images / 1000,
+        duration_kimg=duration / 1000,
+        state=state,
+        std_ratio=ticks[-1]["std_ratio"] if ticks else None,
+        warning=warned[-1] if warned else None,
+    )

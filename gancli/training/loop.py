@@ -1,0 +1,143 @@
+"""The training loop: a table of contents."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from gancli import checkpoint, ema, growth, media, signals
+from gancli.config import Config
+from gancli.data import Dataset, Feed
+from gancli.growth import Phase, Schedule
+from gancli.latents import from_seeds
+from gancli.results import Tick
+from gancli.runs import Run
+from gancli.training import log
+from gancli.training.state import TrainState
+from gancli.training.step import train_critic, train_generator
+from gancli.training.watch import Watcher
+
+GRID = 64  # pictures in reals.png and fakes-*.png
+
+
+@dataclass
+class Sitting:
+    """One process's time with a run: what need not survive it."""
+
+    run: Run
+    config: Config
+    schedule: Schedule
+    feed: Feed
+    watch: Watcher
+    history: list[dict[str, Any]] = field(default_factory=list)  # the ticks so far
+    since_save: float = field(default_factory=time.monotonic)
+    since_tick: float = field(default_factory=time.monotonic)
+    images_at_tick: int = 0
+    finding: str | None = None  # the warning at which --stop-on stopped
+
+
+def train(
+    state: TrainState, run: Run, config: Config, dataset: Dataset, watch: Watcher, stop_on: frozenset[str] = frozenset()
+) -> str | None:
+    """Train until `duration` images were shown to the critic. Returns what `stop_on` found, if anything.
+
+    Raises Interrupted after a signal, with everything saved; TrainingDiverged; StorageError.
+    """
+    assert config.train.duration is not None, "resolve fills the duration"
+    sitting = Sitting(run, config, Schedule.of(config), Feed(dataset, config), watch)
+    sitting.history, sitting.images_at_tick = log.cut(run, state.images), state.images
+    fresh = state.images == 0
+    while state.images < config.train.duration and not sitting.finding and not signals.stop_requested():
+        before, started = state.images, time.monotonic()
+        phase = sitting.schedule.phase_at(before)
+        losses, fakes = train_critic(state, config, sitting.feed, phase)
+        losses |= train_generator(state, config, phase, sitting.feed, fakes)
+        average(state, config, state.images - before)
+        if growth.resets_optimizer(config, phase, sitting.schedule.phase_at(state.images)):
+            state.clear_adam()
+        state.seconds += time.monotonic() - started
+        watch.step(state.images)
+        if due(config.train.tick_every, before, state.images) or state.images >= config.train.duration:
+            tick = take_tick(sitting, state, phase, losses)
+            sitting.finding = found(tick, stop_on)
+        if save_due(sitting, before, state.images, first=fresh and before == 0):
+            save(sitting, state)
+        if due(config.train.sample_every, before, state.images):
+            draw_fakes(sitting, state)
+    save(sitting, state)
+    draw_fakes(sitting, state)
+    signals.poll()
+    return sitting.finding
+
+
+def due(every: int, before: int, after: int) -> bool:
+    """Did the count of images pass a multiple of `every`? Never, when every is 0."""
+    return every > 0 and before // every != after // every
+
+
+def average(state: TrainState, config: Config, shown: int) -> None:
+    """Let the average follow the generator by `shown` images."""
+    half_life = ema.half_life_at(state.images, config.train.ema_half_life, config.train.ema_ramp)
+    ema.update(state.ema, state.G, keep=ema.decay(shown, half_life))
+
+
+def take_tick(sitting: Sitting, state: TrainState, phase: Phase, losses: dict[str, torch.Tensor]) -> Tick:
+    """Measure, write a line to the log, tell the watcher."""
+    now = time.monotonic()
+    speed = (state.images - sitting.images_at_tick) / max(1e-9, now - sitting.since_tick)
+    tick = log.measure(
+        state, sitting.config, sitting.feed, phase, losses, sitting.history,
+        lr=state.opt_D.param_groups[0]["lr"], images_per_s=speed,
+    )  # fmt: skip
+    sitting.history.append(log.append(sitting.run, tick))
+    sitting.watch.tick(tick)
+    sitting.since_tick, sitting.images_at_tick = time.monotonic(), state.images
+    return tick
+
+
+def found(tick: Tick, stop_on: frozenset[str]) -> str | None:
+    """The first warning of this tick that the user wants to stop at."""
+    return next((w for w in tick.warnings if w.split(":")[0] in stop_on), None)
+
+
+def save_due(sitting: Sitting, before: int, after: int, *, first: bool) -> bool:
+    """Every so many images or minutes, on SIGUSR1, and after the first step, when a full disk is found out early."""
+    late = time.monotonic() - sitting.since_save > sitting.config.train.checkpoint_minutes * 60
+    return first or late or signals.save_requested() or due(sitting.config.train.checkpoint_every, before, after)
+
+
+def save(sitting: Sitting, state: TrainState) -> None:
+    """Write a checkpoint, let last.pt mean it, and only then prune old ones."""
+    run, keep = sitting.run, sitting.config.train.keep
+    path = run.path / "checkpoints" / f"{name_of(state.images, sitting.config.train.checkpoint_every)}.pt"
+    checkpoint.write(path, state.as_checkpoint(sitting.config))
+    checkpoint.link(path, run.last)
+    newest = [file for file in run.checkpoints() if file != path]
+    for old in newest[: max(0, len(newest) + 1 - keep)]:
+        old.unlink(missing_ok=True)
+    sitting.since_save = time.monotonic()
+
+
+def name_of(images: int, every: int) -> str:
+    """kimg for the names of files; images where files come more often than every kimg."""
+    return f"{images:09d}" if 0 < every < 1000 else f"{images // 1000:06d}"
+
+
+@torch.inference_mode()
+def draw_fakes(sitting: Sitting, state: TrainState) -> None:
+    """samples/fakes-<kimg>.png on fixed latents, from the averaged generator, beside reals.png of the same layout."""
+    phase = sitting.schedule.phase_at(state.images)
+    z = from_seeds(range(GRID), sitting.config.network.latent).to(state.device)
+    chunks = [state.ema(part, phase.stage, phase.alpha) for part in z.split(16)]
+    folder = sitting.run.path / "samples"
+    folder.mkdir(exist_ok=True)
+    name = f"fakes-{name_of(state.images, sitting.config.train.sample_every)}.png"
+    grid = media.grid(media.to_bytes(torch.cat(chunks)))
+    checkpoint.replace(folder / name, lambda file: file.write_bytes(media.png(grid)) and None)
+
+
+def draw_reals(run: Run, config: Config, dataset: Dataset) -> None:
+    """reals.png: the first training samples at full size, in the layout of the fakes."""
+    rows = Feed(dataset, config).rows_at(0, min(GRID, len(dataset.train_rows)))
+    media.save(run.path / "reals.png", media.grid(dataset.values[rows.numpy()]))

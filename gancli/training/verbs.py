@@ -1,0 +1,314 @@
+"""train(), grow() and plan(): from a user's words to a config, a data set, a run folder, and the loop."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gancli import checkpoint, config as configs, runs
+from gancli.checkpoint import Checkpoint
+from gancli.config import Config
+from gancli.config.schema import StageConfig
+from gancli.data import Dataset, Shape, open_dataset
+from gancli.errors import ConfigError, DataError, UsageError
+from gancli.growth import Schedule, lr_factor
+from gancli.results import Forecast, TrainReport
+from gancli.runs import Run
+from gancli.training import allocator, loop
+from gancli.training.forecast import forecast
+from gancli.training.state import TrainState
+from gancli.training.watch import Silent, Watcher
+
+OUTDIR = "runs"
+STOP_WORDS = {"collapse": "collapse", "collapsed": "collapse", "low-diversity": "low diversity", "diverged": "non-finite"}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of that name; auto: CUDA, then Apple's MPS, then the CPU. Raises UsageError where there is none."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, there in available.items() if there)
+    kind = name.split(":")[0]
+    if not available.get(kind, False):
+        raise UsageError(f"no device {name!r} here", where="--device", mend="use --device auto or cpu")
+    return torch.device(name)
+
+
+def prepare(config: Config, data: str | None, watch: Watcher, *, rescan: bool = False) -> tuple[Config, Dataset]:
+    """Open the data set and fill what the config leaves to it. Raises ConfigError where the two do not fit."""
+    source = data or config.data.source
+    if source is None:
+        raise UsageError("no data to train on", where=f"preset {config.preset}", mend="give DATA, or builtin:shapes")
+    height, width = config.network.size_at(config.network.stages - 1)
+    channels = config.data.channels or config.network.image_channels
+    shape = Shape(height, width, channels, config.data.fit)
+    dataset = open_dataset(
+        source, shape, held_out=config.data.held_out, kind=config.data.kind, rescan=rescan, progress=watch.progress
+    )
+    watch.data(dataset.report)
+    return resolve(config, dataset, source), dataset
+
+
+def resolve(config: Config, dataset: Dataset, source: str) -> Config:
+    """The config with everything that depends on the data: its place, its fingerprint, channels, duration."""
+    if dataset.kind != "image":
+        raise ConfigError(
+            f"the progressive networks take pictures, and {source} holds {dataset.kind}",
+            where="network.family",
+            mend="no network of gancli takes this kind of data yet; give pictures",
+        )
+    values = config.model_dump()
+    values["data"] |= {"source": _absolute(source), "fingerprint": dataset.fingerprint}
+    values["network"]["image_channels"] = dataset.values.shape[3]
+    values["train"]["duration"] = config.train.duration or Schedule.of(config).total
+    resolved = configs.presets.build(values, "the resolved config")
+    largest = max(phase.batch_size for phase in Schedule.of(resolved).phases)
+    if largest > len(dataset.train_rows):
+        raise ConfigError(
+            f"a batch of {largest} is larger than the {len(dataset.train_rows)} training samples",
+            where="growth.batch_size",
+            mend=f"--batch {max(1, len(dataset.train_rows) // 4)}, or more data",
+        )
+    return resolved
+
+
+def _absolute(source: str) -> str:
+    return source if source.startswith("builtin:") else str(Path(source).absolute())
+
+
+def plan(
+    preset: str = "quickstart",
+    data: str | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    watch: Watcher | None = None,
+) -> Forecast:
+    """What `train` with the same words would do and cost; nothing is written but the data cache."""
+    config, _ = prepare(configs.load(preset, changes), data, watch or Silent())
+    return forecast(config, choose_device(device))
+
+
+def train(
+    preset: str = "quickstart",
+    data: str | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    outdir: str | Path = OUTDIR,
+    name: str | None = None,
+    new: bool = False,
+    start_from: str | Path | None = None,
+    strict: bool = False,
+    rescan: bool = False,
+    stop_on: tuple[str, ...] = (),
+    device: str = "auto",
+    threads: int | None = None,
+    watch: Watcher | None = None,
+) -> TrainReport:
+    """Train a preset on data. The same words again go on with the same run, or say that it is finished.
+
+    Raises ConfigError, DataError, InputMissing, RunBusy, TrainingDiverged, StorageError; Interrupted after a signal.
+    """
+    watch = watch or Silent()
+    words = stop_words(stop_on)
+    set_up(threads)
+    source = checkpoint.read(start_from) if start_from is not None else None
+    config = configs.load(preset, changes) if source is None else transferred(source, changes or {})
+    config, dataset = prepare(config, data, watch, rescan=rescan)
+    refuse_rejected(dataset, strict=strict)
+    run = find_or_create(config, Path(outdir), name, new=new)
+    return sit(run, config, dataset, source, choose_device(device), watch, words)
+
+
+def grow(
+    ckpt: str | Path,
+    data: str | None = None,
+    *,
+    to: int | None = None,
+    changes: Mapping[str, Any] | None = None,
+    outdir: str | Path = OUTDIR,
+    name: str | None = None,
+    new: bool = False,
+    fresh_adam: bool = True,
+    strict: bool = False,
+    stop_on: tuple[str, ...] = (),
+    device: str = "auto",
+    threads: int | None = None,
+    watch: Watcher | None = None,
+) -> TrainReport:
+    """Add blocks to a trained progressive network, up to `to` pixels (default: twice its height), and train on.
+
+    A new run folder; the source is not touched. A new stage copies the last one's schedule, batch and
+    rate. At the first image the output equals the old one, upscaled. Raises as `train`.
+    """
+    watch = watch or Silent()
+    words = stop_words(stop_on)
+    set_up(threads)
+    source = checkpoint.read(ckpt)
+    config = grown(source, to, changes or {})
+    config, dataset = prepare(config, data, watch)
+    refuse_rejected(dataset, strict=strict)
+    run = find_or_create(config, Path(outdir), name, new=new)
+    return sit(run, config, dataset, source, choose_device(device), watch, words, keep_adam=not fresh_adam)
+
+
+def stop_words(words: tuple[str, ...]) -> frozenset[str]:
+    """The names of alarms for the words of --stop-on. Raises UsageError."""
+    for word in words:
+        if word not in STOP_WORDS:
+            raise UsageError(f"unknown word {word!r}", where="--stop-on", mend=f"use {', '.join(STOP_WORDS)}")
+    return frozenset(STOP_WORDS[word] for word in words)
+
+
+def set_up(threads: int | None) -> None:
+    """Threads and allocator, before any large tensor is made."""
+    allocator.keep_memory()
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+
+
+def refuse_rejected(dataset: Dataset, *, strict: bool) -> None:
+    """With --strict one unusable file is enough to stop. Raises DataError."""
+    rejected = dataset.report.rejected
+    if strict and rejected:
+        raise DataError(
+            f"{len(rejected)} files cannot be used; the first is {rejected[0].name}: {rejected[0].reason}",
+            where=dataset.report.source,
+            mend="remove or repair them, or leave out --strict",
+        )
+
+
+def find_or_create(config: Config, outdir: Path, name: str | None, *, new: bool) -> Run:
+    """The run that these words mean: the named one, the newest with the same config and data, or a new one."""
+    if name is not None and (outdir / name / "config.yaml").is_file() and not new:
+        run = Run(outdir / name)
+        if runs.identity(run.config()) != runs.identity(config):
+            raise ConfigError(
+                "that run has another config or other data", where=str(run.path), mend="give another --run name"
+            )
+        return run
+    found = None if new or name is not None else runs.match(outdir, config)
+    return found or runs.create(outdir, config.data.source or "data", config, name)
+
+
+def sit(
+    run: Run,
+    config: Config,
+    dataset: Dataset,
+    source: Checkpoint | None,
+    device: torch.device,
+    watch: Watcher,
+    stop_on: frozenset[str],
+    *,
+    keep_adam: bool = False,
+) -> TrainReport:
+    """Hold the run, go on from what it already has, train, and report."""
+    with runs.locked(run):
+        sweep(run)
+        state = TrainState.open(run, config, device, watch.say)
+        begin(state, run, config, dataset, source, keep_adam=keep_adam)
+        duration = config.train.duration or 0
+        if state.images >= duration:
+            watch.say(f"{run.path} is finished: {state.images / 1000:g} kimg. More: --kimg; another run: --new")
+            return TrainReport(run.path, run.last, state.images, duration, "already finished", state.seconds)
+        say_rate(run, config, state, watch)
+        run.config_file.write_text(configs.as_text(config), encoding="utf-8")
+        watch.start(run, config, state.images, forecast(config, device) if state.images == 0 else None)
+        try:
+            finding = loop.train(state, run, config, dataset, watch, stop_on)
+        finally:
+            watch.end()
+    ended = "stopped" if finding else "finished"
+    return TrainReport(run.path, run.last, state.images, duration, ended, state.seconds, finding)
+
+
+def begin(
+    state: TrainState, run: Run, config: Config, dataset: Dataset, source: Checkpoint | None, *, keep_adam: bool
+) -> None:
+    """What only a fresh run needs: the source's weights, the picture of the reals, the list of rejected files."""
+    if state.images > 0:
+        return
+    if source is not None:
+        state.adopt(source)
+        if keep_adam:
+            state.restore_adam(source)
+    loop.draw_reals(run, config, dataset)
+    lines = [f'{{"name": {_json(r.name)}, "reason": {_json(r.reason)}}}\n' for r in dataset.report.rejected]
+    (run.path / "rejected.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def _json(text: str) -> str:
+    import json
+
+    return json.dumps(text, ensure_ascii=False)
+
+
+def sweep(run: Run) -> None:
+    """Remove temporary files that a killed process left behind."""
+    for stale in [*run.path.glob(".*.tmp-*"), *run.path.glob("*/.*.tmp-*")]:
+        stale.unlink(missing_ok=True)
+
+
+def say_rate(run: Run, config: Config, state: TrainState, watch: Watcher) -> None:
+    """Say that a run goes on, and that a rate which had fallen rises again where more images were asked for."""
+    if state.images == 0:
+        return
+    watch.say(f"going on with {run.path} at {state.images / 1000:g} kimg")
+    old = run.config().train.duration
+    if old and config.train.duration and lr_factor(config, state.images, old) < lr_factor(config, state.images, config.train.duration):
+        watch.say("the learning rate had fallen towards the old end and rises again")
+
+
+def grown(source: Checkpoint, to: int | None, changes: Mapping[str, Any]) -> Config:
+    """The source's config with stages added up to `to` pixels. Raises ConfigError where that is no doubling."""
+    network, growth = source.config.network, source.config.growth
+    to = to or network.resolution * 2
+    if to <= network.resolution:
+        raise ConfigError(
+            f"the network draws {network.resolution} px already", where="--to", mend=f"--to {network.resolution * 2}"
+        )
+    values = source.config.model_dump()
+    values["network"]["resolution"] = to
+    if network.channels is not None:
+        added = (to // network.resolution).bit_length() - 1
+        tail = [max(8, network.channels[-1] >> (i + 1)) for i in range(added)]
+        values["network"]["channels"] = [*network.channels, *tail]
+    values["growth"]["start_at"] = network.resolution * 2
+    values["growth"]["at"] = {**growth.at, **_copied_stages(source.config, to)}
+    return _derived(source, values, "grow", changes)
+
+
+def _copied_stages(config: Config, to: int) -> dict[int, StageConfig]:
+    """What the last stage did differently, for every stage that is added."""
+    last = config.growth.at.get(config.network.resolution)
+    height, added = config.network.resolution * 2, {}
+    while height <= to and last is not None:
+        added[height], height = last, height * 2
+    return added
+
+
+def transferred(source: Checkpoint, changes: Mapping[str, Any]) -> Config:
+    """The source's config with a fresh clock that stays at its last resolution: all its stages are trained."""
+    values = source.config.model_dump()
+    height = source.config.network.resolution
+    values["growth"]["start_at"] = height
+    own = values["growth"]["at"].get(height) or {}
+    values["growth"]["at"] = {**values["growth"]["at"], height: {**own, "fade": 0}}
+    return _derived(source, values, "transfer", changes)
+
+
+def _derived(source: Checkpoint, values: dict[str, Any], verb: str, changes: Mapping[str, Any]) -> Config:
+    assert source.path is not None, "a checkpoint that was read has a path"
+    values["preset"] = f"{source.config.preset.removesuffix(f'-{verb}')}-{verb}"
+    values["train"]["duration"] = None
+    values["data"]["fingerprint"] = None
+    values["origin"] = {
+        "verb": verb,
+        "checkpoint": str(source.path.absolute()),
+        "digest": checkpoint.digest(source.path),
+        "seed_images": source.images,
+    }
+    return configs.presets.build(configs.overrides.apply(values, changes), f"{verb} {source.path}")
+
+
