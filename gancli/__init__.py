@@ -1,1 +1,55 @@
-__version__ = "0.1.0"
+"""gancli: train a GAN, sample it, and know whether it has collapsed.
+
+    import gancli
+    generator = gancli.load("runs/00000-shapes-quickstart")   # a .pt file or a run folder
+    pictures = generator.sample(seeds=range(16))              # (16, C, H, W) in [-1, 1]
+
+Every verb of the command line is a function here that returns a frozen result. torch is imported
+on the first use of one, so that `import gancli` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gancli.version import __version__
+
+if TYPE_CHECKING:
+    from gancli.sampling import Generator, interpolate, sample
+    from gancli.stats.inspect import inspect_stats
+    from gancli.training.verbs import grow, plan, train
+
+    load = Generator.load
+
+_HOME = {
+    "Generator": "gancli.sampling",
+    "sample": "gancli.sampling",
+    "interpolate": "gancli.sampling",
+    "inspect_stats": "gancli.stats.inspect",
+    "train": "gancli.training.verbs",
+    "grow": "gancli.training.verbs",
+    "plan": "gancli.training.verbs",
+}
+
+__all__ = [
+    "Generator",
+    "__version__",
+    "grow",
+    "inspect_stats",
+    "interpolate",
+    "load",
+    "plan",
+    "sample",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        return __getattr__("Generator").load
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'gancli' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-
 from gancli.config import Config, presets
 from gancli.errors import CheckpointError, ConfigError, InputMissing, StorageError
 from gancli.results import printable
@@ -70,7 +69,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     replace(path, lambda temporary: _save(values, temporary), needed=_size_of(values))
 
 
-def replace(path: Path, fill: Callable[[Path], None], needed: int = 0) -> None:
+def replace(path: Path, fill: Callable[[Path], object], needed: int = 0) -> None:
     """Fill a temporary file beside `path`, force it to disk, and only then let it take the name.
 
     Raises StorageError, which names the path and the bytes needed.
@@ -118,7 +117,7 @@ def _size_of(values: Any) -> int:
 
 
 def link(source: Path, name: Path) -> None:
-    """Let `name` mean the same file as `source`: a hard link, or a copy where the disk has none; put in place at once."""
+    """Let `name` mean the same file as `source`: a hard link, or a copy where there are none."""
 
     def fill(temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
@@ -214,7 +213,9 @@ def _from_values(values: Any, path: Path) -> Checkpoint:
     if values["format"] > FORMAT:
         newer = printable(str(values.get("gancli")))
         raise CheckpointError(
-            f"written by a newer gancli ({newer})", where=printable(str(path)), mend="upgrade: pip install -U gancli"
+            f"written by a newer gancli ({newer})",
+            where=printable(str(path)),
+            mend="upgrade: pip install -U gancli",
         )
     try:
         return Checkpoint(
@@ -244,7 +245,10 @@ def _tensors(values: Any) -> dict[str, Tensor]:
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], where: Path | None) -> None:
-    """Copy weights into a network. Raises CheckpointError where a name, shape or type differs or a value is not finite."""
+    """Copy weights into a network.
+
+    Raises CheckpointError where a name, shape or type differs, or a value is not finite.
+    """
     expected = network.state_dict()
     place = where or Path("checkpoint")
     if expected.keys() != tensors.keys():

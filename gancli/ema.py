@@ -1,7 +1,7 @@
 """The average of the generator's weights over time, which draws better pictures than any single moment."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def decay(batch: int, half_life: float) -> float:
@@ -17,7 +17,8 @@ def half_life_at(images: int, half_life: int, ramp: float) -> float:
 @torch.no_grad()
 def update(average: nn.Module, current: nn.Module, keep: float) -> None:
     """average = keep * average + (1 - keep) * current. Buffers (moving statistics) are copied."""
-    mine, new = list(average.parameters()), list(current.parameters())
+    mine: list[Tensor] = list(average.parameters())
+    new: list[Tensor] = list(current.parameters())
     torch._foreach_lerp_(mine, new, 1 - keep)
     for kept, buffer in zip(average.buffers(), current.buffers(), strict=True):
         kept.copy_(buffer)

@@ -87,7 +87,7 @@ class ConfigError(GancliError):
     exit_code = 78
 
 
-class Interrupted(Exception):  # noqa: N818  (a way to leave, not an error)
+class Interrupted(Exception):
     """A signal asked us to stop; everything worth keeping has been saved."""
 
     def __init__(self, signum: int) -> None:
@@ -95,11 +95,11 @@ class Interrupted(Exception):  # noqa: N818  (a way to leave, not an error)
         self.signum = signum
 
 
-class PipeClosed(Exception):  # noqa: N818  (a way to leave, not an error)
+class PipeClosed(Exception):
     """The reader of our standard output went away, as in `gancli … | head -1`."""
 
 
-class Finding(Exception):  # noqa: N818  (a way to leave, not an error)
+class Finding(Exception):
     """A check that the user asked for, `--fail-on` or `--stop-on`, has found something."""
 
     exit_code = 4

@@ -1,7 +1,7 @@
 """The schedule of progressive growing, as a pure function of the images shown to the critic."""
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from gancli.config import Config
@@ -67,7 +67,7 @@ class Schedule:
         if not segment.fading:
             return phase
         alpha = min(1.0, (images - segment.start) / segment.length)
-        return Phase(**{**phase.__dict__, "alpha": alpha})
+        return replace(phase, alpha=alpha)
 
 
 def _plan(config: Config) -> list[tuple[int, bool, int]]:

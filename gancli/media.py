@@ -1,6 +1,7 @@
 """Pictures out: one picture, a grid, an animation. In: arrays from networks; uint8 (N, H, W, C)."""
 
 import io
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def grid(pictures: Pictures, columns: int | None = None) -> Pictures:
 
 def default_columns(n: int, height: int, width: int) -> int:
     """As many columns as make the grid about square."""
-    return max(1, round((n * height / width) ** 0.5))
+    return max(1, round(math.sqrt(n * height / width)))
 
 
 def png(pixels: Pictures) -> bytes:
@@ -71,7 +72,13 @@ def animation(frames: Iterable[Pictures], suffix: str, fps: float) -> bytes:
     buffer = io.BytesIO()
     lossless = {"lossless": True} if suffix == ".webp" else {}
     first.save(
-        buffer, formats[suffix], save_all=True, append_images=others, duration=round(1000 / fps), loop=0, **lossless
+        buffer,
+        formats[suffix],
+        save_all=True,
+        append_images=others,
+        duration=round(1000 / fps),
+        loop=0,
+        **lossless,
     )
     return buffer.getvalue()
 
@@ -89,9 +96,13 @@ def _mp4(frames: Sequence[Pictures], fps: float) -> bytes:
         import imageio_ffmpeg  # noqa: F401  (imageio's own error names no extra)
     except ImportError as error:
         raise ExtraMissing(
-            "MP4 needs the video extra", where="OUT", mend="pip install 'gancli[video]', or end OUT in .gif or .webp"
+            "MP4 needs the video extra",
+            where="OUT",
+            mend="pip install 'gancli[video]', or end OUT in .gif or .webp",
         ) from error
-    even = [np.asarray(_opaque(picture(f)).convert("RGB"))[: f.shape[0] // 2 * 2, : f.shape[1] // 2 * 2] for f in frames]
+    even = [
+        np.asarray(_opaque(picture(f)).convert("RGB"))[: f.shape[0] // 2 * 2, : f.shape[1] // 2 * 2] for f in frames
+    ]
     encoded = iio.imwrite("<bytes>", even, extension=".mp4", fps=fps, macro_block_size=2)
     assert isinstance(encoded, bytes)
     return encoded

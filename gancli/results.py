@@ -152,10 +152,11 @@ class Figure:
     """One figure of the health panel beside its real-against-real floor."""
 
     name: str
-    fake: float
-    real: float | None
-    floor: float | None  # the same figure between two halves of the reals, at equal N
-    note: str
+    value: float  # fakes against reals
+    floor: float  # one half of the reals against the other, at equal N: what a perfect generator would get
+    fake: float | None = None  # the quantity itself, where the value is a ratio or a distance of two
+    real: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,7 @@ class RunSummary:
     state: str  # finished, running, stopped, empty
     std_ratio: float | None
     warning: str | None
+    verdict: str = "undecided"  # by the last tick alone; `inspect-stats` looks closer
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,9 @@ def create(outdir: Path, data: str, config: Config, name: str | None = None) -> 
         run.config_file.write_text(as_text(config), encoding="utf-8")
     except OSError as error:
         raise CannotCreate(
-            f"cannot make a run folder: {error.strerror}", where=printable(str(outdir)), mend="give another --outdir"
+            f"cannot make a run folder: {error.strerror}",
+            where=printable(str(outdir)),
+            mend="give another --outdir",
         ) from error
     return run
 

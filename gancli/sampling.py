@@ -157,10 +157,12 @@ def write_out(path: Path, fill: Callable[[Path], object]) -> None:
     """A user's output file, whole or not at all. Raises CannotCreate where its folder is missing."""
     if not path.parent.is_dir():
         raise CannotCreate(
-            f"no folder {printable(str(path.parent))!r}", where=printable(str(path)), mend="make the folder first"
+            f"no folder {printable(str(path.parent))!r}",
+            where=printable(str(path)),
+            mend="make the folder first",
         )
     try:
-        checkpoint.replace(path, lambda temporary: fill(temporary) and None)
+        checkpoint.replace(path, fill)
     except StorageError as error:
         raise CannotCreate(error.what, where=error.where, mend="give another place with -o") from error
 
@@ -171,7 +173,9 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CannotCreate(
-            f"cannot make the folder: {error.strerror}", where=printable(str(path)), mend="give another place with -o"
+            f"cannot make the folder: {error.strerror}",
+            where=printable(str(path)),
+            mend="give another place with -o",
         ) from error
 
 

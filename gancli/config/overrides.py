@@ -28,10 +28,24 @@ def merge(flags: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[str, Any]:
 
 def apply(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of nested values with dotted keys replaced; intermediate sections are made as needed."""
-    result = dict(values)
+    result = for_all_stages(values, changes)
     for key, value in changes.items():
         result = _replaced(result, key.split("."), value, key)
     return result
+
+
+def for_all_stages(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop a preset's exceptions for single stages where a change speaks for all of them, as --batch does."""
+    growth = values.get("growth")
+    said = {key.removeprefix("growth.") for key in changes if key.count(".") == 1}
+    if not isinstance(growth, Mapping) or not isinstance(growth.get("at"), Mapping):
+        return dict(values)
+    at = {height: _without(stage, said) for height, stage in growth["at"].items()}
+    return {**values, "growth": {**growth, "at": at}}
+
+
+def _without(stage: Any, keys: set[str]) -> Any:
+    return {key: value for key, value in stage.items() if key not in keys} if isinstance(stage, Mapping) else stage
 
 
 def _replaced(values: Mapping[str, Any], path: list[str], value: Any, whole: str) -> dict[str, Any]:
@@ -41,5 +55,7 @@ def _replaced(values: Mapping[str, Any], path: list[str], value: Any, whole: str
         return {**values, name: value}
     inner = values.get(name)
     if inner is not None and not isinstance(inner, Mapping):
-        raise ConfigError(f"{head!r} is a single value, not a section", where=f"--set {whole}", mend=f"set {head}={value}")
+        raise ConfigError(
+            f"{head!r} is a single value, not a section", where=f"--set {whole}", mend=f"set {head}={value}"
+        )
     return {**values, name: _replaced(inner or {}, rest, value, whole)}

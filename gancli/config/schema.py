@@ -71,7 +71,10 @@ class NetworkConfig(Strict):
 
     family: Literal["progressive"] = "progressive"
     resolution: Annotated[int, Field(ge=4, le=MAX_RESOLUTION), BeforeValidator(_no_bool)]  # height of the last stage
-    base: tuple[Annotated[int, Field(ge=2, le=64)], Annotated[int, Field(ge=2, le=64)]] = (4, 4)  # first stage
+    base: tuple[Annotated[int, Field(ge=2, le=64)], Annotated[int, Field(ge=2, le=64)]] = (
+        4,
+        4,
+    )  # first stage
     latent: Channels = 512
     channels: tuple[Channels, ...] | None = None  # one a stage; None: min(channel_base / 2^stage, max_channels)
     channel_base: Count = 8192

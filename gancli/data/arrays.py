@@ -39,7 +39,9 @@ def reader(path: Path) -> Callable[[Path], Samples]:
     if head[:2] == b"\x1f\x8b" or head[:2] == b"\0\0":
         return lambda p: classify(read_idx(p), str(p))
     raise DataError(
-        "not a folder, zip, idx, .npy or .npz", where=printable(str(path)), mend="give one of these, or builtin:shapes"
+        "not a folder, zip, idx, .npy or .npz",
+        where=printable(str(path)),
+        mend="give one of these, or builtin:shapes",
     )
 
 
@@ -68,9 +70,10 @@ def _from_npz(path: Path) -> NDArray[Any]:
 
 def read_idx(path: Path) -> NDArray[Any]:
     """An idx file, gzipped or not: magic 0 0 type rank, sizes as big-endian int32, then the values."""
-    opened = gzip.open(path, "rb") if path.read_bytes()[:2] == b"\x1f\x8b" else path.open("rb")
+    with path.open("rb") as file:
+        opener = gzip.open if file.read(2) == b"\x1f\x8b" else open
     try:
-        with opened as file:
+        with opener(path, "rb") as file:
             zero, code, rank = struct.unpack(">HBB", file.read(4))
             if zero or code not in IDX_TYPES or not 1 <= rank <= 4:
                 raise ValueError("no idx header")
@@ -88,7 +91,9 @@ def read_idx(path: Path) -> NDArray[Any]:
 
 def _damaged(path: Path, error: Exception) -> DataError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return DataError(f"cannot read the array: {reason}", where=printable(str(path)), mend="save it again with numpy.save")
+    return DataError(
+        f"cannot read the array: {reason}", where=printable(str(path)), mend="save it again with numpy.save"
+    )
 
 
 def classify(values: NDArray[Any], where: str, kind: str = "auto") -> Samples:
@@ -113,7 +118,9 @@ def _channels_last(values: NDArray[Any], where: str) -> NDArray[Any]:
     if values.shape[1] in (1, 3, 4):
         return values.transpose(0, 2, 3, 1)
     raise DataError(
-        f"no axis of {values.shape} can be the channels", where=printable(where), mend="save as (N, H, W, 1|3|4)"
+        f"no axis of {values.shape} can be the channels",
+        where=printable(where),
+        mend="save as (N, H, W, 1|3|4)",
     )
 
 
@@ -124,9 +131,9 @@ def _as_bytes(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
     low, high = float(values.min()), float(values.max())
     if values.dtype == np.uint16:
         return np.rint(values / 257).astype(np.uint8)
-    if values.dtype.kind == "f" and 0 <= low and high <= 1:
+    if values.dtype.kind == "f" and low >= 0 and high <= 1:
         return np.rint(values * 255).astype(np.uint8)
-    if values.dtype.kind == "f" and -1 <= low and high <= 1:
+    if values.dtype.kind == "f" and low >= -1 and high <= 1:
         return np.rint((values + 1) * 127.5).astype(np.uint8)
     raise DataError(
         f"pictures with values from {low:g} to {high:g}",

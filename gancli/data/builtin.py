@@ -37,7 +37,8 @@ def _points(centres: NDArray[np.float64], spread: float, count: int = 100_000) -
     """Normal clouds around centres, equally often. (count, 2). Source: the mixtures of PacGAN, arXiv:1712.04086."""
     rng = np.random.RandomState(0)
     which = rng.permutation(np.arange(count) % len(centres))
-    return (centres[which] + rng.normal(0, spread, (count, 2))).astype(np.float32)
+    points: NDArray[np.float32] = (centres[which] + rng.normal(0, spread, (count, 2))).astype(np.float32)
+    return points
 
 
 def _signals(count: int = 3_000, length: int = 300) -> NDArray[np.float32]:

@@ -156,11 +156,13 @@ def _report(data: str, meta: dict[str, Any], hashes: NDArray[np.uint64], kept_ba
 def _advice(count: int, enlarged: int, duplicates: int) -> list[str]:
     advice = []
     if count < FEW:
-        advice.append(f"only {count} samples: expect the networks to memorise them; mirror them if they allow it (--mirror)")
+        advice.append(
+            f"only {count} samples: expect the networks to memorise them; mirror them if they allow it (--mirror)"
+        )
     if enlarged * 2 > count:
-        advice.append(f"{enlarged} of {count} pictures are smaller than the training size: a lower resolution loses nothing")
+        advice.append(
+            f"{enlarged} of {count} pictures are smaller than the training size: a lower resolution loses nothing"
+        )
     if duplicates * 20 > count:
         advice.append(f"{duplicates} of {count} samples are copies of another: they count more than once")
     return advice
-
-

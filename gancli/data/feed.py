@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gancli.config import Config
@@ -55,8 +56,8 @@ class Feed:
         return to_unit(np.asarray(self.values[rows.numpy()]), self.full_height // phase.height)
 
 
-def to_unit(pictures: np.ndarray, factor: int = 1) -> Tensor:  # type: ignore[type-arg]
-    """uint8 pictures to floats, made smaller by 2x2 means. (N, H, W, C) -> (N, C, H / factor, W / factor) in [-1, 1]."""
+def to_unit(pictures: NDArray[np.uint8], factor: int = 1) -> Tensor:
+    """uint8 pictures to [-1, 1], made smaller by 2x2 means. (N, H, W, C) -> (N, C, H / factor, W / factor)."""
     x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()  # channels last in memory, as convolutions like it
     return downscale(x, factor).div_(127.5).sub_(1)
 

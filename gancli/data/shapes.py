@@ -38,7 +38,8 @@ def coverage(shape: str, centre: Floats, radius: Floats, size: int) -> Floats:
     y = at[None, :, None] - centre[:, 1, None, None]  # (N, size, 1)
     r = radius[:, None, None]
     distance = np.hypot(x, y) - CIRCLE_RADIUS * r if shape == "circle" else _to_polygon(x, y, r, POLYGONS[shape])
-    return np.clip(0.5 - distance, 0, 1).astype(np.float32)
+    covered: Floats = np.clip(0.5 - distance, 0, 1).astype(np.float32)
+    return covered
 
 
 def _to_polygon(x: Floats, y: Floats, r: Floats, corners: tuple[tuple[float, float], ...]) -> Floats:

@@ -74,14 +74,21 @@ def find(data: str) -> Files | Array:
     """The source that DATA names. Raises InputMissing or DataError."""
     if data.startswith("builtin:"):
         name = builtin.known(data.removeprefix("builtin:"))
-        return Array(f"builtin:{name}", f"builtin:{name}/{builtin.VERSION}", lambda size: builtin.draw(name, size), None)
+        return Array(
+            f"builtin:{name}",
+            f"builtin:{name}/{builtin.VERSION}",
+            lambda size: builtin.draw(name, size),
+            None,
+        )
     path = Path(data)
     if path.is_dir():
         return _folder(path)
     if not path.exists():
         raise InputMissing(f"no such file or folder: {printable(data)}", where="DATA", mend="check the path")
     if not path.is_file():
-        raise DataError(f"{printable(data)} is neither a file nor a folder", where="DATA", mend="give a folder or a zip")
+        raise DataError(
+            f"{printable(data)} is neither a file nor a folder", where="DATA", mend="give a folder or a zip"
+        )
     return _file(path)
 
 

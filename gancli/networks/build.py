@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from gancli.config.schema import Config
 from gancli.errors import ConfigError
@@ -29,7 +30,8 @@ def build(config: Config, device: torch.device | None = None) -> Pair:
     pair = Pair(Generator(config.network, channels), Critic(config.network, channels))
     for name, network in (("G", pair.G), ("D", pair.D)):
         initialise(network, config.train.seed, name)
-        network.to(device=device, memory_format=torch.channels_last)
+        network.to(device)
+        channels_last(network)
     return pair
 
 
@@ -37,8 +39,16 @@ def build_generator(config: Config, device: torch.device | None = None) -> Gener
     """The generator alone: all that sampling needs."""
     check(config)
     assert config.network.image_channels is not None, "a checkpoint's config is resolved"
-    G = Generator(config.network, config.network.image_channels)
-    return G.to(device=device, memory_format=torch.channels_last)
+    G = Generator(config.network, config.network.image_channels).to(device)
+    channels_last(G)
+    return G
+
+
+def channels_last(network: nn.Module) -> None:
+    """Lay every convolution's weight out as the fast kernels want it; the numbers stay the same."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def check(config: Config) -> None:

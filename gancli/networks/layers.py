@@ -136,7 +136,8 @@ def minibatch_spread(
     dims = (0,) if statistic == "position" else (0, 3)
     spread = y.var(dim=dims, correction=0).add(eps).sqrt()  # (M, C, S) or (M, C)
     spread = spread.unflatten(1, (feature_groups, -1)).flatten(2).mean(dim=2)  # (M, F)
-    return spread.repeat(group, 1)
+    tiled: Tensor = spread.repeat(group, 1)
+    return tiled
 
 
 class MinibatchStdDev(nn.Module):
@@ -172,7 +173,8 @@ class MinibatchStdDev(nn.Module):
 
 def interleave(x: Tensor, y: Tensor, group: int) -> Tensor:
     """Two batches as one in which no strided group mixes them. (N, ...), (N, ...) -> (2N, ...)."""
-    return torch.cat([x.unflatten(0, (group, -1)), y.unflatten(0, (group, -1))], dim=1).flatten(0, 1)
+    both: list[Tensor] = [side.unflatten(0, (group, -1)) for side in (x, y)]
+    return torch.cat(both, dim=1).flatten(0, 1)
 
 
 def undo_interleave(both: Tensor, group: int) -> tuple[Tensor, Tensor]:

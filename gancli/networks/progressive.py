@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from gancli.config.schema import NetworkConfig
+from gancli.config.schema import MinibatchStd, NetworkConfig
 from gancli.networks.layers import (
     Conv2d,
     Dense,
@@ -41,10 +41,12 @@ class Generator(nn.Module):
         self.dense = Dense(self.latent, width(0) * area, math.sqrt(2) / 4, equalized=eq)
         self.first = Conv2d(width(0), width(0), 3, equalized=eq)
         self.blocks = nn.ModuleList(
-            nn.ModuleList([
-                Conv2d(width(s - 1), width(s), 3, resample="up", equalized=eq),
-                Conv2d(width(s), width(s), 3, equalized=eq),
-            ])
+            nn.ModuleList(
+                [
+                    Conv2d(width(s - 1), width(s), 3, resample="up", equalized=eq),
+                    Conv2d(width(s), width(s), 3, equalized=eq),
+                ]
+            )
             for s in range(1, self.stages)
         )
         self.to_rgb = nn.ModuleList(Conv2d(width(s), image_channels, 1, 1.0, equalized=eq) for s in range(self.stages))
@@ -92,16 +94,16 @@ class Critic(nn.Module):
         down: Resample = "down" if config.fused_down else "keep"
         self.from_rgb = nn.ModuleList(Conv2d(image_channels, width(s), 1, equalized=eq) for s in range(self.stages))
         self.blocks = nn.ModuleList(
-            nn.ModuleList([
-                Conv2d(width(s), width(s), 3, equalized=eq),
-                Conv2d(width(s), width(s - 1), 3, resample=down, equalized=eq),
-            ])
+            nn.ModuleList(
+                [
+                    Conv2d(width(s), width(s), 3, equalized=eq),
+                    Conv2d(width(s), width(s - 1), 3, resample=down, equalized=eq),
+                ]
+            )
             for s in range(1, self.stages)
         )
         spread = config.minibatch_std
-        self.minibatch_std = spread and MinibatchStdDev(
-            None if spread.group_size == "all" else spread.group_size, spread.statistic, spread.feature_groups
-        )
+        self.minibatch_std = _spread_layer(spread) if spread else None
         extra = spread.feature_groups if spread else 0
         self.last = Conv2d(width(0) + extra, width(0), 3, equalized=eq)
         self.dense = Dense(width(0) * config.base[0] * config.base[1], width(0), equalized=eq)
@@ -124,7 +126,7 @@ class Critic(nn.Module):
             h = self._block(h, s)
             if s == stage and alpha < 1:
                 h = torch.lerp(leaky(self.from_rgb[s - 1](downscale(x))), h, alpha)
-        return cast(Tensor, h)
+        return h
 
     def _block(self, h: Tensor, stage: int) -> Tensor:
         conv, conv_down = self.blocks[stage - 1].children()
@@ -142,3 +144,8 @@ class Critic(nn.Module):
         """The minibatch-std statistic over the whole batch, also where the layer is off. (N, C, H, W) -> number."""
         h = self.features(x, stage, alpha)
         return minibatch_spread(h, group_size=len(h))[0].mean().item()
+
+
+def _spread_layer(config: MinibatchStd) -> MinibatchStdDev:
+    group = None if config.group_size == "all" else config.group_size
+    return MinibatchStdDev(group, config.statistic, config.feature_groups)

@@ -1,0 +1,1 @@
+"""Statistics of sample sets, and the verdict on them."""

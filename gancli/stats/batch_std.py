@@ -7,13 +7,15 @@ EDGE = 1 - 1 / 255  # a value beyond this is drawn as black or white
 
 
 def batch_std(x: Tensor) -> float:
-    """Mean over values of the biased deviation over the batch. (N, C, *S) -> number, in units of x; 0 for one sample."""
+    """Mean over values of the biased deviation over the batch. (N, C, *S) -> number in units of x."""
     return float(x.double().std(dim=0, correction=0).mean())
 
 
 def channel_std(x: Tensor) -> list[float]:
     """`batch_std` of each channel. (N, C, *S) -> C numbers."""
-    spread = x.double().std(dim=0, correction=0).flatten(1) if x.ndim > 2 else x.double().std(dim=0, correction=0)[:, None]
+    spread = (
+        x.double().std(dim=0, correction=0).flatten(1) if x.ndim > 2 else x.double().std(dim=0, correction=0)[:, None]
+    )
     return [float(s) for s in spread.mean(dim=1)]
 
 

@@ -1,0 +1,1 @@
+"""Training: where networks, data, losses, optimizers and the clock meet."""

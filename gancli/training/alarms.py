@@ -29,20 +29,21 @@ def _said(name: str, history: Iterable[Row]) -> bool:
 
 
 def _raised(tick: Tick, history: Sequence[Row], *, judged: bool) -> list[tuple[str, str]]:
-    found = []
-    last = history[-1]["std_ratio"] if history else None
-    steady = last is not None and judged  # two ticks in a row, so that one odd batch does not cry
+    found = {}
+    ratio = f"the fakes differ {tick.std_ratio:.2f} times as much as the reals"
+    # two ticks in a row, so that one odd batch does not cry
+    ratios = [tick.std_ratio, history[-1]["std_ratio"] or 0.0] if history and judged else [math.inf]
     if not all(math.isfinite(v) for v in (tick.critic_loss, tick.generator_loss, tick.std_fake)):
-        found.append(("non-finite", "a loss or a picture is not finite; training will stop at the next checkpoint"))
-    if steady and max(tick.std_ratio, last or 0) < COLLAPSE_RATIO:
-        found.append(("collapse", f"the fakes differ {tick.std_ratio:.2f} times as much as the reals: the generator draws few pictures over and over"))
-    elif steady and tick.alpha >= 1 and history[-1]["alpha"] >= 1 and max(tick.std_ratio, last or 0) < LOW_RATIO:
-        found.append(("low diversity", f"the fakes differ only {tick.std_ratio:.2f} times as much as the reals"))
+        found["non-finite"] = "a loss or a picture is not finite; training will stop at the next checkpoint"
+    if max(ratios) < COLLAPSE_RATIO:
+        found["collapse"] = f"{ratio}: the generator draws few pictures over and over"
+    elif max(ratios) < LOW_RATIO and tick.alpha >= 1 and history[-1]["alpha"] >= 1:
+        found["low diversity"] = ratio
     if _penalty_explodes(tick, history):
-        found.append(("penalty", f"the penalty is {tick.penalty:.3g}, far above what it was: the critic has become steep"))
+        found["penalty"] = f"the penalty is {tick.penalty:.3g}, far above what it was: the critic has become steep"
     if tick.saturation > SATURATION:
-        found.append(("saturation", f"{tick.saturation:.0%} of the generated values lie at the ends of the range"))
-    return [(name, f"{name}: {text}") for name, text in found]
+        found["saturation"] = f"{tick.saturation:.0%} of the generated values lie at the ends of the range"
+    return [(name, f"{name}: {text}") for name, text in found.items()]
 
 
 def _penalty_explodes(tick: Tick, history: Sequence[Row]) -> bool:

@@ -123,5 +123,3 @@ def _advice(config: Config, device: torch.device, seconds: float) -> list[str]:
         return []
     mend = "progan-64-lite is sized for a CPU: gancli train --preset progan-64-lite DATA"
     return [f"about {hours / 24:.0f} days on this CPU (an estimate). {mend}"]
-
-

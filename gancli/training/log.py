@@ -64,7 +64,7 @@ def measure(
         lr=lr,
         critic_loss=_number(losses["critic_loss"]),
         score_gap=_number(losses["score_gap"]),
-        penalty=_number(losses.get("penalty", torch.zeros(()))),
+        penalty=_number(losses["penalty"]) if "penalty" in losses else float("nan"),
         generator_loss=_number(losses["generator_loss"]),
         images_per_s=images_per_s,
         memory_mib=_memory_mib(state.device),
@@ -79,15 +79,13 @@ def _number(value: Tensor) -> float:
 
 
 @torch.no_grad()
-def _spreads(state: TrainState, config: Config, feed: Feed, phase: Phase) -> dict[str, float]:
+def _spreads(state: TrainState, config: Config, feed: Feed, phase: Phase) -> dict[str, Any]:
     real = feed.sample(JUDGED, phase, state.images).to(state.device)
     z = from_seeds(range(JUDGED), config.network.latent).to(state.device)
     chunks = z.split(max(1, phase.batch_size))
     fake = torch.cat([state.G(part, phase.stage, phase.alpha) for part in chunks])
     std_real, std_fake = batch_std(real), batch_std(fake)
-    feature_real, feature_fake = (
-        _feature_std(state, images, phase) for images in (real, fake)
-    )
+    feature_real, feature_fake = (_feature_std(state, images, phase) for images in (real, fake))
     return {
         "std_real": std_real,
         "std_fake": std_fake,

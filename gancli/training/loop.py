@@ -34,11 +34,17 @@ class Sitting:
     since_save: float = field(default_factory=time.monotonic)
     since_tick: float = field(default_factory=time.monotonic)
     images_at_tick: int = 0
+    losses: dict[str, torch.Tensor] = field(default_factory=dict)  # of the last step; a lazy penalty's last value
     finding: str | None = None  # the warning at which --stop-on stopped
 
 
 def train(
-    state: TrainState, run: Run, config: Config, dataset: Dataset, watch: Watcher, stop_on: frozenset[str] = frozenset()
+    state: TrainState,
+    run: Run,
+    config: Config,
+    dataset: Dataset,
+    watch: Watcher,
+    stop_on: frozenset[str] = frozenset(),
 ) -> str | None:
     """Train until `duration` images were shown to the critic. Returns what `stop_on` found, if anything.
 
@@ -52,14 +58,14 @@ def train(
         before, started = state.images, time.monotonic()
         phase = sitting.schedule.phase_at(before)
         losses, fakes = train_critic(state, config, sitting.feed, phase)
-        losses |= train_generator(state, config, phase, sitting.feed, fakes)
+        sitting.losses |= losses | train_generator(state, config, phase, sitting.feed, fakes)
         average(state, config, state.images - before)
         if growth.resets_optimizer(config, phase, sitting.schedule.phase_at(state.images)):
             state.clear_adam()
         state.seconds += time.monotonic() - started
         watch.step(state.images)
         if due(config.train.tick_every, before, state.images) or state.images >= config.train.duration:
-            tick = take_tick(sitting, state, phase, losses)
+            tick = take_tick(sitting, state, phase)
             sitting.finding = found(tick, stop_on)
         if save_due(sitting, before, state.images, first=fresh and before == 0):
             save(sitting, state)
@@ -82,12 +88,12 @@ def average(state: TrainState, config: Config, shown: int) -> None:
     ema.update(state.ema, state.G, keep=ema.decay(shown, half_life))
 
 
-def take_tick(sitting: Sitting, state: TrainState, phase: Phase, losses: dict[str, torch.Tensor]) -> Tick:
+def take_tick(sitting: Sitting, state: TrainState, phase: Phase) -> Tick:
     """Measure, write a line to the log, tell the watcher."""
     now = time.monotonic()
     speed = (state.images - sitting.images_at_tick) / max(1e-9, now - sitting.since_tick)
     tick = log.measure(
-        state, sitting.config, sitting.feed, phase, losses, sitting.history,
+        state, sitting.config, sitting.feed, phase, sitting.losses, sitting.history,
         lr=state.opt_D.param_groups[0]["lr"], images_per_s=speed,
     )  # fmt: skip
     sitting.history.append(log.append(sitting.run, tick))
@@ -134,7 +140,7 @@ def draw_fakes(sitting: Sitting, state: TrainState) -> None:
     folder.mkdir(exist_ok=True)
     name = f"fakes-{name_of(state.images, sitting.config.train.sample_every)}.png"
     grid = media.grid(media.to_bytes(torch.cat(chunks)))
-    checkpoint.replace(folder / name, lambda file: file.write_bytes(media.png(grid)) and None)
+    checkpoint.replace(folder / name, lambda file: file.write_bytes(media.png(grid)))
 
 
 def draw_reals(run: Run, config: Config, dataset: Dataset) -> None:

@@ -65,9 +65,13 @@ class TrainState:
         """Go on from a checkpoint of this very run. Raises CheckpointError where it does not fit."""
         for name, network in self.networks().items():
             checkpoint.fill(network, saved.weights[name], saved.path)
+        self.restore_adam(saved)
+        self.images, self.generator_steps, self.seconds = saved.images, saved.generator_steps, saved.seconds
+
+    def restore_adam(self, saved: Checkpoint) -> None:
+        """Take over Adam's memory of the parameters that the checkpoint has. Raises CheckpointError."""
         _restore_adam(self.opt_G, self.G, saved.optimizers["G"])
         _restore_adam(self.opt_D, self.D, saved.optimizers["D"])
-        self.images, self.generator_steps, self.seconds = saved.images, saved.generator_steps, saved.seconds
 
     def adopt(self, source: Checkpoint) -> None:
         """Start from another run's weights, with a clock and an Adam of one's own.

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from gancli import checkpoint, config as configs, runs
+from gancli import checkpoint, runs
+from gancli import config as configs
 from gancli.checkpoint import Checkpoint
 from gancli.config import Config
 from gancli.config.schema import StageConfig
@@ -22,7 +23,12 @@ from gancli.training.state import TrainState
 from gancli.training.watch import Silent, Watcher
 
 OUTDIR = "runs"
-STOP_WORDS = {"collapse": "collapse", "collapsed": "collapse", "low-diversity": "low diversity", "diverged": "non-finite"}
+STOP_WORDS = {
+    "collapse": "collapse",
+    "collapsed": "collapse",
+    "low-diversity": "low diversity",
+    "diverged": "non-finite",
+}
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -45,7 +51,12 @@ def prepare(config: Config, data: str | None, watch: Watcher, *, rescan: bool = 
     channels = config.data.channels or config.network.image_channels
     shape = Shape(height, width, channels, config.data.fit)
     dataset = open_dataset(
-        source, shape, held_out=config.data.held_out, kind=config.data.kind, rescan=rescan, progress=watch.progress
+        source,
+        shape,
+        held_out=config.data.held_out,
+        kind=config.data.kind,
+        rescan=rescan,
+        progress=watch.progress,
     )
     watch.data(dataset.report)
     return resolve(config, dataset, source), dataset
@@ -185,7 +196,9 @@ def find_or_create(config: Config, outdir: Path, name: str | None, *, new: bool)
         run = Run(outdir / name)
         if runs.identity(run.config()) != runs.identity(config):
             raise ConfigError(
-                "that run has another config or other data", where=str(run.path), mend="give another --run name"
+                "that run has another config or other data",
+                where=str(run.path),
+                mend="give another --run name",
             )
         return run
     found = None if new or name is not None else runs.match(outdir, config)
@@ -224,7 +237,13 @@ def sit(
 
 
 def begin(
-    state: TrainState, run: Run, config: Config, dataset: Dataset, source: Checkpoint | None, *, keep_adam: bool
+    state: TrainState,
+    run: Run,
+    config: Config,
+    dataset: Dataset,
+    source: Checkpoint | None,
+    *,
+    keep_adam: bool,
 ) -> None:
     """What only a fresh run needs: the source's weights, the picture of the reals, the list of rejected files."""
     if state.images > 0:
@@ -256,7 +275,11 @@ def say_rate(run: Run, config: Config, state: TrainState, watch: Watcher) -> Non
         return
     watch.say(f"going on with {run.path} at {state.images / 1000:g} kimg")
     old = run.config().train.duration
-    if old and config.train.duration and lr_factor(config, state.images, old) < lr_factor(config, state.images, config.train.duration):
+    if (
+        old
+        and config.train.duration
+        and lr_factor(config, state.images, old) < lr_factor(config, state.images, config.train.duration)
+    ):
         watch.say("the learning rate had fallen towards the old end and rises again")
 
 
@@ -266,7 +289,9 @@ def grown(source: Checkpoint, to: int | None, changes: Mapping[str, Any]) -> Con
     to = to or network.resolution * 2
     if to <= network.resolution:
         raise ConfigError(
-            f"the network draws {network.resolution} px already", where="--to", mend=f"--to {network.resolution * 2}"
+            f"the network draws {network.resolution} px already",
+            where="--to",
+            mend=f"--to {network.resolution * 2}",
         )
     values = source.config.model_dump()
     values["network"]["resolution"] = to
@@ -310,5 +335,3 @@ def _derived(source: Checkpoint, values: dict[str, Any], verb: str, changes: Map
         "seed_images": source.images,
     }
     return configs.presets.build(configs.overrides.apply(values, changes), f"{verb} {source.path}")
-
-

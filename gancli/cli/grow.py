@@ -1,0 +1,66 @@
+"""gancli grow."""
+
+from typing import Annotated
+
+import typer
+
+from gancli.cli import options, show
+from gancli.cli.live import watcher
+from gancli.cli.options import (
+    Checkpoint,
+    Data,
+    JsonOption,
+    NoProgressOption,
+    QuietOption,
+    SetOption,
+    VerboseOption,
+)
+from gancli.errors import Finding
+
+
+def grow(
+    ckpt: Checkpoint,
+    data: Data = None,
+    to: Annotated[
+        int | None,
+        typer.Option("--to", metavar="PX", help="New height. [default: twice the old]", show_default=False),
+    ] = None,
+    kimg: options.KimgOption = None,
+    batch: options.BatchOption = None,
+    precision: options.PrecisionOption = None,
+    set_: SetOption = None,
+    snap: options.SnapOption = None,
+    tick: options.TickOption = None,
+    keep_adam: Annotated[bool, typer.Option("--keep-adam", help="Take over the source's optimizer memory.")] = False,
+    outdir: options.OutdirOption = "runs",
+    run: options.RunOption = None,
+    new: options.NewOption = False,
+    strict: options.StrictOption = False,
+    stop_on: options.StopOnOption = None,
+    device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
+    log_format: options.LogFormatOption = "auto",
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+    no_progress: NoProgressOption = False,
+) -> None:
+    """Add blocks to a trained progressive network and train on, fading them in.
+
+    Makes a new run folder and leaves the source alone. DATA defaults to the source's. To resume, give
+    the same command again.
+
+    Example: gancli grow ckpt.pt data/ --to 128
+    """
+    changes = options.changes(set_, kimg=kimg, batch=batch, snap=snap, tick=tick, precision=precision)
+    watch = watcher(log_format)
+
+    import gancli
+
+    report = gancli.grow(
+        ckpt, data, to=to, changes=changes, outdir=outdir, name=run, new=new, fresh_adam=not keep_adam, strict=strict,
+        stop_on=options.words(stop_on), device=device, threads=threads, watch=watch,
+    )  # fmt: skip
+    show.result(report, json_wanted=json)
+    if report.finding:
+        raise Finding(report.finding)

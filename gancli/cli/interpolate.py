@@ -1,0 +1,52 @@
+"""gancli interpolate."""
+
+from typing import Annotated
+
+import typer
+
+from gancli.cli import options, show
+from gancli.cli.options import Checkpoint, JsonOption, NoProgressOption, QuietOption, VerboseOption
+
+
+def interpolate(
+    ckpt: Checkpoint,
+    out: Annotated[
+        str,
+        typer.Argument(
+            help=".gif, .webp, .png (animated), .mp4 (extra `video`), or a folder of frames.",
+            show_default=False,
+        ),
+    ],
+    frames: Annotated[int, typer.Option("--frames", min=2, help="Frames in all.")] = 60,
+    seeds: Annotated[str, typer.Option("--seeds", help="Keyframes, in order.")] = "0-3",
+    fps: Annotated[float, typer.Option("--fps", min=0.1, max=100, help="Frames a second.")] = 20,
+    loop: Annotated[bool, typer.Option("--loop/--no-loop", help="Come back to the first keyframe.")] = True,
+    lerp: Annotated[
+        bool, typer.Option("--lerp", help="Straight lines between latents; the default is along the sphere.")
+    ] = False,
+    cols: Annotated[int, typer.Option("--cols", min=1, max=64, help="Walks side by side.")] = 1,
+    rows: Annotated[int, typer.Option("--rows", min=1, max=64, help="Walks one above the other.")] = 1,
+    trunc: options.TruncOption = 1.0,
+    raw: options.RawOption = False,
+    size: options.SizeOption = None,
+    device: options.DeviceOption = "auto",
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+    no_progress: NoProgressOption = False,
+) -> None:
+    """A walk through latent space, as an animation or a folder of frames.
+
+    Example: gancli interpolate ckpt.pt --frames 60 out.gif
+    """
+    keys = options.seeds(seeds)
+
+    import gancli
+    from gancli.training.verbs import choose_device
+
+    with show.progress() as progress:
+        report = gancli.interpolate(
+            ckpt, out, frames=frames, seeds=keys, fps=fps, loop=loop, path="lerp" if lerp else "slerp", columns=cols,
+            rows=rows, trunc=trunc, raw=raw, size=size, device=str(choose_device(device)), progress=progress,
+        )  # fmt: skip
+    show.result(report, json_wanted=json)

@@ -1,0 +1,185 @@
+"""Watchers of a training: a live table on a terminal, one key=value or JSON line a tick elsewhere."""
+
+import json
+import sys
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from gancli.cli import show
+from gancli.config import Config
+from gancli.errors import UsageError
+from gancli.results import DataReport, Forecast, Tick, plain
+from gancli.runs import Run
+
+ROWS = 12  # ticks shown
+WIDE = 110  # columns of a terminal that has room for the critic's own deviations
+REDRAW = 0.5  # times a second
+LONG = 3600.0  # seconds; a shorter forecast is not worth a warning
+ALARM, CARE = 0.3, 0.6  # of the std ratio: red below, yellow below
+
+
+def watcher(log_format: str = "auto") -> "Lines | LiveTable":
+    """The watcher that fits the terminal. Raises UsageError for a format that is not known."""
+    if log_format not in ("auto", "plain", "jsonl"):
+        raise UsageError(f"unknown log format {log_format!r}", where="--log-format", mend="use auto, plain or jsonl")
+    live = log_format == "auto" and sys.stderr.isatty() and show.voice.progress and not show.voice.quiet
+    return LiveTable() if live else Lines(as_json=log_format == "jsonl")
+
+
+class Lines:
+    """One line a tick, for pipes and log files."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._stack = ExitStack()
+        self._progress = self._stack.enter_context(show.progress())
+
+    def data(self, report: DataReport) -> None:
+        """The data set is open."""
+        self._stack.close()
+        show.data_report(report)
+
+    def progress(self, what: str, done: int, total: int | None) -> None:
+        """A long task before training has come this far."""
+        self._progress(what, done, total)
+
+    def start(self, run: Run, config: Config, images: int, forecast: Forecast | None) -> None:
+        """Training begins."""
+        announce(run, config, forecast)
+
+    def step(self, images: int) -> None:
+        """Nothing: a tick will tell."""
+
+    def tick(self, tick: Tick) -> None:
+        """One line."""
+        if not show.voice.quiet:
+            sys.stderr.write(json.dumps(plain(tick)) + "\n" if self.as_json else key_values(tick) + "\n")
+
+    def say(self, text: str) -> None:
+        """A line of prose."""
+        show.say(text)
+
+    def end(self) -> None:
+        """Nothing to close."""
+        self._stack.close()
+
+
+def key_values(tick: Tick) -> str:
+    """One tick as key=value pairs; warnings come last, quoted."""
+    pairs = [f"{key}={value:.6g}" for key, value in plain(tick).items() if isinstance(value, int | float)]
+    return " ".join(pairs + [f"warning={json.dumps(w)}" for w in tick.warnings])
+
+
+def announce(run: Run, config: Config, forecast: Forecast | None) -> None:
+    """Where the run lies, what it will cost, and what to do about a cost that is too high."""
+    show.say(f"run: {run.path} ({config.preset}, seed {config.train.seed})")
+    if forecast is None:
+        return
+    cost = f"{forecast.duration / 1000:g} kimg, about {show.duration(forecast.seconds)} on {forecast.device} (estimate)"
+    show.say(f"{cost}; checkpoints take up to {forecast.disk_mib:,.0f} MiB")
+    for advice in forecast.advice:
+        show.say(f"note: {advice}")
+
+
+class LiveTable:
+    """A table of the last ticks, a bar, a sparkline and the warnings, redrawn from the last step."""
+
+    def __init__(self) -> None:
+        self.ticks: list[Tick] = []
+        self.warnings: list[str] = []
+        self.images = self.total = self.began_at = 0
+        self.began = time.monotonic()
+        self._stack = ExitStack()
+        self._progress = self._stack.enter_context(show.progress())
+
+    def data(self, report: DataReport) -> None:
+        """The data set is open."""
+        self._stack.close()
+        show.data_report(report)
+
+    def progress(self, what: str, done: int, total: int | None) -> None:
+        """A long task before training has come this far."""
+        self._progress(what, done, total)
+
+    def start(self, run: Run, config: Config, images: int, forecast: Forecast | None) -> None:
+        """Announce, then open the table."""
+        announce(run, config, forecast)
+        self.images = self.began_at = images
+        self.total = config.train.duration or 0
+        self.began = time.monotonic()
+        console = show.stderr()
+        console.soft_wrap = False
+        self._stack.enter_context(Live(console=console, get_renderable=self.render, refresh_per_second=REDRAW))
+
+    def step(self, images: int) -> None:
+        """The bar moves on at the next redraw."""
+        self.images = images
+
+    def tick(self, tick: Tick) -> None:
+        """A new row."""
+        self.ticks.append(tick)
+        self.warnings += [f"{tick.kimg:g} kimg: {warning}" for warning in tick.warnings]
+
+    def say(self, text: str) -> None:
+        """A line above the table."""
+        show.say(text)
+
+    def end(self) -> None:
+        """Draw the table a last time and leave it standing."""
+        self._stack.close()
+
+    def render(self) -> Group:
+        """The whole picture."""
+        sparkline = show.sparkline([t.critic_loss for t in self.ticks], 60)
+        warnings = [Text(f"warning: {w}", style="bold yellow") for w in self.warnings[-4:]]
+        return Group(self._bar(), self._table(), Text(f"critic loss  {sparkline}", style="cyan"), *warnings)
+
+    def _bar(self) -> Table:
+        """How far, how fast, how long still, how much memory."""
+        speed = (self.images - self.began_at) / max(1e-9, time.monotonic() - self.began)
+        current = self.ticks[-1].images_per_s if self.ticks else speed
+        left = (self.total - self.images) / current if current > 0 else None
+        memory = f"{self.ticks[-1].memory_mib:,.0f} MiB" if self.ticks else ""
+        row = Table.grid(padding=(0, 2))
+        row.add_row(
+            ProgressBar(total=max(1, self.total), completed=self.images, width=24),
+            f"{self.images / 1000:.1f}/{self.total / 1000:g} kimg",
+            f"{show.duration(left)} left",
+            memory,
+        )
+        return row
+
+    def _table(self) -> Table:
+        wide = show.stderr().width >= WIDE
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        for name in _columns(self.ticks[-1] if self.ticks else None, wide=wide):
+            table.add_column(name, justify="right", no_wrap=True)
+        for tick in self.ticks[-ROWS:]:
+            table.add_row(*_columns(tick, wide=wide).values())
+        return table
+
+
+def _columns(tick: Tick | None, *, wide: bool) -> dict[str, Any]:
+    """Headings and cells of one row; without a tick the cells are empty."""
+    names = ["kimg", "px", "alpha", "n", "critic", "W est", "pen", "gen", "σ real", "σ fake", "ratio"]
+    names += ["feat σr", "feat σf"] if wide else []
+    names += ["feat", "img/s"]
+    if tick is None:
+        return dict.fromkeys(names, "")
+    values: list[Any] = [f"{tick.kimg:.1f}", str(tick.resolution), f"{tick.alpha:.2f}", str(tick.batch)]
+    values += [f"{x:.3g}" for x in (tick.critic_loss, tick.score_gap, tick.penalty, tick.generator_loss)]
+    values += [f"{tick.std_real:.3f}", f"{tick.std_fake:.3f}", _ratio(tick.std_ratio)]
+    values += [f"{tick.feature_std_real:.3f}", f"{tick.feature_std_fake:.3f}"] if wide else []
+    values += [_ratio(tick.feature_std_ratio), f"{tick.images_per_s:.0f}"]
+    return dict(zip(names, values, strict=True))
+
+
+def _ratio(value: float) -> Text:
+    return Text(f"{value:.2f}", style="red" if value < ALARM else "yellow" if value < CARE else "green")

@@ -1,0 +1,164 @@
+"""The options that several commands share, and how their words are read. No torch here."""
+
+from typing import Annotated, Any
+
+import typer
+
+from gancli.cli import show
+from gancli.config import overrides
+from gancli.errors import UsageError
+
+MAX_SEED = 2**32 - 1  # what numpy's frozen generator takes
+MAX_SEEDS = 1_000_000
+
+
+def _quiet(value: bool) -> bool:
+    show.voice.quiet |= value
+    return value
+
+
+def _verbose(value: int) -> int:
+    show.voice.verbosity = max(show.voice.verbosity, value)
+    return value
+
+
+def _no_progress(value: bool) -> bool:
+    show.voice.progress &= not value
+    return value
+
+
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", callback=_quiet, help="Say nothing but errors.")]
+VerboseOption = Annotated[
+    int,
+    typer.Option("-v", "--verbose", count=True, callback=_verbose, help="Say more; -vv shows tracebacks."),
+]
+NoProgressOption = Annotated[
+    bool, typer.Option("--no-progress", callback=_no_progress, help="No live table, no bars: plain lines.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object with schema_version.")]
+
+Checkpoint = Annotated[str, typer.Argument(help="A .pt file, or a run folder (its last.pt).", show_default=False)]
+Data = Annotated[
+    str | None,
+    typer.Argument(
+        help="Folder, .zip, idx .gz, .npy, .npz, or builtin:NAME. Left out: the preset's own.",
+        show_default=False,
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one value of the preset, e.g. growth.lr=0.002.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(envvar="GANCLI_DEVICE", help="auto, cpu, cuda or mps.")]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(min=1, envvar="GANCLI_THREADS", help="CPU threads. [default: all cores]", show_default=False),
+]
+OutdirOption = Annotated[str, typer.Option(envvar="GANCLI_OUTDIR", help="Where run folders are made.")]
+RunOption = Annotated[
+    str | None, typer.Option("--run", metavar="NAME", help="Name of the run folder.", show_default=False)
+]
+NewOption = Annotated[
+    bool, typer.Option("--new", help="Start another run, though the same words have made one before.")
+]
+KimgOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001,
+        envvar="GANCLI_KIMG",
+        help="Thousands of images to show in all. [default: the schedule]",
+        show_default=False,
+    ),
+]
+BatchOption = Annotated[
+    int | None,
+    typer.Option(min=1, envvar="GANCLI_BATCH", help="Images a step, at every resolution.", show_default=False),
+]
+SnapOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        envvar="GANCLI_SNAP",
+        help="kimg between checkpoints (and every 10 minutes).",
+        show_default=False,
+    ),
+]
+TickOption = Annotated[
+    float | None,
+    typer.Option(min=0.001, envvar="GANCLI_TICK", help="kimg between lines of the log.", show_default=False),
+]
+SeedOption = Annotated[
+    int | None, typer.Option(min=0, envvar="GANCLI_SEED", help="Seed of the training.", show_default=False)
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(envvar="GANCLI_PRECISION", help="auto (= fp32), fp32 or bf16.", show_default=False),
+]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Stop if a single file cannot be used.")]
+StopOnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--stop-on",
+        metavar="WORDS",
+        help="Stop, exit 4: collapse, low-diversity, diverged.",
+        show_default=False,
+    ),
+]
+LogFormatOption = Annotated[
+    str,
+    typer.Option("--log-format", envvar="GANCLI_LOG_FORMAT", help="auto (a table on a terminal), plain or jsonl."),
+]
+RawOption = Annotated[bool, typer.Option("--raw", help="The weights of the last step, not their average.")]
+TruncOption = Annotated[
+    float,
+    typer.Option("--trunc", min=0.01, max=1, help="Central share of the latents' distribution to draw from; 1 = off."),
+]
+SizeOption = Annotated[
+    int | None,
+    typer.Option("--size", min=1, help="Enlarge to about this height, by whole factors.", show_default=False),
+]
+
+
+def seeds(text: str) -> list[int]:
+    """[0, 1, ..., 9, 42] from "0-9,42". Raises UsageError."""
+    chosen: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UsageError(f"{part.strip()!r} is no seed", where="--seeds", mend="write them as 0-63,100")
+        low, high = int(first), int(last or first)
+        if high < low or high > MAX_SEED or len(chosen) + high - low >= MAX_SEEDS:
+            raise UsageError(f"{part.strip()!r} is no range of seeds", where="--seeds", mend="write them as 0-63,100")
+        chosen += range(low, high + 1)
+    return chosen
+
+
+def changes(sets: list[str] | None, **flags: Any) -> dict[str, Any]:
+    """Dotted changes to a preset from --set and from flags with a key of their own (those given)."""
+    keys = {
+        "seed": "train.seed",
+        "kimg": "train.duration",
+        "batch": "growth.batch_size",
+        "snap": "train.checkpoint_every",
+        "tick": "train.tick_every",
+        "precision": "train.precision",
+        "mirror": "data.mirror",
+        "channels": "data.channels",
+        "fit": "data.fit",
+    }
+    in_images = {"kimg", "snap", "tick"}
+    given = {
+        keys[name]: round(value * 1000) if name in in_images and value is not None else value
+        for name, value in flags.items()
+    }
+    return overrides.merge(given, overrides.parse(sets or []))
+
+
+def words(text: str | None) -> tuple[str, ...]:
+    """("collapse", "diverged") from "collapse,diverged"."""
+    return tuple(word.strip() for word in text.split(",")) if text else ()

@@ -1,0 +1,122 @@
+"""Which modes of builtin:shapes a set of pictures covers: a classifier by analytic templates, nothing trained."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli.data import shapes
+
+Floats = NDArray[np.float64]
+
+UNRECOGNISED = -1
+MIN_COSINE = 0.94  # between the foreground's colour and the palette's, both mean-free
+MIN_OVERLAP = 0.80  # soft intersection over union with the best template
+MIN_MARGIN = 0.015  # by which the best template beats the second
+MIN_CONTRAST = 0.25  # between foreground and background, Euclidean in RGB 0..1
+AREA = (70.0, 520.0)  # of the shape, in pixels of a 32 px picture
+FOREGROUND = 60  # most chromatic pixels whose mean is the foreground's colour
+MIN_HITS = 3  # pictures that make a mode covered: one may be the classifier's mistake
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How a set of pictures spreads over the known modes."""
+
+    covered: int  # modes with at least MIN_HITS pictures
+    modes: int
+    recognised: float  # share of the pictures
+    reverse_kl: float  # KL(q || uniform) over the recognised ones, in nats; nan if there are none
+
+
+def coverage(pictures: NDArray[np.uint8]) -> Coverage:
+    """Count the modes of builtin:shapes among pictures (N, H, W, 3)."""
+    found = classify(pictures)
+    hits = np.bincount(found[found != UNRECOGNISED], minlength=len(shapes.MODES))
+    return Coverage(
+        covered=int((hits >= MIN_HITS).sum()),
+        modes=len(shapes.MODES),
+        recognised=float(hits.sum() / len(pictures)),
+        reverse_kl=reverse_kl(hits),
+    )
+
+
+def reverse_kl(hits: NDArray[np.int64]) -> float:
+    """KL(q || uniform) = sum q ln(q K), q the shares of K modes, in nats: 0 when equal, ln K for one mode."""
+    if hits.sum() == 0:
+        return float("nan")
+    q = hits / hits.sum()
+    q = q[q > 0]
+    return float((q * np.log(q * len(hits))).sum())
+
+
+def classify(pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The mode of each picture (N, H, W, 3), or UNRECOGNISED. Shape (N,).
+
+    1. The foreground's colour is the mean of the most chromatic pixels, the background's that of the
+       outer columns, row by row. 2. A soft mask: how far each pixel has gone from one to the other.
+    3. For each shape, centre and radius follow from the mask's centroid and area; the analytic
+       template drawn there is compared with the mask.
+    """
+    rgb = pictures.astype(np.float64) / 255
+    scale = rgb.shape[1] / shapes.UNIT
+    colour = _foreground(rgb, scale)  # (N, 3)
+    ground = _background(rgb)  # (N, H, 1, 3)
+    step = colour[:, None, None] - ground  # (N, H, 1, 3)
+    mask = np.clip(((rgb - ground) * step).sum(-1) / np.maximum((step**2).sum(-1), 1e-9), 0, 1)
+    overlap = np.stack([_overlap(mask, shape) for shape in shapes.SHAPES], axis=1)  # (N, shapes)
+    cosine = _cosines(colour)  # (N, colours)
+    sorted_overlap = np.sort(overlap, axis=1)
+    area = mask.sum((1, 2)) / scale**2
+    certain = (
+        (cosine.max(1) > MIN_COSINE)
+        & (sorted_overlap[:, -1] > MIN_OVERLAP)
+        & (sorted_overlap[:, -1] - sorted_overlap[:, -2] > MIN_MARGIN)
+        & (np.linalg.norm(step, axis=-1).mean((1, 2)) > MIN_CONTRAST)
+        & (area > AREA[0])
+        & (area < AREA[1])
+    )
+    modes = cosine.argmax(1) * len(shapes.SHAPES) + overlap.argmax(1)
+    return np.where(certain, modes, UNRECOGNISED)
+
+
+def _foreground(rgb: Floats, scale: float) -> Floats:
+    """Mean of the most chromatic pixels. (N, H, W, 3) -> (N, 3)."""
+    flat = rgb.reshape(len(rgb), -1, 3)
+    chroma = flat.max(-1) - flat.min(-1)
+    count = min(flat.shape[1], round(FOREGROUND * scale**2))
+    chosen = np.argpartition(-chroma, count - 1, axis=1)[:, :count]
+    mean: Floats = np.take_along_axis(flat, chosen[..., None], axis=1).mean(1)
+    return mean
+
+
+def _background(rgb: Floats) -> Floats:
+    """Per row, the mean of the two outer columns on each side. (N, H, W, 3) -> (N, H, 1, 3)."""
+    sides = np.concatenate([rgb[:, :, :2], rgb[:, :, -2:]], axis=2)
+    mean: Floats = sides.mean(2, keepdims=True)
+    return mean
+
+
+def _cosines(colour: Floats) -> Floats:
+    """Cosine between mean-free colours and the mean-free palette. (N, 3) -> (N, colours)."""
+    palette = np.array(list(shapes.COLOURS.values()))
+
+    def direction(x: Floats) -> Floats:
+        x = x - x.mean(1, keepdims=True)
+        unit: Floats = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
+        return unit
+
+    cosines: Floats = direction(colour) @ direction(palette).T
+    return cosines
+
+
+def _overlap(mask: Floats, shape: str) -> Floats:
+    """Soft intersection over union of masks with a shape's template where its area and centroid put it. -> (N,)."""
+    area = np.maximum(mask.sum((1, 2)), 1e-9)
+    at = np.arange(mask.shape[1]) + 0.5
+    x, y = (mask.sum(1) * at).sum(1) / area, (mask.sum(2) * at).sum(1) / area
+    radius = np.sqrt(area / shapes.unit_area(shape))
+    centre = np.stack([x, y - shapes.unit_centroid_y(shape) * radius], axis=1)
+    template = shapes.coverage(shape, centre.astype(np.float32), radius.astype(np.float32), mask.shape[1])
+    both: Floats = np.minimum(mask, template).sum((1, 2)) / np.maximum(np.maximum(mask, template).sum((1, 2)), 1e-9)
+    return both

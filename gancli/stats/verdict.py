@@ -1,0 +1,56 @@
+"""The verdict: one word, with its evidence. A pure function of a few figures.
+
+The words follow one rule: `collapsed`, at most a tenth of the modes is left; `low diversity`, at most
+six tenths. Known modes are counted; elsewhere the batch-std ratio stands in for them. It sees a total
+collapse and washed-out pictures; it is blind to the loss of single modes and to copying the training set.
+"""
+
+from dataclasses import dataclass
+
+from gancli.stats.modes import Coverage
+
+ENOUGH = 64  # samples of each side
+COLLAPSED_RATIO, LOW_RATIO = (
+    0.3,
+    0.6,
+)  # healthy runs of the quickstart end at .95 to 1.06, collapsed ones at .06 to .09
+COLLAPSED_SHARE, LOW_SHARE = 0.1, 0.6  # of the known modes
+ENOUGH_RECOGNISED = 0.3  # share below which counting modes says more of the pictures' quality
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A word, how sure it is, and why."""
+
+    word: str
+    confidence: str  # high or low
+    evidence: tuple[str, ...]
+
+
+def judge(ratio: float, floor: float, samples: int, coverage: Coverage | None) -> Verdict:
+    """The verdict on batch std as a ratio to that of the reals, its floor, and the known modes where there are any."""
+    if samples < ENOUGH:
+        return Verdict("undecided", "low", (f"{samples} samples a side are too few; {ENOUGH} are needed",))
+    relative = ratio / floor
+    spread = f"the fakes differ {relative:.2f} times as much from one another as the reals do"
+    if relative < COLLAPSED_RATIO:
+        return Verdict("collapsed", "high", (spread,))
+    counted = coverage is not None and coverage.recognised >= ENOUGH_RECOGNISED
+    if coverage is None or not counted:
+        return _by_spread(relative, spread, coverage)
+    modes = f"{coverage.covered} of {coverage.modes} known modes are covered"
+    left = coverage.covered / coverage.modes
+    if left <= COLLAPSED_SHARE:
+        return Verdict("collapsed", "high", (modes, spread))
+    if left <= LOW_SHARE or relative < LOW_RATIO:
+        return Verdict("low diversity", "high", (modes, spread))
+    return Verdict("healthy", "high", (modes, spread))
+
+
+def _by_spread(relative: float, spread: str, coverage: Coverage | None) -> Verdict:
+    if relative < LOW_RATIO:
+        return Verdict("low diversity", "high", (spread,))
+    blind = "the spread alone does not show the loss of single modes, nor copies of the training set"
+    if coverage is not None:
+        blind = f"only {coverage.recognised:.0%} of the pictures are recognisable, too few to count modes"
+    return Verdict("healthy", "low", (spread, blind))
