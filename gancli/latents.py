@@ -36,7 +36,8 @@ def truncate(z: Tensor, share: float) -> Tensor:
     if share == 1:
         return z
     u = torch.special.ndtr(z.double())
-    return torch.special.ndtri(0.5 + share * (u - 0.5)).to(z.dtype)
+    squeezed: Tensor = torch.special.ndtri(0.5 + share * (u - 0.5)).to(z.dtype)
+    return squeezed
 
 
 def slerp(a: Latent, b: Latent, t: float) -> Latent:

@@ -130,13 +130,18 @@ def _as_bytes(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
         return values
     low, high = float(values.min()), float(values.max())
     if values.dtype == np.uint16:
-        return np.rint(values / 257).astype(np.uint8)
+        return _rounded(values / 257)
     if values.dtype.kind == "f" and low >= 0 and high <= 1:
-        return np.rint(values * 255).astype(np.uint8)
+        return _rounded(values * 255)
     if values.dtype.kind == "f" and low >= -1 and high <= 1:
-        return np.rint((values + 1) * 127.5).astype(np.uint8)
+        return _rounded((values + 1) * 127.5)
     raise DataError(
         f"pictures with values from {low:g} to {high:g}",
         where=printable(where),
         mend="scale them to 0..255 (uint8), or to [0, 1] or [-1, 1]",
     )
+
+
+def _rounded(values: NDArray[Any]) -> NDArray[np.uint8]:
+    whole: NDArray[np.uint8] = np.rint(values).astype(np.uint8)
+    return whole

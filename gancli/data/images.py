@@ -116,8 +116,8 @@ def _fitted(image: Image.Image, shape: Shape) -> Image.Image:
         return image.resize(size, Image.Resampling.LANCZOS)
     if shape.fit == "crop":
         return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
-    blank = {"L": 255, "RGB": BACKGROUND, "RGBA": (*BACKGROUND, 0)}[image.mode]
-    return ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=blank)
+    blanks: dict[str, int | tuple[int, ...]] = {"L": 255, "RGB": BACKGROUND, "RGBA": (*BACKGROUND, 0)}
+    return ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=blanks[image.mode])
 
 
 def _pixels(image: Image.Image, channels: int) -> Pixels:

@@ -70,7 +70,7 @@ def _time_step(config: Config, state: TrainState, phase: Phase) -> float:
         z = torch.randn(batch, config.network.latent, device=state.device)
         y = G(z, phase.stage)
         loss = critic_loss(D, phase, y.detach(), y, torch.rand(batch, device=state.device), config.loss, penalise=True)
-        loss["critic_loss"].backward()  # type: ignore[no-untyped-call]
+        loss["critic_loss"].backward()
         D(y, phase.stage).sum().backward()
         if state.device.type == "cuda":
             torch.cuda.synchronize()

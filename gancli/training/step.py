@@ -32,7 +32,7 @@ def judge(D: Critic, phase: Phase, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor
 def critic_loss(
     D: Critic, phase: Phase, x: Tensor, y: Tensor, u: Tensor, config: LossConfig, *, penalise: bool
 ) -> dict[str, Tensor]:
-    """L_D = mean[ f(d_x, d_y) + lambda (|grad D(x^)| - 1)^2 + (r1 |grad D(x)|^2 + r2 |grad D(y)|^2) / 2 + drift d_x^2 ].
+    """L_D = mean[f(d_x, d_y) + lambda (|grad D(x^)| - 1)^2 + (r1 |grad D(x)|^2 + r2 |grad D(y)|^2) / 2 + drift d_x^2].
 
     x^ = x + u (y - x), one u a sample, shape (N,). With `penalise` off, on the steps that a lazy
     penalty leaves out, only f and drift stay; on the others the penalty counts penalty_every times.
@@ -107,7 +107,7 @@ def _lr(config: Config, state: TrainState, phase: Phase) -> float:
 
 def _step(optimizer: torch.optim.Adam, loss: Tensor, lr: float) -> None:
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()
