@@ -1,0 +1,85 @@
+"""What the tests share: a tiny network, a tiny folder of pictures, and a cache of their own."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gancli import config as configs
+from gancli.config import presets
+
+TINY = {
+    "preset": "tiny",
+    "data": {"held_out": 0.0},
+    "network": {"resolution": 16, "latent": 8, "channels": [8, 8, 4]},
+    "loss": {"adversarial": "relativistic", "r1": 0.1, "r2": 0.1, "penalty_every": 3},
+    "growth": {"fade": 32, "stable": 32, "batch_size": 8, "lr": 0.002},
+    "train": {"tick_every": 40, "sample_every": 0, "checkpoint_every": 0, "ema_half_life": 50},
+}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """No test reads or fills the user's cache, and no GANCLI_ variable of the user's reaches a test."""
+    for name in [key for key in os.environ if key.startswith("GANCLI_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A preset file that trains in a second: 4 to 16 px, 160 images in all."""
+    return write_preset(tmp_path / "tiny.yaml", {})
+
+
+def write_preset(path, changes):
+    """The tiny preset with dotted changes, as a file."""
+    values = configs.overrides.apply(TINY, changes)
+    values = {key: value for key, value in values.items() if key != "preset"}
+    path.write_text(configs.yaml.dump(values))
+    return str(path)
+
+
+def tiny_config(**changes):
+    """The tiny preset, resolved for RGB pictures; changes are dotted keys with __ for the dots."""
+    base = {"network.image_channels": 3, "train.duration": 160}
+    dotted = {key.replace("__", "."): value for key, value in changes.items()}
+    return presets.build(configs.overrides.apply(TINY, {**base, **dotted}), "test")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with 24 small colour pictures."""
+    return make_pictures(tmp_path / "pictures", 24)
+
+
+def make_pictures(folder, count, size=20, seed=0):
+    """`count` PNGs of smooth random colours."""
+    folder.mkdir(parents=True)
+    rng = np.random.RandomState(seed)
+    for i in range(count):
+        coarse = Image.fromarray(rng.randint(0, 256, (3, 3, 3)).astype(np.uint8))
+        coarse.resize((size, size), Image.Resampling.BILINEAR).save(folder / f"{i:03d}.png")
+    return folder
+
+
+@pytest.fixture
+def gancli(monkeypatch, capfd):
+    """Run a command in this process: gancli("train", ...) -> (exit code, stdout, stderr)."""
+    from gancli import cli
+    from gancli.cli import show
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["gancli", *map(str, words)])
+        monkeypatch.setattr(show, "voice", show.Voice())
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run

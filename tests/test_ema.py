@@ -1,0 +1,38 @@
+import torch
+from torch import nn
+
+from gancli import ema
+
+
+def test_the_distance_halves_after_a_half_life():
+    """However many steps the half-life is cut into."""
+    for batch in (1, 8, 64):
+        average, current = nn.Linear(3, 3), nn.Linear(3, 3)
+        distance = (average.weight - current.weight).norm().item()
+        for _ in range(64 // batch):
+            ema.update(average, current, keep=ema.decay(batch, half_life=64))
+        torch.testing.assert_close((average.weight - current.weight).norm().item(), distance / 2, rtol=1e-4, atol=0)
+
+
+def test_buffers_are_copied():
+    """Moving statistics belong to the weights of now."""
+    average, current = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    current.running_mean += 3
+    current.num_batches_tracked += 7
+
+    ema.update(average, current, keep=0.99)
+
+    torch.testing.assert_close(average.running_mean, current.running_mean)
+    assert average.num_batches_tracked == 7
+
+
+def test_the_half_life_is_ramped_and_never_longer_than_asked():
+    """5 % of the images shown, at most the half-life; without a ramp, the half-life."""
+    assert ema.half_life_at(1_000, 10_000, 0.05) == 50
+    assert ema.half_life_at(10**9, 10_000, 0.05) == 10_000
+    assert ema.half_life_at(1_000, 10_000, 0) == 10_000
+
+
+def test_no_half_life_means_no_averaging():
+    """The average is then the current weight."""
+    assert ema.decay(8, 0) == 0

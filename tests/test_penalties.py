@@ -1,0 +1,104 @@
+import torch
+from conftest import tiny_config
+
+from gancli.growth import Schedule
+from gancli.networks import build
+from gancli.penalties import between, drift, gradient_penalty, squared_gradients
+from gancli.training.step import critic_loss
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_squared_gradient_of_a_linear_critic_is_the_square_of_its_weights():
+    """D(x) = <w, x> has gradient w everywhere, so the penalty is |w|^2, whatever the image."""
+    w, x = normal(1, 2, 2), normal(5, 1, 2, 2, seed=1).requires_grad_()
+
+    (penalty,) = squared_gradients((x * w).sum(), x)
+
+    torch.testing.assert_close(penalty, w.square().sum().float().expand(5))
+
+
+def test_gradient_penalty_of_a_linear_critic():
+    """(|w| - 1)^2, and zero for a critic of slope one."""
+    w, x = normal(1, 2, 2), normal(5, 1, 2, 2, seed=1).requires_grad_()
+    unit = w / w.norm()
+
+    steep = gradient_penalty((x * w).sum(dim=(1, 2, 3)), x)
+    fair = gradient_penalty((x * unit).sum(dim=(1, 2, 3)), x)
+
+    torch.testing.assert_close(steep, (w.norm() - 1).square().float().expand(5))
+    torch.testing.assert_close(fair, torch.zeros(5), atol=1e-6, rtol=0)
+
+
+def test_gradient_penalty_of_a_quadratic_critic():
+    """D(x) = |x|^2 / 2 has gradient x: the penalty is (|x| - 1)^2, sample by sample."""
+    x = normal(5, 3).requires_grad_()
+
+    penalty = gradient_penalty(x.square().sum(1) / 2, x)
+
+    torch.testing.assert_close(penalty, (x.norm(dim=1) - 1).square().float())
+
+
+def test_a_flat_critic_has_a_finite_penalty_and_a_finite_gradient_of_it():
+    """At slope zero a bare root would put NaN into every weight."""
+    x = normal(4, 3).requires_grad_()
+    w = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+
+    penalty = gradient_penalty((x * w).sum(dim=1), x).sum()
+    penalty.backward()
+
+    assert penalty.isfinite()
+    assert w.grad.isfinite().all()
+
+
+def test_points_between_are_on_the_segment_one_share_a_sample():
+    """x + u (y - x), the same u for all values of a sample, cut off from the graph."""
+    x, y = normal(3, 2, 4, 4), normal(3, 2, 4, 4, seed=1).requires_grad_()
+    u = torch.tensor([0.0, 0.25, 1.0])
+
+    mixed = between(x, y, u)
+
+    for i in range(3):
+        torch.testing.assert_close(mixed[i], x[i] + u[i].item() * (y[i] - x[i]))
+    assert mixed.is_leaf
+    assert mixed.requires_grad
+
+
+def test_drift_is_the_square_of_the_real_score():
+    """A constant added to every score costs its square."""
+    torch.testing.assert_close(drift(torch.tensor([-2.0, 3.0])), torch.tensor([4.0, 9.0]))
+
+
+def loss_of(config, *, penalise=True):
+    pair, phase = build(config), Schedule.of(config).phases[-1]
+    draw = torch.Generator().manual_seed(5)
+    x, y = torch.randn(2, 8, 3, 16, 16, generator=draw)
+    u = torch.rand(8, generator=draw)
+    return pair, x, y, u, critic_loss(pair.D, phase, x, y, u, config.loss, penalise=penalise)
+
+
+def test_the_wgan_gp_loss_is_the_sum_of_its_parts():
+    """E D(y) - E D(x) + 10 GP + 0.001 E D(x)^2, put together here by hand."""
+    loss = {"adversarial": "wasserstein", "gradient_penalty": 10, "drift": 0.001}
+
+    pair, x, y, u, losses = loss_of(tiny_config(loss=loss))
+
+    mixed = between(x, y, u)
+    gp = gradient_penalty(pair.D(mixed), mixed).mean()
+    expected = pair.D(y).mean() - pair.D(x).mean() + 10 * gp + 0.001 * pair.D(x).square().mean()
+    torch.testing.assert_close(losses["critic_loss"], expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(losses["score_gap"], pair.D(x).mean() - pair.D(y).mean(), atol=1e-5, rtol=1e-4)
+
+
+def test_a_lazy_penalty_is_left_out_or_counts_n_times():
+    """On average over n steps the loss has the penalty once."""
+    config = tiny_config()
+
+    *_, with_penalty = loss_of(config, penalise=True)
+    *_, without = loss_of(config, penalise=False)
+
+    assert "penalty" not in without
+    extra = with_penalty["critic_loss"] - without["critic_loss"]
+    torch.testing.assert_close(extra, 3 * with_penalty["penalty"], atol=1e-5, rtol=1e-4)

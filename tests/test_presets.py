@@ -1,0 +1,89 @@
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from gancli import config as configs
+from gancli.config import presets
+from gancli.growth import Schedule
+from gancli.networks import build
+from gancli.training.step import critic_loss
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = ["progan-1024", "progan-128", "progan-256", "progan-64", "progan-64-lite", "quickstart", "quickstart-collapse"]
+
+
+def test_every_preset_is_listed():
+    """The names a user may give."""
+    assert presets.names() == SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_preset_tells_its_story(name):
+    """What it is, its own command, and a source; nothing left to fill in."""
+    story = presets.story(name)
+
+    assert story.startswith(f"{name}: ")
+    assert f"--preset {name}" in story or name == "quickstart"
+    assert "Source:" in story
+    assert "COST" not in story
+    assert "<measured>" not in story
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_preset_builds_and_its_critic_learns(name):
+    """At its first stage, with a fraction of the channels: every part of the loss is finite and has a gradient."""
+    config = configs.load(name, {"network.image_channels": 3, "network.max_channels": 8, "train.duration": 8})
+    phase = Schedule.of(config).phase_at(0)
+    pair = build(config)
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 3, phase.height, phase.width, generator=draw)
+    y = pair.G(torch.randn(4, config.network.latent, generator=draw), phase.stage, phase.alpha)
+
+    losses = critic_loss(pair.D, phase, x, y, torch.rand(4, generator=draw), config.loss, penalise=True)
+    losses["critic_loss"].backward()
+
+    assert all(value.isfinite() for value in losses.values())
+    assert pair.D.score.weight.grad.abs().sum() > 0
+
+
+def test_the_paper_s_schedule():
+    """800 kimg of fade and 800 stable a resolution; batch 16, 14 at 256, 6 at 512, 3 at 1024 px; 19,000 kimg."""
+    config = configs.load("progan-1024")
+
+    phases = {phase.height: phase for phase in Schedule.of(config).phases}
+
+    assert [phases[px].batch_size for px in (4, 128, 256, 512, 1024)] == [16, 16, 14, 6, 3]
+    assert phases[1024].lr == 0.0015
+    assert Schedule.of(config).total == 800_000 * 17
+    assert config.train.duration == 19_000_000
+
+
+def test_the_bad_twin_differs_in_three_switches_and_length_only():
+    """quickstart-collapse is quickstart without minibatch std, without penalty, with the non-saturating loss."""
+    good, bad = (configs.load(name).model_dump() for name in ("quickstart", "quickstart-collapse"))
+
+    different = {
+        f"{section}.{key}"
+        for section in ("data", "network", "loss", "optimizer")
+        for key in good[section]
+        if good[section][key] != bad[section][key]
+    }
+
+    expected = {"network.minibatch_std", "loss.adversarial", "loss.r1", "loss.r2", "loss.penalty_every"}
+    assert different == expected
+
+
+def test_the_wheel_brings_the_presets(tmp_path):
+    """An installed gancli knows its presets by name."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+
+    assert {f"gancli/config/shipped/{name}.yaml" for name in SHIPPED} <= set(names)
+    assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
