@@ -1,0 +1,239 @@
+import io
+import os
+import pickle  # noqa: TID251  (to build the attacks)
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny_config
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gancli import checkpoint
+from gancli.errors import CheckpointError, InputMissing, StorageError
+from gancli.networks import build_generator
+from gancli.training.state import TrainState
+
+GOLDEN = Path(__file__).parent / "golden" / "format-1.pt"
+
+
+def written(path):
+    state = TrainState.fresh(tiny_config(), torch.device("cpu"))
+    state.images = 80
+    checkpoint.write(path, state.as_checkpoint(tiny_config()))
+    return path
+
+
+@pytest.fixture
+def whole(tmp_path):
+    return written(tmp_path / "whole.pt")
+
+
+def test_what_is_written_is_read_back(whole):
+    """Config, clock and every tensor."""
+    read = checkpoint.read(whole)
+
+    assert read.config == tiny_config()
+    assert (read.images, read.generator_steps) == (80, 0)
+    expected = TrainState.fresh(tiny_config(), torch.device("cpu")).G.state_dict()
+    assert all(torch.equal(read.weights["G"][name], tensor) for name, tensor in expected.items())
+
+
+def test_an_old_checkpoint_loads_for_ever():
+    """A file written by the first release, kept in the repository."""
+    opened = checkpoint.read(GOLDEN)
+    generator = build_generator(opened.config)
+
+    checkpoint.fill(generator, opened.weights["ema"], GOLDEN)
+
+    assert opened.config.preset == "tiny"
+
+
+def repacked(path, change):
+    """The zip again, its entries changed by a function of (name, data) -> (name, data) or None."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as new:
+        for info in old.infolist():
+            if (entry := change(info.filename, old.read(info))) is not None:
+                new.writestr(*entry)
+    path.write_bytes(out.getvalue())
+    return path
+
+
+class Attack:
+    """Unpickling this runs a function of its choosing."""
+
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call
+
+
+ATTACKS = {
+    "os.system": Attack(os.system, "touch PWNED"),
+    "eval": Attack(eval, "open('PWNED', 'w')"),
+    "getattr": Attack(getattr, "x", "upper"),
+    "open": Attack(open, "PWNED", "w"),
+    "import": Attack(__import__, "antigravity"),
+}
+
+
+class TestOpeningNeverRunsCode:
+    @pytest.mark.parametrize("name", sorted(ATTACKS))
+    @pytest.mark.parametrize("protocol", [0, 2, 4])
+    def test_inside_a_checkpoint(self, whole, name, protocol, tmp_path, monkeypatch):
+        """A data.pkl that names anything but tensors is refused before it is unpickled."""
+        monkeypatch.chdir(tmp_path)
+        payload = pickle.dumps({"format": 1, "x": ATTACKS[name]}, protocol)
+        repacked(whole, lambda n, data: (n, payload if n.endswith("data.pkl") else data))
+
+        with pytest.raises(CheckpointError):
+            checkpoint.read(whole)
+        assert not (tmp_path / "PWNED").exists()
+
+    @pytest.mark.parametrize("name", sorted(ATTACKS))
+    def test_as_a_bare_pickle(self, tmp_path, name, monkeypatch):
+        """The old format of torch, and whatever else is renamed to .pt."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "a.pt").write_bytes(pickle.dumps(ATTACKS[name]))
+
+        with pytest.raises(CheckpointError):
+            checkpoint.read(tmp_path / "a.pt")
+        assert not (tmp_path / "PWNED").exists()
+
+    def test_a_whole_module_is_refused(self, tmp_path):
+        """torch.save(network) pickles classes; they are not tensors."""
+        torch.save(torch.nn.Linear(2, 2), tmp_path / "a.pt")  # noqa: TID251
+        with pytest.raises(CheckpointError, match="names"):
+            checkpoint.read(tmp_path / "a.pt")
+
+    def test_torchscript_is_refused(self, tmp_path):
+        """It carries code."""
+        with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+            archive.writestr("a/data.pkl", pickle.dumps({}))
+            archive.writestr("a/constants.pkl", pickle.dumps({}))
+        with pytest.raises(CheckpointError):
+            checkpoint.read(tmp_path / "a.pt")
+
+
+class TestDamage:
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(at=st.floats(0, 1), bit=st.integers(0, 7))
+    def test_a_flipped_bit_never_loads_with_other_weights(self, whole, at, bit):
+        """Either it is refused, or the bit was in padding and everything is as it was."""
+        data = bytearray(whole.read_bytes())
+        data[min(len(data) - 1, int(at * len(data)))] ^= 1 << bit
+        damaged = whole.with_name("damaged.pt")
+        damaged.write_bytes(data)
+
+        try:
+            read = checkpoint.read(damaged)
+        except CheckpointError:
+            return
+        for name, tensor in checkpoint.read(whole).weights["G"].items():
+            assert torch.equal(read.weights["G"][name], tensor)
+
+    @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+    def test_a_file_cut_short_is_refused(self, whole, share):
+        """One sentence, and the advice where to find another."""
+        data = whole.read_bytes()
+        whole.write_bytes(data[: int(len(data) * share)])
+
+        with pytest.raises(CheckpointError) as error:
+            checkpoint.read(whole)
+        assert "checkpoints/" in error.value.mend
+
+    def test_compressed_entries_are_refused(self, whole):
+        """A zip bomb unpacks to more than it holds."""
+        out = io.BytesIO()
+        with zipfile.ZipFile(whole) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+            for info in old.infolist():
+                new.writestr(info.filename, old.read(info))
+        whole.write_bytes(out.getvalue())
+
+        with pytest.raises(CheckpointError, match="compressed"):
+            checkpoint.read(whole)
+
+    def test_text_is_refused(self, tmp_path):
+        """By content, whatever the suffix says."""
+        (tmp_path / "a.pt").write_text("hello")
+        with pytest.raises(CheckpointError):
+            checkpoint.read(tmp_path / "a.pt")
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [("format", "x"), ("images", -1), ("images", "many"), ("config", {"network": {"resolution": 10**9}}), ("weights", {})],
+    )
+    def test_a_wrong_part_is_refused(self, tmp_path, key, value):
+        """The header goes through the schema, with its bounds."""
+        state = TrainState.fresh(tiny_config(), torch.device("cpu")).as_checkpoint(tiny_config())
+        values = {
+            "format": 1, "gancli": "0", "config": tiny_config().model_dump(mode="json"), "images": 0,
+            "generator_steps": 0, "seconds": 0.0, "weights": state.weights, "optimizers": {"G": {}, "D": {}},
+        } | {key: value}  # fmt: skip
+        torch.save(values, tmp_path / "a.pt")  # noqa: TID251
+
+        with pytest.raises(CheckpointError):
+            checkpoint.read(tmp_path / "a.pt")
+
+    def test_a_newer_format_says_so(self, tmp_path):
+        """And what to do."""
+        torch.save({"format": 99, "gancli": "9.0"}, tmp_path / "a.pt")  # noqa: TID251
+        with pytest.raises(CheckpointError, match=r"newer gancli \(9.0\)"):
+            checkpoint.read(tmp_path / "a.pt")
+
+    def test_a_missing_file_is_missing(self, tmp_path):
+        """Exit 66."""
+        with pytest.raises(InputMissing):
+            checkpoint.read(tmp_path / "none.pt")
+
+
+class TestFill:
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda w: w.pop("dense.bias"),
+            lambda w: w.update(extra=torch.zeros(1)),
+            lambda w: w.update({"dense.bias": torch.zeros(3)}),
+            lambda w: w.update({"dense.bias": w["dense.bias"].double()}),
+            lambda w: w["dense.bias"].fill_(float("nan")),
+        ],
+    )
+    def test_weights_of_another_network_are_refused(self, whole, damage):
+        """Missing, unknown, of another shape or type, or not finite."""
+        weights = dict(checkpoint.read(whole).weights["G"])
+        damage(weights)
+
+        with pytest.raises(CheckpointError):
+            checkpoint.fill(build_generator(tiny_config()), weights, whole)
+
+
+class TestWriter:
+    def test_a_write_that_fails_leaves_the_old_file(self, whole, monkeypatch):
+        """Whatever goes wrong before the last step, the name still means the old checkpoint."""
+        before = whole.read_bytes()
+        monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+
+        with pytest.raises(StorageError, match="No space left") as error:
+            written(whole)
+
+        assert error.value.exit_code == 74
+        assert whole.read_bytes() == before
+        assert not list(whole.parent.glob(".*tmp*"))
+
+    def test_a_full_disk_is_said_before_writing(self, whole, monkeypatch):
+        """With the path and the bytes needed."""
+        monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
+        with pytest.raises(StorageError, match="the disk is full") as error:
+            written(whole)
+        assert "whole.pt" in error.value.where
+
+    def test_a_link_is_replaced_at_once(self, whole, tmp_path):
+        """last.pt always means one whole file."""
+        (tmp_path / "last.pt").write_text("old")
+
+        checkpoint.link(whole, tmp_path / "last.pt")
+
+        assert (tmp_path / "last.pt").read_bytes() == whole.read_bytes()

@@ -1,0 +1,321 @@
+import gzip
+import json
+import os
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_pictures
+
+from gancli.data import Shape, arrays, builtin, cache, open_dataset, scan
+from gancli.errors import DataError, InputMissing
+
+SHAPE = Shape(8, 8, None, "crop")
+HOSTILE = Path(__file__).parents[2] / "shared" / "data" / "hostile"
+
+
+class TestFolder:
+    def test_is_read_recursively_in_the_order_of_names(self, tmp_path):
+        """Folders inside folders, capital suffixes; hidden files and other suffixes are passed over."""
+        make_pictures(tmp_path / "set" / "b", 2)
+        make_pictures(tmp_path / "set" / "a.png", 1)  # a folder named like a picture
+        (tmp_path / "set" / "b" / "000.png").rename(tmp_path / "set" / "b" / "000.PNG")
+        (tmp_path / "set" / "._000.png").write_bytes(b"x")
+        (tmp_path / "set" / "notes.txt").write_text("x")
+
+        report = open_dataset(str(tmp_path / "set"), SHAPE).report
+
+        assert (report.count, report.ignored, report.rejected) == (3, 1, ())
+
+    def test_bad_files_are_skipped_and_named(self, pictures):
+        """One bad picture never stops a run; odd names are shown on one line."""
+        (pictures / "zero.png").write_bytes(b"")
+        (pictures / "new\nline.jpg").write_text("not a picture")
+        (pictures / "dangling.png").symlink_to("nowhere")
+        os.mkfifo(pictures / "fifo.png")
+
+        report = open_dataset(str(pictures), SHAPE).report
+
+        reasons = {item.name: item.reason for item in report.rejected}
+        assert report.count == 24
+        assert reasons["zero.png"] == "the file is empty"
+        assert reasons["new\\nline.jpg"] == "not an image"
+        assert "no such file" in reasons["dangling.png"]
+        assert reasons["fifo.png"] == "not a regular file"
+
+    def test_a_loop_of_links_ends(self, pictures):
+        """Folder links are not followed; a second link to one file is the same picture."""
+        (pictures / "loop").symlink_to(".")
+        (pictures / "again.png").symlink_to("000.png")
+
+        assert open_dataset(str(pictures), SHAPE).report.count == 24
+
+    def test_a_missing_folder_is_missing(self):
+        """Exit 66."""
+        with pytest.raises(InputMissing):
+            open_dataset("no/such/folder", SHAPE)
+
+    def test_a_folder_without_pictures_is_refused(self, tmp_path):
+        """One clear sentence, not an empty data set."""
+        (tmp_path / "readme.txt").write_text("x")
+        with pytest.raises(DataError, match="no usable picture"):
+            open_dataset(str(tmp_path), SHAPE)
+
+    def test_one_picture_is_no_folder(self, pictures):
+        """The mend says what to give instead."""
+        with pytest.raises(DataError) as error:
+            open_dataset(str(pictures / "000.png"), SHAPE)
+        assert "folder" in error.value.mend
+
+    @pytest.mark.skipif(not HOSTILE.is_dir(), reason="needs the collection of hostile files beside the project")
+    def test_the_hostile_collection(self):
+        """30 good files are loaded, nine bad ones named."""
+        report = open_dataset(str(HOSTILE), SHAPE).report
+
+        assert report.count == 30
+        assert {item.name for item in report.rejected} == {
+            "bomb-12000x12000-1bit.png", "bomb-60000x60000-header.png", "corrupt-crc.png", "html-404.png",
+            "png-long-text-chunk.png", "text.jpg", "truncated.jpg", "truncated.png", "zero-bytes.png",
+        }  # fmt: skip
+
+
+class TestZip:
+    def test_gives_the_same_samples_as_its_folder(self, pictures, tmp_path):
+        """A zip of the folder, bad files included, is the same data set."""
+        (pictures / "zero.png").write_bytes(b"")
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for file in sorted(pictures.iterdir()):
+                archive.write(file, file.name)
+
+        from_folder, from_zip = (open_dataset(str(p), SHAPE) for p in (pictures, tmp_path / "set.zip"))
+
+        np.testing.assert_array_equal(from_folder.values, from_zip.values)
+        assert from_folder.report.rejected == from_zip.report.rejected
+
+    def test_names_cannot_leave_it(self, pictures, tmp_path):
+        """../x.png and /x.png are rejected by name."""
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for name in ("../x.png", "/x.png", "00000/img00000000.png"):
+                archive.writestr(zipfile.ZipInfo(name), (pictures / "000.png").read_bytes())
+            archive.writestr("dataset.json", "{}")
+
+        report = open_dataset(str(tmp_path / "set.zip"), SHAPE).report
+
+        assert report.count == 1
+        assert [item.reason for item in report.rejected] == ["its name leads out of the zip"] * 2
+
+    def test_a_zip_cut_short_is_refused(self, pictures, tmp_path):
+        """One sentence, exit 65."""
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            archive.write(pictures / "000.png", "000.png")
+        whole = (tmp_path / "set.zip").read_bytes()
+        (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+
+        with pytest.raises(DataError):
+            open_dataset(str(tmp_path / "cut.zip"), SHAPE)
+
+
+class TestArrays:
+    @pytest.mark.parametrize(
+        ("values", "kind", "shape"),
+        [
+            (np.zeros((5, 8, 8), np.uint8), "image", (8, 8, 1)),
+            (np.zeros((5, 8, 8, 3), np.uint8), "image", (8, 8, 3)),
+            (np.zeros((5, 3, 8, 8), np.uint8), "image", (8, 8, 3)),
+            (np.zeros((5, 12, 10, 4), np.float32), "image", (8, 8, 3)),
+            (np.zeros((5, 3, 30), np.float64), "signal", (3, 30)),
+            (np.zeros((5, 2), np.float32), "points", (2,)),
+        ],
+    )
+    def test_kind_follows_from_shape_and_type(self, tmp_path, values, kind, shape):
+        """.npy: pictures, signals (N, C, L) or points (N, D)."""
+        np.save(tmp_path / "a.npy", values)
+
+        dataset = open_dataset(str(tmp_path / "a.npy"), SHAPE)
+
+        assert (dataset.kind, dataset.values.shape) == (kind, (5, *shape))
+
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            (np.array([0, 1], np.float32), [0, 255]),
+            (np.array([-1, 1], np.float32), [0, 255]),
+            (np.array([0, 65535], np.uint16), [0, 255]),
+        ],
+    )
+    def test_picture_values_are_scaled_by_their_range(self, values, expected):
+        """[0, 1], [-1, 1] and 16 bit become 0..255."""
+        samples = arrays.classify(values.reshape(2, 1, 1, 1).repeat(2, 1), "test")
+        assert samples.values[:, 0, 0, 0].tolist() == expected
+
+    @pytest.mark.parametrize(
+        "values",
+        [np.zeros(5), np.zeros((5, 9, 9, 9)), np.full((5, 8, 8, 3), 7.5), np.zeros((0, 2)), np.array([["a", "b"]])],
+    )
+    def test_what_cannot_be_samples_is_refused(self, values):
+        """Labels, no channel axis, values of unknown scale, nothing, text."""
+        with pytest.raises(DataError):
+            arrays.classify(values, "test")
+
+    def test_objects_are_never_unpickled(self, tmp_path):
+        """An .npy of objects could run code."""
+        np.save(tmp_path / "a.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
+        with pytest.raises(DataError):
+            open_dataset(str(tmp_path / "a.npy"), SHAPE)
+
+    @pytest.mark.parametrize("packed", [True, False])
+    def test_idx_files_as_published(self, tmp_path, packed):
+        """MNIST's format, gzipped or not."""
+        pixels = np.arange(5 * 8 * 8, dtype=np.uint8).reshape(5, 8, 8)
+        data = struct.pack(">HBBiii", 0, 8, 3, 5, 8, 8) + pixels.tobytes()
+        path = tmp_path / "train-images-idx3-ubyte.gz"
+        path.write_bytes(gzip.compress(data) if packed else data)
+
+        np.testing.assert_array_equal(open_dataset(str(path), SHAPE).values[..., 0], pixels)
+
+    @pytest.mark.parametrize("sizes", [(5, 8, 9), (2**30, 2**30, 2**30), (-1, 8, 8)])
+    def test_an_idx_header_that_lies_is_refused(self, tmp_path, sizes):
+        """Before memory is taken for what it claims."""
+        path = tmp_path / "a.idx"
+        path.write_bytes(struct.pack(">HBBiii", 0, 8, 3, *sizes) + bytes(5 * 8 * 8))
+        with pytest.raises(DataError):
+            open_dataset(str(path), SHAPE)
+
+    def test_npz_takes_its_only_array(self, tmp_path):
+        """Or the one called images."""
+        np.savez(tmp_path / "one.npz", whatever=np.zeros((5, 8, 8), np.uint8))
+        np.savez(tmp_path / "two.npz", labels=np.zeros(5), images=np.ones((5, 8, 8), np.uint8))
+
+        assert open_dataset(str(tmp_path / "one.npz"), SHAPE).values.max() == 0
+        assert open_dataset(str(tmp_path / "two.npz"), SHAPE).values.max() == 1
+
+    def test_rows_that_are_not_finite_are_skipped(self, tmp_path):
+        """And named by their number."""
+        values = np.zeros((5, 2), np.float32)
+        values[3, 0] = np.nan
+        np.save(tmp_path / "a.npy", values)
+
+        report = open_dataset(str(tmp_path / "a.npy"), SHAPE).report
+
+        assert (report.count, report.rejected[0].name) == (4, "row 3")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "shape"),
+    [
+        ("shapes", "image", (9600, 8, 8, 3)),
+        ("ring8", "points", (100_000, 2)),
+        ("grid25", "points", (100_000, 2)),
+        ("signals", "signal", (3000, 3, 300)),
+    ],
+)
+def test_built_in_sets_are_drawn(name, kind, shape):
+    """Nothing is downloaded."""
+    dataset = open_dataset(f"builtin:{name}", SHAPE)
+    assert (dataset.kind, dataset.values.shape) == (kind, shape)
+
+
+def test_the_mixtures_have_their_modes():
+    """Eight and twenty-five centres, each equally often, at their deviation."""
+    for name, centres, spread in (("ring8", builtin.RING, 0.01), ("grid25", builtin.GRID, 0.05)):
+        points = builtin.draw(name, 0).values
+        distance = np.linalg.norm(points[:, None] - centres, axis=2)
+        assert np.bincount(distance.argmin(1)).tolist() == [len(points) // len(centres)] * len(centres)
+        assert (points - centres[distance.argmin(1)]).std() == pytest.approx(spread, rel=0.02)
+
+
+def test_an_unknown_built_in_set_has_a_nearest_name():
+    """A typo is answered with the name that was meant."""
+    with pytest.raises(InputMissing) as error:
+        open_dataset("builtin:shape", SHAPE)
+    assert "builtin:shapes" in error.value.mend
+
+
+class TestCache:
+    def test_an_unchanged_source_is_not_read_again(self, pictures, monkeypatch):
+        """The second start is immediate."""
+        first = open_dataset(str(pictures), SHAPE)
+        monkeypatch.setattr(scan, "scan_files", None)
+        monkeypatch.setattr("gancli.data.sources.Files.digest", None)
+
+        second = open_dataset(str(pictures), SHAPE)
+
+        np.testing.assert_array_equal(first.values, second.values)
+        assert first.report == second.report
+
+    def test_a_changed_file_is_noticed(self, pictures):
+        """By its content, whatever the folder's name says."""
+        before = open_dataset(str(pictures), SHAPE)
+        (pictures / "000.png").write_bytes((pictures / "001.png").read_bytes())
+
+        after = open_dataset(str(pictures), SHAPE)
+
+        assert before.fingerprint != after.fingerprint
+        np.testing.assert_array_equal(after.values[0], after.values[1])
+        assert after.report.duplicates == 1
+
+    def test_the_same_content_elsewhere_is_the_same_data(self, pictures, tmp_path):
+        """A run may be resumed after its data has moved."""
+        before = open_dataset(str(pictures), SHAPE).fingerprint
+        pictures.rename(tmp_path / "moved")
+
+        assert open_dataset(str(tmp_path / "moved"), SHAPE).fingerprint == before
+
+    def test_other_options_are_another_cache(self, pictures):
+        """Size, channels and fit are part of the key."""
+        shapes = [open_dataset(str(pictures), s).values.shape for s in (SHAPE, Shape(4, 8, 1, "pad"))]
+        assert shapes == [(24, 8, 8, 3), (24, 4, 8, 1)]
+
+    def test_a_half_built_cache_is_never_seen(self, pictures, monkeypatch):
+        """A scan that dies leaves nothing behind."""
+        monkeypatch.setattr(scan, "_finish", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            open_dataset(str(pictures), Shape(6, 6, 3, "crop"))
+        monkeypatch.undo()
+
+        assert not list(cache.folder().glob(".building-*"))
+        assert open_dataset(str(pictures), Shape(6, 6, 3, "crop")).report.count == 24
+
+    def test_all_grey_pictures_make_a_grey_set(self, tmp_path):
+        """One channel unless a picture has colour."""
+        from PIL import Image
+
+        (tmp_path / "grey").mkdir()
+        for i in range(3):
+            Image.new("L", (9, 9), 40 * i).save(tmp_path / "grey" / f"{i}.png")
+
+        dataset = open_dataset(str(tmp_path / "grey"), SHAPE)
+
+        assert dataset.values.shape == (3, 8, 8, 1)
+        assert dataset.values[2, 0, 0, 0] == 80
+
+
+class TestHeldOut:
+    def test_takes_a_twentieth_and_keeps_duplicates_together(self, tmp_path):
+        """Chosen by content, so no copy of a held-out sample is trained on."""
+        values = np.random.RandomState(0).normal(size=(1000, 2)).astype(np.float32)
+        np.save(tmp_path / "a.npy", np.concatenate([values, values]))
+
+        held_out = open_dataset(str(tmp_path / "a.npy"), SHAPE).held_out
+
+        np.testing.assert_array_equal(held_out[:1000], held_out[1000:])
+        assert held_out.sum() == pytest.approx(100, abs=2)
+
+    @pytest.mark.parametrize(("count", "most"), [(499, 0), (100_000, 1000)])
+    def test_none_of_a_small_set_and_at_most_a_thousand(self, tmp_path, count, most):
+        """Under 500 samples each one is needed."""
+        np.save(tmp_path / "a.npy", np.random.RandomState(0).normal(size=(count, 2)).astype(np.float32))
+
+        assert open_dataset(str(tmp_path / "a.npy"), SHAPE).held_out.sum() == most
+
+
+def test_rejected_files_are_listed_one_a_line(pictures, tmp_path, monkeypatch):
+    """rejected.jsonl is read by scripts."""
+    monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path / "cache"))
+    (pictures / "zero.png").write_bytes(b"")
+    open_dataset(str(pictures), SHAPE)
+
+    (file,) = cache.folder().glob("*/rejected.jsonl")
+    assert json.loads(file.read_text()) == {"name": "zero.png", "reason": "the file is empty"}

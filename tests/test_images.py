@@ -1,0 +1,173 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gancli.data.images import Shape, decode, from_array
+
+SQUARE = Shape(8, 8, 3, "crop")
+
+
+def encoded(image, form="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def flat(mode, colour, size=(8, 8)):
+    return Image.new(mode, size, colour)
+
+
+class TestModes:
+    @pytest.mark.parametrize(
+        ("image", "expected"),
+        [
+            (flat("RGB", (10, 20, 30)), (10, 20, 30)),
+            (flat("L", 77), (77, 77, 77)),
+            (flat("1", 1), (255, 255, 255)),
+            (flat("RGBA", (255, 0, 255, 0)), (255, 255, 255)),
+            (flat("RGBA", (0, 0, 0, 128)), (127, 127, 127)),
+            (flat("LA", (0, 0)), (255, 255, 255)),
+            (Image.fromarray(np.full((8, 8), 257 * 100, np.uint16)), (100, 100, 100)),
+            (Image.fromarray(np.full((8, 8), 1100, np.uint16)), (4, 4, 4)),
+        ],
+    )
+    def test_becomes_rgb_by_a_fixed_rule(self, image, expected):
+        """Transparency over white, 1 bit to 0 and 255, 16 bit divided by 257: never clipped, never inverted."""
+        pixels = decode(encoded(image), SQUARE).pixels
+
+        np.testing.assert_allclose(pixels, np.broadcast_to(expected, (8, 8, 3)), atol=1)
+
+    def test_a_palette_is_looked_up(self):
+        """Not indices but their colours."""
+        image = flat("P", 1)
+        image.putpalette([0, 0, 0, 200, 100, 50])
+
+        np.testing.assert_array_equal(decode(encoded(image), SQUARE).pixels[0, 0], (200, 100, 50))
+
+    def test_a_transparent_palette_entry_is_white(self):
+        """As for any other transparency."""
+        image = flat("P", 0)
+        image.putpalette([200, 0, 200, 1, 2, 3])
+
+        np.testing.assert_array_equal(decode(encoded(image, transparency=0), SQUARE).pixels[0, 0], (255, 255, 255))
+
+    def test_cmyk_is_not_inverted(self):
+        """Cyan ink on white paper looks cyan."""
+        pixels = decode(encoded(flat("CMYK", (255, 0, 0, 0)), "JPEG"), SQUARE).pixels
+
+        assert pixels[4, 4, 0] < 60
+        assert pixels[4, 4, 1:].min() > 150
+
+    def test_four_channels_keep_alpha_and_hide_no_colour(self):
+        """--channels 4: where alpha is 0 the colour is the background's."""
+        image = flat("RGBA", (255, 0, 255, 0))
+
+        np.testing.assert_array_equal(decode(encoded(image), Shape(8, 8, 4, "crop")).pixels[0, 0], (255, 255, 255, 0))
+
+    def test_resizing_with_alpha_is_premultiplied(self):
+        """No magenta fringe from fully transparent neighbours."""
+        pixels = np.zeros((8, 8, 4), np.uint8)
+        pixels[:] = (255, 0, 255, 0)
+        pixels[:, :4] = (0, 255, 0, 255)
+
+        small = decode(encoded(Image.fromarray(pixels)), Shape(3, 3, 4, "stretch")).pixels
+
+        seen = small[small[..., 3] > 30]
+        assert seen[:, 0].max() <= 8
+
+    def test_exif_orientation_is_applied(self):
+        """A photograph taken with the camera turned stands upright."""
+        image = Image.new("RGB", (16, 8))
+        image.paste((255, 0, 0), (0, 0, 8, 8))
+        exif = Image.Exif()
+        exif[0x0112] = 6
+
+        decoded = decode(encoded(image, exif=exif), Shape(16, 8, 3, "stretch"))
+
+        assert decoded.source_size == (16, 8)
+        assert decoded.pixels[2, 4, 0] > 200
+        assert decoded.pixels[14, 4, 0] < 50
+
+    @pytest.mark.parametrize(("mode", "grey"), [("L", True), ("1", True), ("LA", True), ("RGB", False), ("P", False)])
+    def test_grey_is_known_by_the_mode(self, mode, grey):
+        """A set is trained on one channel only if every picture is grey."""
+        assert decode(encoded(Image.new(mode, (8, 8))), SQUARE).grey == grey
+
+
+class TestFit:
+    def wide(self):
+        image = Image.new("RGB", (24, 8))
+        image.paste((255, 255, 255), (8, 0, 16, 8))  # the middle third is white
+        return encoded(image)
+
+    def test_crop_takes_the_centre(self):
+        """Only the middle third is seen."""
+        assert decode(self.wide(), Shape(8, 8, 3, "crop")).pixels.min() == 255
+
+    def test_stretch_keeps_everything(self):
+        """Black, white, black, each a third of the width."""
+        pixels = decode(self.wide(), Shape(9, 9, 3, "stretch")).pixels
+        assert (pixels[4, 1, 0], pixels[4, 4, 0], pixels[4, 7, 0]) == (0, 255, 0)
+
+    def test_pad_adds_the_background(self):
+        """Above and below the picture it is white."""
+        pixels = decode(self.wide(), Shape(9, 9, 3, "pad")).pixels
+        assert pixels[0].min() == 255
+        assert pixels[4, 0, 0] < 30
+
+    @pytest.mark.parametrize("size", [(1, 1), (2000, 3), (3, 2000)])
+    @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+    def test_any_size_is_taken(self, size, fit):
+        """One pixel and slivers neither crash nor make an empty picture."""
+        pixels = decode(encoded(Image.new("RGB", size, (9, 9, 9))), Shape(8, 8, 3, fit)).pixels
+        assert pixels.shape == (8, 8, 3)
+
+
+class TestRefusals:
+    def test_an_empty_file(self):
+        """Said as what it is."""
+        with pytest.raises(ValueError, match="empty"):
+            decode(b"", SQUARE)
+
+    def test_a_header_that_claims_too_many_pixels(self, monkeypatch):
+        """Refused before any pixel is unpacked."""
+        monkeypatch.setattr("gancli.data.images.MAX_PIXELS", 100)
+        with pytest.raises(ValueError, match="too many"):
+            decode(encoded(Image.new("1", (50, 50))), SQUARE)
+
+    @pytest.mark.parametrize("share", [0.5, 0.9])
+    @pytest.mark.parametrize("form", ["PNG", "JPEG"])
+    def test_a_truncated_file(self, form, share):
+        """Never half grey in training."""
+        rng = np.random.RandomState(0)
+        whole = encoded(Image.fromarray(rng.randint(0, 256, (64, 64, 3)).astype(np.uint8)), form)
+        with pytest.raises(Exception, match=r"."):
+            decode(whole[: int(len(whole) * share)], SQUARE)
+
+    def test_a_flipped_bit_in_a_png(self):
+        """The checksum is looked at, which decoding alone would not do."""
+        data = bytearray(encoded(Image.fromarray(np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype(np.uint8))))
+        data[len(data) // 2] ^= 1
+        with pytest.raises(Exception, match=r"."):
+            decode(bytes(data), SQUARE)
+
+    def test_a_format_that_is_not_on_the_list(self):
+        """Postscript and its like are programs."""
+        with pytest.raises(Image.UnidentifiedImageError):
+            decode(encoded(Image.new("RGB", (8, 8)), "EPS"), SQUARE)
+
+
+def test_the_first_frame_of_a_gif_is_taken():
+    """Not all of them unsaid."""
+    frames = [flat("RGB", c) for c in ((255, 0, 0), (0, 255, 0))]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+
+    np.testing.assert_allclose(decode(data, SQUARE).pixels[0, 0], (255, 0, 0), atol=2)
+
+
+def test_a_row_of_an_array_is_brought_to_size():
+    """Grey becomes RGB where three channels are asked for."""
+    assert from_array(np.zeros((5, 6, 1), np.uint8), SQUARE).shape == (8, 8, 3)
+    assert from_array(np.zeros((5, 6, 1), np.uint8), Shape(8, 8, None, "crop")).shape == (8, 8, 1)

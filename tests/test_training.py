@@ -1,0 +1,407 @@
+import json
+import math
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_pictures, tiny_config, write_preset
+
+import gancli
+from gancli import checkpoint, runs, signals
+from gancli.errors import ConfigError, DataError, Interrupted, RunBusy, TrainingDiverged, UsageError
+from gancli.networks.layers import upscale
+from gancli.runs import Run
+from gancli.sampling import Generator
+from gancli.training import loop
+from gancli.training.watch import Silent
+
+
+class StopAt(Silent):
+    """A watcher that does what a signal does, once so many images were shown."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def step(self, images):
+        if images >= self.images:
+            signals._stop = signal.SIGTERM
+
+
+class Listener(Silent):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
+
+
+@pytest.fixture(autouse=True)
+def no_signal_left():
+    yield
+    signals._stop = None
+
+
+def train(preset, data, outdir, **options):
+    return gancli.train(preset, str(data), outdir=outdir, threads=1, device="cpu", **options)
+
+
+def interrupted(verb, *arguments, at, **options):
+    with pytest.raises(Interrupted):
+        verb(*arguments, watch=StopAt(at), **options)
+    signals._stop = None
+
+
+def state_of(report_or_path):
+    """Everything that a checkpoint holds but the time it took."""
+    read = checkpoint.read(getattr(report_or_path, "checkpoint", report_or_path))
+    tensors = {f"{n}/{k}": t for n, w in read.weights.items() for k, t in w.items()}
+    for n, memory in read.optimizers.items():
+        tensors |= {f"adam/{n}/{k}/{m}": t for k, named in memory.items() for m, t in named.items()}
+    return (read.images, read.generator_steps), tensors
+
+
+def assert_same_state(a, b):
+    (clock_a, tensors_a), (clock_b, tensors_b) = state_of(a), state_of(b)
+    assert clock_a == clock_b
+    assert tensors_a.keys() == tensors_b.keys()
+    assert not [name for name in tensors_a if not torch.equal(tensors_a[name], tensors_b[name])]
+
+
+class TestResume:
+    @pytest.mark.parametrize("broken_at", [8, 40, 48, 64, 96, 104, 152])
+    def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(self, tiny, pictures, tmp_path, broken_at):
+        """Stopping and giving the same command again changes nothing: mid-fade, mid-epoch, at a boundary."""
+        whole = train(tiny, pictures, tmp_path / "whole")
+
+        interrupted(train, tiny, pictures, tmp_path / "broken", at=broken_at)
+        broken = train(tiny, pictures, tmp_path / "broken")
+
+        assert_same_state(whole, broken)
+        assert len(list((tmp_path / "broken").iterdir())) == 1
+
+    def test_every_single_step_may_be_the_last(self, tiny, pictures, tmp_path):
+        """Stopped after each of the twenty steps in turn, the run still ends where an unbroken one does."""
+        whole = train(tiny, pictures, tmp_path / "whole")
+
+        for images in range(8, 160, 8):
+            interrupted(train, tiny, pictures, tmp_path / "broken", at=images)
+        broken = train(tiny, pictures, tmp_path / "broken")
+
+        assert_same_state(whole, broken)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"train.shared_fakes": False},
+            {"train.critic_steps": {"base": 2, "boost": 3, "first": 2, "every": 5}},
+            {"optimizer.decay": {"share": 0.5, "to": 0.1}, "data.mirror": True},
+            {"loss": {"adversarial": "wasserstein", "gradient_penalty": 10, "drift": 0.001}},
+            {"train.precision": "bf16"},
+        ],
+    )
+    def test_whatever_the_recipe(self, pictures, tmp_path, changes):
+        """Critic schedules, fresh fakes, decay, mirror flips, WGAN-GP, bf16."""
+        preset = write_preset(tmp_path / "p.yaml", changes)
+        whole = train(preset, pictures, tmp_path / "whole")
+
+        interrupted(train, preset, pictures, tmp_path / "broken", at=72)
+        broken = train(preset, pictures, tmp_path / "broken")
+
+        assert_same_state(whole, broken)
+
+    def test_the_log_matches_the_weights(self, tiny, pictures, tmp_path):
+        """After a crash the ticks beyond the checkpoint are cut; none is missing, none is there twice."""
+        whole = train(tiny, pictures, tmp_path / "whole")
+        interrupted(train, tiny, pictures, tmp_path / "broken", at=64)
+        (run,) = runs.all_runs(tmp_path / "broken")
+        ghost = {**run.stats()[-1], "images": 120}
+        with run.stats_file.open("a") as file:
+            file.write(json.dumps(ghost) + '\n{"images": 13')  # and a line cut short
+
+        broken = train(tiny, pictures, tmp_path / "broken")
+
+        images = [[tick["images"] for tick in Run(r.run).stats()] for r in (whole, broken)]
+        assert images[0] == images[1] == [40, 80, 120, 160]
+
+    def test_a_damaged_last_checkpoint_is_passed_over(self, pictures, tmp_path):
+        """The one before it is whole, and it is said."""
+        preset = write_preset(tmp_path / "p.yaml", {"train.checkpoint_every": 40})
+        whole = train(preset, pictures, tmp_path / "whole")
+        interrupted(train, preset, pictures, tmp_path / "broken", at=104)
+        (run,) = runs.all_runs(tmp_path / "broken")
+        newest = run.checkpoints()[-1]
+        newest.write_bytes(newest.read_bytes()[:5000])
+        listener = Listener()
+
+        broken = train(preset, pictures, tmp_path / "broken", watch=listener)
+
+        assert any("passed over last.pt" in line for line in listener.said)
+        assert_same_state(whole, broken)
+
+    def test_a_finished_run_says_so(self, tiny, pictures, tmp_path):
+        """And does not train again."""
+        first = train(tiny, pictures, tmp_path)
+        listener = Listener()
+
+        second = train(tiny, pictures, tmp_path, watch=listener)
+
+        assert (first.state, second.state) == ("finished", "already finished")
+        assert any("is finished" in line and "--kimg" in line for line in listener.said)
+
+    def test_more_kimg_goes_on_and_says_that_the_rate_rises(self, pictures, tmp_path):
+        """Duration is no part of a run's identity."""
+        preset = write_preset(tmp_path / "p.yaml", {"optimizer.decay": {"share": 0.5, "to": 0.1}})
+        train(preset, pictures, tmp_path / "runs")
+        listener = Listener()
+
+        more = train(preset, pictures, tmp_path / "runs", changes={"train.duration": 320}, watch=listener)
+
+        assert more.images == 320
+        assert any("rises again" in line for line in listener.said)
+
+    def test_another_seed_or_other_data_is_another_run(self, tiny, pictures, tmp_path):
+        """And --new makes one in any case."""
+        outdir, other = tmp_path / "runs", make_pictures(tmp_path / "other", 20, seed=1)
+        train(tiny, pictures, outdir)
+        train(tiny, pictures, outdir, changes={"train.seed": 1})
+        train(tiny, other, outdir)
+        train(tiny, pictures, outdir, new=True)
+
+        names = [run.path.name for run in runs.all_runs(outdir)]
+        assert names == ["00000-pictures-tiny", "00001-pictures-tiny", "00002-other-tiny", "00003-pictures-tiny"]
+
+    def test_two_trainers_cannot_share_a_run(self, tiny, pictures, tmp_path):
+        """The second is told the pid of the first."""
+        report = train(tiny, pictures, tmp_path / "runs")
+
+        with runs.locked(Run(report.run)), pytest.raises(RunBusy, match=r"process \d+"):
+            train(tiny, pictures, tmp_path / "runs", changes={"train.duration": 320})
+
+
+class TestWhatARunLeaves:
+    def test_a_run_folder(self, pictures, tmp_path):
+        """Config, log, checkpoints, pictures of reals and fakes in one layout, the list of rejected files."""
+        (pictures / "bad.png").write_text("x")
+        preset = write_preset(tmp_path / "p.yaml", {"train.sample_every": 80})
+
+        report = train(preset, pictures, tmp_path / "runs")
+
+        names = {str(p.relative_to(report.run)) for p in report.run.rglob("*") if p.is_file()}
+        assert names == {
+            ".lock", "config.yaml", "stats.jsonl", "last.pt", "reals.png", "rejected.jsonl",
+            "checkpoints/000000.pt", "samples/fakes-000000080.png", "samples/fakes-000000160.png",
+        }  # fmt: skip
+        assert "bad.png" in (report.run / "rejected.jsonl").read_text()
+
+    def test_a_tick_holds_every_field_and_true_numbers(self, tiny, pictures, tmp_path):
+        """Each line of stats.jsonl, worked out again where that can be done."""
+        tick = Run(train(tiny, pictures, tmp_path / "runs").run).stats()[-1]
+
+        assert (tick["images"], tick["generator_steps"], tick["resolution"], tick["batch"]) == (160, 20, 16, 8)
+        assert tick["std_ratio"] == pytest.approx(tick["std_fake"] / tick["std_real"])
+        assert tick["feature_std_ratio"] == pytest.approx(tick["feature_std_fake"] / tick["feature_std_real"])
+        assert all(math.isfinite(v) for v in tick.values() if isinstance(v, float))
+        assert 0 <= tick["saturation"] <= 1
+
+    def test_old_checkpoints_are_pruned(self, pictures, tmp_path):
+        """The last `keep`, and last.pt is the newest of them."""
+        preset = write_preset(tmp_path / "p.yaml", {"train.checkpoint_every": 16, "train.keep": 2})
+
+        report = train(preset, pictures, tmp_path / "runs")
+
+        kept = Run(report.run).checkpoints()
+        assert [file.name for file in kept] == ["000000144.pt", "000000160.pt"]
+        assert report.checkpoint.read_bytes() == kept[-1].read_bytes()
+
+    def test_stop_on_a_finding_ends_the_run(self, tiny, pictures, tmp_path, monkeypatch):
+        """--stop-on collapse stops at the tick that warns."""
+        monkeypatch.setattr("gancli.training.log.alarms", lambda tick, *a, **k: ("collapse: told to",) if tick.images >= 80 else ())
+
+        report = train(tiny, pictures, tmp_path / "runs", stop_on=("collapse",))
+
+        assert (report.state, report.finding, report.images) == ("stopped", "collapse: told to", 80)
+
+    def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(self, tiny, pictures, tmp_path, monkeypatch):
+        """The run ends with a diagnosis; last.pt stays whole."""
+        average = loop.average
+
+        def poison(state, config, shown):
+            average(state, config, shown)
+            if state.images >= 80:
+                state.G.dense.weight.data[0] = float("nan")
+
+        monkeypatch.setattr(loop, "average", poison)
+
+        with pytest.raises(TrainingDiverged, match="generator"):
+            train(tiny, pictures, tmp_path / "runs")
+
+        (run,) = runs.all_runs(tmp_path / "runs")
+        assert checkpoint.read(run.last).images == 8
+
+
+class TestRefusals:
+    def test_a_batch_larger_than_the_set(self, tiny, tmp_path):
+        """Exit 78, with a batch that fits."""
+        few = make_pictures(tmp_path / "few", 5)
+        with pytest.raises(ConfigError, match="larger than the 5") as error:
+            train(tiny, few, tmp_path / "runs")
+        assert "--batch" in error.value.mend
+
+    @pytest.mark.parametrize("data", ["builtin:ring8", "builtin:signals"])
+    def test_kinds_of_data_that_no_network_takes(self, tiny, tmp_path, data):
+        """Said before anything is made."""
+        with pytest.raises(ConfigError, match="take pictures"):
+            train(tiny, data, tmp_path / "runs")
+        assert not (tmp_path / "runs").exists()
+
+    def test_strict_stops_at_one_bad_file(self, tiny, pictures, tmp_path):
+        """And names it."""
+        (pictures / "bad.png").write_text("x")
+        with pytest.raises(DataError, match=r"bad\.png"):
+            train(tiny, pictures, tmp_path / "runs", strict=True)
+
+    def test_an_unknown_stop_word(self, tiny, pictures, tmp_path):
+        """A typo does not silently watch for nothing."""
+        with pytest.raises(UsageError, match="colapse"):
+            train(tiny, pictures, tmp_path / "runs", stop_on=("colapse",))
+
+    def test_no_data_at_all(self, tiny, tmp_path):
+        """A preset without its own data needs some."""
+        with pytest.raises(UsageError, match="no data"):
+            gancli.train(tiny, outdir=tmp_path)
+
+
+class TestGrow:
+    @pytest.fixture
+    def grown_from(self, tiny, pictures, tmp_path):
+        return train(tiny, pictures, tmp_path / "runs")
+
+    def grow(self, source, outdir, **options):
+        return gancli.grow(source.checkpoint, outdir=outdir, threads=1, device="cpu", **options)
+
+    def test_a_16_px_checkpoint_becomes_a_64_px_one(self, grown_from, tmp_path):
+        """Two stages more, half the channels each, at least 8; the source is untouched."""
+        before = grown_from.checkpoint.read_bytes()
+
+        report = self.grow(grown_from, tmp_path / "grown", to=64)
+
+        config = checkpoint.read(report.checkpoint).config
+        assert (config.network.resolution, config.network.channels) == (64, (8, 8, 4, 8, 8))
+        assert report.images == report.duration == 4 * 32
+        assert Generator.load(report.run).sample([0]).shape == (1, 3, 64, 64)
+        assert grown_from.checkpoint.read_bytes() == before
+
+    def test_at_the_first_image_the_output_is_the_old_one_upscaled(self, grown_from, tmp_path):
+        """Nothing is lost by growing, exactly."""
+        interrupted(self.grow, grown_from, tmp_path / "grown", at=8)
+        (run,) = runs.all_runs(tmp_path / "grown")
+        from gancli.training.state import TrainState
+
+        state = TrainState.fresh(run.config(), torch.device("cpu"))
+        state.adopt(checkpoint.read(grown_from.checkpoint))
+
+        z = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            new, old = state.ema(z, 3, 0.0), state.ema(z, 2, 1.0)
+        torch.testing.assert_close(new, upscale(old), atol=0, rtol=0)
+        expected = Generator.load(grown_from.run).network(z, 2, 1.0)
+        torch.testing.assert_close(old, expected, atol=0, rtol=0)
+
+    def test_resumes_bit_for_bit(self, grown_from, tmp_path):
+        """The same command again, in the middle of its fade."""
+        whole = self.grow(grown_from, tmp_path / "whole")
+
+        interrupted(self.grow, grown_from, tmp_path / "broken", at=16)
+        broken = self.grow(grown_from, tmp_path / "broken")
+
+        assert_same_state(whole, broken)
+
+    def test_adam_starts_afresh_unless_asked(self, grown_from, tmp_path):
+        """keep_adam takes the source's memory along, to another result."""
+        fresh = self.grow(grown_from, tmp_path / "fresh")
+        kept = self.grow(grown_from, tmp_path / "kept", fresh_adam=False)
+
+        assert not torch.equal(state_of(fresh)[1]["G/dense.weight"], state_of(kept)[1]["G/dense.weight"])
+
+    @pytest.mark.parametrize("to", [16, 8, 48])
+    def test_a_size_that_is_no_doubling_is_refused(self, grown_from, tmp_path, to):
+        """Exit 78, with what could be asked for."""
+        with pytest.raises(ConfigError):
+            self.grow(grown_from, tmp_path / "grown", to=to)
+
+
+def test_transfer_starts_from_the_weights_with_a_fresh_clock(tiny, pictures, tmp_path):
+    """train --from: the last resolution from the first image, the source's weights, no fade."""
+    source = train(tiny, pictures, tmp_path / "runs")
+    other = make_pictures(tmp_path / "other", 20, seed=1)
+
+    report = gancli.train(
+        data=str(other), start_from=source.checkpoint, outdir=tmp_path / "runs", threads=1, changes={"growth.lr": 1e-9}
+    )
+
+    assert report.images == 32
+    before, after = (state_of(r)[1]["G/dense.weight"] for r in (source, report))
+    torch.testing.assert_close(before, after, atol=1e-6, rtol=0)
+    assert Run(report.run).config().origin.verb == "transfer"
+
+
+class TestForecast:
+    def test_counts_and_schedule_are_the_run_s(self, tiny, pictures):
+        """Parameters as the networks have them, images as the schedule has them."""
+        forecast = gancli.plan(tiny, str(pictures), device="cpu")
+
+        state = __import__("gancli.training.state", fromlist=["x"]).TrainState.fresh(tiny_config(), torch.device("cpu"))
+        assert forecast.generator_parameters == sum(p.numel() for p in state.G.parameters())
+        assert [(s.height, s.fade, s.stable) for s in forecast.stages] == [(4, 0, 32), (8, 32, 32), (16, 32, 32)]
+        assert forecast.duration == 160
+        assert forecast.seconds > 0
+
+    def test_without_a_budget_times_are_scaled_by_operations(self):
+        """A stage that is too slow to time costs as much more as it has operations."""
+        from gancli.growth import Schedule
+        from gancli.training import forecast
+
+        config = tiny_config()
+        low, high = Schedule.of(config).phases[0], Schedule.of(config).phases[-1]
+        ratio = forecast.operations_per_image(config, high) / forecast.operations_per_image(config, low)
+
+        macs = {s: _multiplications(config, s) for s in (0, 2)}
+        assert ratio == pytest.approx(macs[2] / macs[0], rel=1e-6)
+
+    def test_a_cut_schedule_is_forecast_as_cut(self, tiny, pictures):
+        """--kimg ends it early."""
+        forecast = gancli.plan(tiny, str(pictures), changes={"train.duration": 80}, device="cpu")
+
+        assert [(s.fade, s.stable) for s in forecast.stages] == [(0, 32), (32, 16), (0, 0)]
+
+
+def _multiplications(config, stage):
+    """Multiplications of one forward pass of both networks, from the recipe: channels (8, 8, 4), latent 8."""
+    c = [8, 8, 4]
+    area = [16, 64, 256]
+    total = 8 * 8 * 16 + 9 * 8 * 8 * 16  # generator: dense, first
+    total += 9 * 9 * 8 * 16 + 8 * 16 * 8 + 8  # critic: last (one channel more), dense, score
+    for s in range(1, stage + 1):
+        up = 16 * c[s - 1] * c[s] * area[s - 1]  # 4x4 kernel, once per input pixel
+        down = 16 * c[s] * c[s - 1] * area[s - 1]  # 4x4 kernel, once per output pixel
+        total += up + 9 * c[s] * c[s] * area[s] * 2 + down
+    return total + 2 * 3 * c[stage] * area[stage]  # to and from RGB
+
+
+def test_the_average_is_what_is_drawn(tiny, pictures, tmp_path):
+    """fakes-*.png shows the averaged generator on seeds 0-63, as `sample` would."""
+    from PIL import Image
+
+    from gancli import media
+
+    report = train(tiny, pictures, tmp_path / "runs")
+
+    drawn = media.grid(media.to_bytes(Generator.load(report.run).sample(range(64))))
+
+    (file,) = Path(report.run, "samples").glob("*.png")
+    difference = np.abs(np.asarray(Image.open(file)).astype(int) - drawn.astype(int))
+    assert difference.max() <= 1
