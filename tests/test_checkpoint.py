@@ -164,7 +164,13 @@ class TestDamage:
 
     @pytest.mark.parametrize(
         ("key", "value"),
-        [("format", "x"), ("images", -1), ("images", "many"), ("config", {"network": {"resolution": 10**9}}), ("weights", {})],
+        [
+            ("format", "x"),
+            ("images", -1),
+            ("images", "many"),
+            ("config", {"network": {"resolution": 10**9}}),
+            ("weights", {}),
+        ],
     )
     def test_a_wrong_part_is_refused(self, tmp_path, key, value):
         """The header goes through the schema, with its bounds."""

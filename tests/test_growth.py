@@ -12,7 +12,17 @@ def at(images, **changes):
 class TestPhase:
     @pytest.mark.parametrize(
         ("images", "stage", "alpha"),
-        [(0, 0, 1), (31, 0, 1), (32, 1, 0), (48, 1, 0.5), (64, 1, 1), (95, 1, 1), (96, 2, 0), (128, 2, 1), (10**9, 2, 1)],
+        [
+            (0, 0, 1),
+            (31, 0, 1),
+            (32, 1, 0),
+            (48, 1, 0.5),
+            (64, 1, 1),
+            (95, 1, 1),
+            (96, 2, 0),
+            (128, 2, 1),
+            (10**9, 2, 1),
+        ],
     )
     def test_fades_and_stable_times_follow_one_another(self, images, stage, alpha):
         """4 px stable, 8 px fade, stable, 16 px fade, stable for ever; alpha is linear in images."""

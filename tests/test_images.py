@@ -148,7 +148,9 @@ class TestRefusals:
 
     def test_a_flipped_bit_in_a_png(self):
         """The checksum is looked at, which decoding alone would not do."""
-        data = bytearray(encoded(Image.fromarray(np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype(np.uint8))))
+        data = bytearray(
+            encoded(Image.fromarray(np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype(np.uint8)))
+        )
         data[len(data) // 2] ^= 1
         with pytest.raises(Exception, match=r"."):
             decode(bytes(data), SQUARE)

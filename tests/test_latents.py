@@ -8,7 +8,8 @@ from gancli import latents, seeds
 def test_seed_42_has_one_latent_for_ever():
     """Golden values: a change here changes every picture that anybody has noted down by its seed."""
     np.testing.assert_array_equal(
-        latents.from_seed(42, 4), np.array([0.49671414494514465, -0.13826429843902588, 0.6476885676383972, 1.5230298042297363], np.float32)
+        latents.from_seed(42, 4),
+        np.array([0.49671414494514465, -0.13826429843902588, 0.6476885676383972, 1.5230298042297363], np.float32),
     )
 
 

@@ -13,7 +13,15 @@ from gancli.networks import build
 from gancli.training.step import critic_loss
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = ["progan-1024", "progan-128", "progan-256", "progan-64", "progan-64-lite", "quickstart", "quickstart-collapse"]
+SHIPPED = [
+    "progan-1024",
+    "progan-128",
+    "progan-256",
+    "progan-64",
+    "progan-64-lite",
+    "quickstart",
+    "quickstart-collapse",
+]
 
 
 def test_every_preset_is_listed():

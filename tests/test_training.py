@@ -219,7 +219,9 @@ class TestWhatARunLeaves:
 
     def test_stop_on_a_finding_ends_the_run(self, tiny, pictures, tmp_path, monkeypatch):
         """--stop-on collapse stops at the tick that warns."""
-        monkeypatch.setattr("gancli.training.log.alarms", lambda tick, *a, **k: ("collapse: told to",) if tick.images >= 80 else ())
+        monkeypatch.setattr(
+            "gancli.training.log.alarms", lambda tick, *a, **k: ("collapse: told to",) if tick.images >= 80 else ()
+        )
 
         report = train(tiny, pictures, tmp_path / "runs", stop_on=("collapse",))
 

@@ -1,0 +1,399 @@
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_pictures, write_preset
+from PIL import Image
+
+from gancli import results
+from gancli.cli import app, options, show
+from gancli.errors import UsageError
+
+COMMANDS = ["train", "grow", "sample", "interpolate", "inspect-stats", "runs", "doctor", "presets"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run of the tiny preset: (checkpoint, its data, its preset)."""
+    import gancli
+
+    folder = tmp_path_factory.mktemp("cli")
+    data = make_pictures(folder / "pictures", 200)
+    preset = write_preset(folder / "tiny.yaml", {})
+    report = gancli.train(preset, str(data), outdir=folder / "runs", threads=1, device="cpu")
+    return report.checkpoint, data, preset
+
+
+def process(*words, cwd, **options):
+    """gancli in a process of its own."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GANCLI_")}
+    environment |= {"GANCLI_CACHE_DIR": str(cwd / "cache"), "GANCLI_THREADS": "1"}
+    command = [sys.executable, "-m", "gancli", *map(str, words)]
+    return subprocess.Popen(command, cwd=cwd, env=environment, **({"text": True} | options))
+
+
+def read_until(stream, start):
+    """The first line that begins so."""
+    return next(line for line in stream if line.startswith(start))
+
+
+class TestHelp:
+    @pytest.mark.parametrize("command", COMMANDS[:-1] + ["presets list", "presets show", "presets validate"])
+    @pytest.mark.parametrize("flag", ["-h", "--help"])
+    def test_every_help_ends_its_story_with_an_example(self, gancli, command, flag):
+        """One that can be pasted."""
+        code, out, _ = gancli(*command.split(), flag)
+        assert code == 0
+        assert f"Example: gancli {command}" in " ".join(out.split()) or command == "train"
+        assert "Example: gancli" in " ".join(out.split())
+
+    def test_the_list_of_commands_is_the_list_of_commands(self, gancli):
+        """Nothing is promised that is not there."""
+        _, out, _ = gancli("--help")
+        assert re.findall(r"│ ([a-z][a-z-]+) ", out) == COMMANDS
+        assert {c.name or c.callback.__name__ for c in app.registered_commands} == set(COMMANDS[:-1])
+
+    def test_version(self, gancli):
+        """On standard output."""
+        assert gancli("--version")[:2] == (0, "gancli 0.1.0\n")
+
+    @pytest.mark.parametrize(
+        "words", [["--help"], ["--version"], ["presets", "list"], ["train", "--nope"], ["train", "-h"]]
+    )
+    def test_answers_before_torch_and_numpy_are_imported(self, tmp_path, words):
+        """`gancli --help` takes a fraction of a second."""
+        code = (
+            "import sys; sys.argv = ['gancli', *sys.argv[1:]]\n"
+            "import gancli.cli\ntry: gancli.cli.main()\nexcept SystemExit: pass\n"
+            "sys.exit(3 if 'torch' in sys.modules or 'numpy' in sys.modules else 0)"
+        )
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, cwd=tmp_path, check=False)
+        assert done.returncode == 0
+
+
+class TestStreams:
+    def test_train_prints_the_checkpoint_and_nothing_else(self, gancli, trained, tmp_path):
+        """ck=$(gancli train ...) works; everything else goes to standard error, one key=value line a tick."""
+        _, data, preset = trained
+        code, out, err = gancli("train", data, "--preset", preset, "--outdir", tmp_path, "--threads", 1)
+
+        assert code == 0
+        assert out == f"{tmp_path}/00000-pictures-tiny/last.pt\n"
+        assert len(re.findall(r"^kimg=0\.\d+ images=\d+ .* std_ratio=", err, re.MULTILINE)) == 4
+        assert "200 samples" in err
+
+    def test_train_json(self, gancli, trained, tmp_path):
+        """One object with a schema version; ticks as JSON lines on the other stream."""
+        _, data, preset = trained
+        words = (
+            "train",
+            data,
+            "--preset",
+            preset,
+            "--outdir",
+            tmp_path,
+            "--json",
+            "--log-format",
+            "jsonl",
+            "--threads",
+            1,
+        )
+        code, out, err = gancli(*words)
+
+        body = json.loads(out)
+        ticks = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+        assert (code, body["schema_version"], body["state"], body["images"]) == (0, 1, "finished", 160)
+        assert [tick["images"] for tick in ticks] == [40, 80, 120, 160]
+
+    def test_inspect_stats_json_has_a_verdict_on_top(self, gancli, trained):
+        """Beside schema_version, with figures and their floors; NaN is null."""
+        code, out, _ = gancli("inspect-stats", trained[0], "--json")
+
+        body = json.loads(out)
+        assert (code, body["schema_version"]) == (0, 1)
+        assert body["verdict"] in ("healthy", "low diversity", "collapsed")
+        assert {"value", "floor", "name", "fake", "real", "note"} == set(body["panel"][0])
+        assert (body["samples"], body["weights"]) == (100, "ema")
+
+    def test_inspect_stats_for_people(self, gancli, trained):
+        """A verdict, a table, histograms as bars, the history as a sparkline; never cut off a terminal."""
+        _, out, _ = gancli("inspect-stats", trained[0])
+
+        assert "verdict: " in out
+        assert "colour distance, green" in out
+        assert re.search(r"red  real +[▁▂▃▄▅▆▇█ ]+ +fake", out)
+        assert "critic loss" in out
+
+    def test_quiet_says_nothing(self, gancli, trained, tmp_path):
+        """-q leaves the result."""
+        _, data, preset = trained
+        _, out, err = gancli("train", data, "--preset", preset, "--outdir", tmp_path, "-q", "--threads", 1)
+        assert (out.count("\n"), err) == (1, "")
+
+    def test_sample_to_a_pipe(self, gancli, trained, tmp_path):
+        """-o - writes one PNG, or what --format says."""
+        words = ("sample", trained[0], "--seeds", "0-3", "-o", "-")
+        with process(*words, cwd=tmp_path, stdout=-1, text=False) as p:
+            png, _ = p.communicate()
+        with process(*words, "--format", "npy", cwd=tmp_path, stdout=-1, text=False) as p:
+            npy, _ = p.communicate()
+
+        assert np.asarray(Image.open(io.BytesIO(png))).shape == (32, 32, 3)
+        assert np.load(io.BytesIO(npy)).shape == (4, 16, 16, 3)
+
+    def test_dry_run_trains_nothing(self, gancli, trained, tmp_path):
+        """The resolved config, the schedule, costs marked as an estimate."""
+        _, data, preset = trained
+        code, out, _ = gancli("train", data, "--preset", preset, "--outdir", tmp_path / "runs", "-n")
+
+        assert code == 0
+        assert "resolution: 16" in out
+        assert "estimate" in out
+        assert "parameters" in out
+        assert not (tmp_path / "runs").exists()
+
+    def test_a_file_name_is_never_read_as_markup(self, gancli, trained, tmp_path):
+        """[bold] and [/x] in a name are shown as they are."""
+        data = make_pictures(tmp_path / "[bold]", 200)
+        (data / "x[").mkdir()
+        (data / "x[" / "x].png").write_text("x")
+        code, _, err = gancli("train", data, "--preset", trained[2], "--outdir", tmp_path / "r", "--threads", 1)
+        missing = gancli("sample", tmp_path / "[x]" / "a.pt")
+
+        assert code == 0
+        assert "x[/x].png" in err
+        assert "[x]/a.pt" in missing[2]
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("words", "code", "message"),
+        [
+            (["train", "no/such", "--preset", "PRESET"], 66, "no such file or folder"),
+            (["train", "--preset", "quikstart"], 78, "no preset 'quikstart'"),
+            (["train", "DATA", "--preset", "PRESET", "--set", "growth.lr=x"], 78, "'x'"),
+            (["train", "DATA", "--preset", "PRESET", "--set", "train.seed=1", "--seed", "1"], 2, "given twice"),
+            (["train", "DATA", "--preset", "PRESET", "--device", "warp"], 2, "no device 'warp'"),
+            (["train", "DATA", "--preset", "PRESET", "--stop-on", "x"], 2, "unknown word 'x'"),
+            (["train", "--from", "a.pt", "--preset", "quickstart"], 2, "its own preset"),
+            (["train", "builtin:ring8", "--preset", "PRESET"], 78, "take pictures"),
+            (["sample", "none.pt"], 66, "no such checkpoint"),
+            (["sample", "PRESET"], 65, "not a checkpoint"),
+            (["sample", "CKPT", "--seeds", "9-3"], 2, "no range of seeds"),
+            (["sample", "CKPT", "-o", "no/such/a.png"], 73, "no folder"),
+            (["interpolate", "CKPT", "a.avi"], 2, "animation"),
+            (["inspect-stats"], 66, "no run yet"),
+            (["inspect-stats", "CKPT", "--fail-on", "colapse"], 2, "unknown word 'colapse'"),
+            (["grow", "CKPT", "--to", "24"], 78, "24"),
+            (["presets", "show", "nope"], 78, "no preset 'nope'"),
+        ],
+    )
+    def test_one_clear_sentence_and_the_right_code(self, gancli, trained, tmp_path, monkeypatch, words, code, message):
+        """What, where, how to mend; as JSON with --json; never a traceback."""
+        monkeypatch.chdir(tmp_path)
+        names = {"PRESET": str(trained[2]), "DATA": str(trained[1]), "CKPT": str(trained[0])}
+        words = [names.get(word, word) for word in words]
+
+        got, out, err = gancli(*words)
+        json_code, _, json_err = gancli(*words, "--json")
+
+        assert (got, out) == (code, "")
+        assert message in " ".join(err.split())
+        assert "mend:" in err
+        assert "Traceback" not in err
+        body = json.loads(json_err.splitlines()[-1])["error"]
+        assert (json_code, body["code"]) == (code, code)
+        assert body["hint"]
+
+    def test_an_unknown_flag_is_exit_2(self, gancli):
+        """As everywhere."""
+        assert gancli("train", "--nope")[0] == 2
+
+    def test_a_bug_is_exit_1_and_keeps_its_traceback_for_vv(self, gancli, trained, monkeypatch):
+        """Nobody is shown a traceback unasked."""
+        monkeypatch.setattr("gancli.sampling.encode", lambda *a: 1 / 0)
+        words = ("sample", trained[0], "-o", "-")
+
+        assert (gancli(*words)[0], "Traceback" in gancli(*words)[2]) == (1, False)
+        assert "ZeroDivisionError" in gancli(*words, "-vv")[2]
+        assert "Traceback" in gancli(*words, "-vv")[2]
+
+    def test_a_truncated_checkpoint(self, gancli, trained, tmp_path):
+        """Every verb that takes one says the same."""
+        data = trained[0].read_bytes()
+        (tmp_path / "cut.pt").write_bytes(data[: len(data) // 2])
+        for words in (["sample"], ["inspect-stats"], ["grow"]):
+            code, _, err = gancli(*words, tmp_path / "cut.pt")
+            assert code == 65
+            assert "cut short or damaged" in err
+
+    def test_fail_on_exits_4(self, gancli, trained, monkeypatch):
+        """After the result was printed."""
+        from gancli.stats.verdict import Verdict
+
+        monkeypatch.setattr("gancli.stats.inspect.judge", lambda *a: Verdict("collapsed", "high", ("told to",)))
+        code, out, _ = gancli("inspect-stats", trained[0], "--fail-on", "collapse", "--json")
+        assert (code, json.loads(out)["verdict"]) == (4, "collapsed")
+        assert gancli("inspect-stats", trained[0], "--fail-on", "low-diversity")[0] == 0
+
+    def test_without_reals_the_verdict_is_undecided(self, gancli, trained, tmp_path):
+        """66 where a pipeline asked to be told."""
+        trained[1].rename(tmp_path / "moved")
+        try:
+            _, out, _ = gancli("inspect-stats", trained[0], "--json")
+            code, _, _ = gancli("inspect-stats", trained[0], "--fail-on", "collapse")
+            with_data, _, _ = gancli("inspect-stats", trained[0], tmp_path / "moved", "--fail-on", "collapse")
+        finally:
+            (tmp_path / "moved").rename(trained[1])
+        assert json.loads(out)["verdict"] == "undecided"
+        assert (code, with_data) == (66, 0)
+
+    def test_a_closed_pipe_is_exit_141(self, trained, tmp_path):
+        """gancli ... | head -1 ends quietly."""
+        with process("presets", "show", "quickstart", cwd=tmp_path, stdout=-1, stderr=-1) as p:
+            p.stdout.close()
+            err = p.stderr.read()
+        assert p.returncode == 141
+        assert err == ""
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+    def test_a_full_disk_behind_stdout_is_exit_74(self, tmp_path):
+        """And said."""
+        with open("/dev/full", "w") as full, process("presets", "list", cwd=tmp_path, stdout=full, stderr=-1) as p:
+            err = p.stderr.read()
+        assert p.returncode == 74
+        assert "No space left" in err
+
+
+class TestSignals:
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, -2), (signal.SIGTERM, -15), (signal.SIGHUP, -1)])
+    def test_a_signal_saves_and_then_ends_by_itself(self, trained, tmp_path, number, status):
+        """The shell sees 130, 143, 129; the same command goes on from there."""
+        words = ["train", trained[1], "--preset", trained[2], "--kimg", 200, "--outdir", tmp_path / "runs"]
+        with process(*words, cwd=tmp_path, stderr=-1) as p:
+            read_until(p.stderr, "kimg=")
+            p.send_signal(number)
+            rest = p.stderr.read()
+        assert p.returncode == status
+        assert "Traceback" not in rest
+
+        with process(*words, cwd=tmp_path, stderr=-1) as p:
+            line = read_until(p.stderr, "going on with")
+            p.kill()
+        assert float(line.split()[-2]) > 0
+
+    def test_sigusr1_saves_and_goes_on(self, trained, tmp_path):
+        """For schedulers that warn before they take the machine away."""
+        words = ["train", trained[1], "--preset", trained[2], "--kimg", 200, "--outdir", tmp_path / "runs"]
+        with process(*words, cwd=tmp_path, stderr=-1) as p:
+            read_until(p.stderr, "kimg=")
+            (last,) = (tmp_path / "runs").glob("*/last.pt")
+            before = last.stat().st_mtime_ns
+            p.send_signal(signal.SIGUSR1)
+            deadline = time.monotonic() + 20
+            while last.stat().st_mtime_ns == before and time.monotonic() < deadline:
+                time.sleep(0.05)
+            alive = p.poll() is None
+            p.kill()
+        assert alive
+        assert last.stat().st_mtime_ns > before
+
+
+class TestOptions:
+    def test_seed_lists(self):
+        """Ranges and single ones, in the order given."""
+        assert options.seeds("3-5,1,42") == [3, 4, 5, 1, 42]
+
+    @pytest.mark.parametrize("text", ["", "a", "1-", "-1", "5-3", "1.5", str(2**32), "0-99999999"])
+    def test_what_is_no_seed(self, text):
+        """Said, with an example."""
+        with pytest.raises(UsageError):
+            options.seeds(text)
+
+    def test_precedence_is_flag_environment_preset(self, gancli, trained, tmp_path, monkeypatch):
+        """flag > GANCLI_* > preset > default."""
+        words = ("train", trained[1], "--preset", trained[2], "-n", "--json")
+        monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path))
+
+        def seed(*more):
+            return json.loads(gancli(*words, *more)[1])["config"]["train"]["seed"]
+
+        assert seed() == 0
+        assert seed("--set", "train.seed=3") == 3
+        monkeypatch.setenv("GANCLI_SEED", "7")
+        assert (seed(), seed("--seed", "9")) == (7, 9)
+
+    def test_batch_holds_at_every_resolution(self, gancli):
+        """Whatever exceptions the preset makes."""
+        out = gancli(
+            "train",
+            "builtin:shapes",
+            "--preset",
+            "progan-64",
+            "--batch",
+            2,
+            "-n",
+            "--json",
+            "--set",
+            "network.max_channels=8",
+        )[1]
+        assert {stage["batch_size"] for stage in json.loads(out)["stages"]} == {2}
+
+
+class TestOtherCommands:
+    def test_runs_lists_them(self, gancli, trained):
+        """Name, kimg, state, verdict."""
+        code, out, _ = gancli("runs", "--outdir", trained[0].parents[1], "--json")
+        (run,) = json.loads(out)["items"]
+        assert (code, run["name"], run["state"], run["kimg"]) == (0, "00000-pictures-tiny", "finished", 0.16)
+        assert run["verdict"] in ("healthy", "low diversity", "collapsed")
+
+    def test_doctor_tells_versions(self, gancli):
+        """And what each extra would add."""
+        body = json.loads(gancli("doctor", "--json")[1])
+        assert body["torch"] == torch.__version__
+        assert body["packages"]["numpy"] == np.__version__
+        assert body["extras"][0]["name"] == "video"
+
+    def test_presets_show_is_a_preset(self, gancli, tmp_path):
+        """What is shown can be saved and used."""
+        _, out, _ = gancli("presets", "show", "quickstart", "--set", "train.seed=5")
+        (tmp_path / "mine.yaml").write_text(out)
+
+        assert gancli("presets", "validate", tmp_path / "mine.yaml")[0] == 0
+        assert "seed: 5" in out
+
+    def test_a_preset_with_a_typo_is_said(self, gancli, tmp_path):
+        """Exit 78 and the nearest name."""
+        (tmp_path / "p.yaml").write_text("network: {resolution: 8}\ngrwth: {}\n")
+        code, _, err = gancli("presets", "validate", tmp_path / "p.yaml")
+        assert (code, "'growth'" in err) == (78, True)
+
+
+class TestShow:
+    def test_json_of_a_result(self):
+        """NaN is null, paths are text, nested results are objects."""
+        rejected = results.Rejected("a", "b")
+        assert json.loads(show.as_json([rejected, float("nan")])) == {
+            "schema_version": 1, "items": [{"name": "a", "reason": "b"}, None],
+        }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"), [(None, "?"), (59.6, "0:01:00"), (3661, "1:01:01"), (10 * 86400, "10 days")]
+    )
+    def test_durations(self, seconds, text):
+        """For people."""
+        assert show.duration(seconds) == text
+
+    def test_sparklines_and_bars(self):
+        """From the smallest to the largest, from zero to the largest; a missing number is a blank."""
+        assert show.sparkline([0, None, 1]) == "▁ █"
+        assert show.bars([0, 0.5, 1]) == " ▄█"

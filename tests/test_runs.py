@@ -1,0 +1,66 @@
+import pytest
+from conftest import tiny_config
+
+from gancli import runs
+from gancli.errors import CannotCreate, InputMissing
+
+
+@pytest.mark.parametrize(
+    ("text", "slug"),
+    [
+        ("data/My Photos.zip", "My-Photos"), ("builtin:shapes", "shapes"), ("train-images-idx3-ubyte.gz", "train-images-idx3-ubyte"),
+        ("蛙", "data"), ("CON", "data-CON"), ("a/..", "data"), ("x" * 99, "x" * 40), ("-rf", "rf"),
+    ],
+)  # fmt: skip
+def test_names_of_runs_are_safe_everywhere(text, slug):
+    """ASCII letters, digits, dashes; never what Windows reserves; never empty."""
+    assert runs.slug(text) == slug
+
+
+def test_runs_are_numbered_and_never_overwritten(tmp_path):
+    """The next free number, whatever gaps there are."""
+    made = [runs.create(tmp_path, "photos", tiny_config()).path.name for _ in range(2)]
+    (tmp_path / "00007-other").mkdir()
+
+    assert made == ["00000-photos-tiny", "00001-photos-tiny"]
+    assert runs.create(tmp_path, "photos", tiny_config()).path.name == "00008-photos-tiny"
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path):
+    """--run NAME --new never writes into another run."""
+    runs.create(tmp_path, "photos", tiny_config(), "mine")
+    with pytest.raises(CannotCreate):
+        runs.create(tmp_path, "photos", tiny_config(), "mine")
+
+
+def test_the_newest_run_with_the_same_config_is_meant(tmp_path):
+    """Duration and cadence aside, and wherever the data lies now."""
+    for _ in range(2):
+        runs.create(tmp_path, "photos", tiny_config(data__source="/a"))
+    same = tiny_config(train__duration=999, train__tick_every=3, train__keep=9, data__source="/b")
+
+    assert runs.match(tmp_path, same).path.name == "00001-photos-tiny"
+    assert runs.match(tmp_path, tiny_config(train__seed=1)) is None
+    assert runs.match(tmp_path, tiny_config(data__fingerprint="other")) is None
+
+
+def test_a_damaged_run_is_nobody_s(tmp_path):
+    """A config.yaml that cannot be read neither matches nor stops the search."""
+    good = runs.create(tmp_path, "photos", tiny_config())
+    bad = runs.create(tmp_path, "photos", tiny_config())
+    bad.config_file.write_text("{")
+
+    assert runs.match(tmp_path, tiny_config()) == good
+
+
+def test_without_a_run_the_newest_is_missing(tmp_path):
+    """Exit 66, and how to make one."""
+    with pytest.raises(InputMissing, match="no run yet"):
+        runs.newest(tmp_path)
+
+
+def test_a_log_line_cut_short_is_left_out(tmp_path):
+    """What a crash left is not read as a number."""
+    run = runs.create(tmp_path, "photos", tiny_config())
+    run.stats_file.write_text('{"images": 1}\n{"images": 2')
+    assert run.stats() == [{"images": 1}]

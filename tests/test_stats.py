@@ -1,0 +1,193 @@
+import numpy as np
+import pytest
+import torch
+
+from gancli.data import shapes
+from gancli.stats import histograms, modes, moments
+from gancli.stats.batch_std import batch_std, channel_std, saturation
+from gancli.stats.modes import Coverage
+from gancli.stats.panel import channel_histograms, panel, value_of
+from gancli.stats.verdict import judge
+
+
+def pictures(n, seed=0, low=0, high=256):
+    return np.random.RandomState(seed).randint(low, high, (n, 8, 8, 3)).astype(np.uint8)
+
+
+class TestBatchStd:
+    def test_is_the_mean_of_biased_deviations(self):
+        """Against numpy in float64."""
+        x = np.random.RandomState(0).normal(size=(10, 3, 4, 4))
+
+        assert batch_std(torch.tensor(x)) == pytest.approx(x.std(axis=0).mean())
+        assert channel_std(torch.tensor(x)) == pytest.approx(x.std(axis=0).mean(axis=(1, 2)).tolist())
+
+    def test_of_copies_and_of_one_sample_is_zero(self):
+        """The total collapse."""
+        x = torch.randn(1, 3, 4, 4)
+        assert batch_std(x.repeat(8, 1, 1, 1)) == pytest.approx(0, abs=1e-7)
+        assert batch_std(x) == 0
+
+    def test_does_not_depend_on_order(self):
+        """A statistic of the set."""
+        x = torch.randn(16, 3, 4, 4)
+        assert batch_std(x) == pytest.approx(batch_std(x.flip(0)))
+
+    def test_vectors_are_taken(self):
+        """(N, D) points have a deviation too."""
+        x = torch.tensor([[0.0, 0], [2, 4]])
+        assert batch_std(x) == pytest.approx(1.5)
+        assert channel_std(x) == pytest.approx([1, 2])
+
+
+def test_saturation_counts_values_at_the_ends():
+    """To within one grey level, and beyond."""
+    assert saturation(torch.tensor([-1.5, -1.0, 0.0, 0.99, 1.0, 0.999])) == pytest.approx(4 / 6)
+
+
+class TestHistograms:
+    def test_wasserstein_equals_the_sorted_difference(self):
+        """For equal counts: the mean distance between sorted values."""
+        a, b = pictures(5)[..., 0], pictures(5, seed=1, high=200)[..., 0]
+
+        expected = np.abs(np.sort(a.ravel().astype(float)) - np.sort(b.ravel().astype(float))).mean()
+
+        assert histograms.wasserstein(a, b) == pytest.approx(expected)
+
+    def test_a_shift_is_its_own_distance(self):
+        """Red + 25 reads 25."""
+        a = pictures(4, high=200)
+        assert histograms.wasserstein(a, a + np.uint8(25)) == pytest.approx(25)
+        assert histograms.wasserstein(a, a) == 0
+
+    def test_unequal_counts_are_taken(self):
+        """Distributions are compared, not lists."""
+        a = pictures(4)
+        assert histograms.wasserstein(a, np.concatenate([a, a])) == pytest.approx(0, abs=1e-9)
+
+    def test_shares_add_up(self):
+        """Sixteen equal bins."""
+        assert histograms.shares(np.array([0, 15, 16, 255], np.uint8))[:2] == (0.5, 0.25)
+
+
+def test_moments_against_numpy():
+    """Channel means and variances, and pixel by pixel."""
+    f, r = pictures(6), pictures(6, seed=1)
+    a, b = f / 127.5 - 1, r / 127.5 - 1
+
+    assert moments.channel_moments(f)[1] == pytest.approx((a[..., 1].mean(), a[..., 1].var()))
+    mean, variance = moments.pixel_moment_distance(f, r)
+    assert mean == pytest.approx(np.abs(a.mean(0) - b.mean(0)).mean())
+    assert variance == pytest.approx(np.abs(a.var(0) - b.var(0)).mean())
+
+
+class TestModes:
+    @pytest.mark.parametrize("size", [32, 64])
+    def test_every_real_picture_is_recognised(self, size):
+        """The classifier knows all twelve modes of the set, at any size."""
+        drawn, truth = shapes.draw(size, 600, seed=3)
+        np.testing.assert_array_equal(modes.classify(drawn), truth)
+
+    def test_noise_blends_and_the_mean_are_not(self):
+        """What is no shape counts for nothing."""
+        drawn, truth = shapes.draw(32, 600, seed=3)
+        noise = np.random.RandomState(0).randint(0, 256, (50, 32, 32, 3)).astype(np.uint8)
+        mean = drawn.mean(axis=0, keepdims=True).astype(np.uint8)
+        first, second = drawn[truth == 1][:40].astype(int), drawn[truth == 6][:40].astype(int)
+        blends = ((first + second) // 2).astype(np.uint8)
+
+        assert (modes.classify(noise) == modes.UNRECOGNISED).all()
+        assert (modes.classify(mean) == modes.UNRECOGNISED).all()
+        assert (modes.classify(blends) == modes.UNRECOGNISED).mean() > 0.7
+
+    def test_dropped_modes_are_missed(self):
+        """Five modes of twelve are five modes of twelve."""
+        drawn, truth = shapes.draw(32, 600, seed=3)
+
+        found = modes.coverage(drawn[truth < 5])
+
+        assert (found.covered, found.modes, found.recognised) == (5, 12, 1.0)
+        assert found.reverse_kl == pytest.approx(np.log(12 / 5), abs=0.01)
+
+    def test_reverse_kl_by_hand(self):
+        """0 for equal shares, ln K for one mode, nan for none."""
+        assert modes.reverse_kl(np.array([5, 5, 5])) == pytest.approx(0)
+        assert modes.reverse_kl(np.array([9, 0, 0])) == pytest.approx(np.log(3))
+        assert np.isnan(modes.reverse_kl(np.array([0, 0, 0])))
+
+
+def test_the_set_is_balanced_and_drawn_from_its_seed():
+    """Every mode equally often; the same seed, the same pictures."""
+    first, modes_drawn = shapes.draw(16, 120, seed=5)
+    second, _ = shapes.draw(16, 120, seed=5)
+
+    assert np.bincount(modes_drawn).tolist() == [10] * 12
+    np.testing.assert_array_equal(first, second)
+
+
+def test_unit_areas_are_what_the_templates_cover():
+    """Area and centroid from the formula and from the drawn pixels agree."""
+    for shape in shapes.SHAPES:
+        mask = shapes.coverage(shape, np.array([[64.0, 64.0]], np.float32), np.array([40.0], np.float32), 128)[0]
+        assert mask.sum() / 1600 == pytest.approx(shapes.unit_area(shape), rel=0.01)
+        down = (mask.sum(1) * (np.arange(128) + 0.5)).sum() / mask.sum() - 64
+        assert down / 40 == pytest.approx(shapes.unit_centroid_y(shape), abs=0.01)
+
+
+class TestPanel:
+    def test_honest_samples_read_as_their_floor(self):
+        """Fakes drawn like the reals: ratios near one, distances near those of another half."""
+        figures = panel(pictures(400), pictures(400, 1), pictures(400, 2))
+
+        spread = value_of(figures, "batch std ratio")
+        assert spread.value == pytest.approx(1, abs=0.02)
+        assert spread.floor == pytest.approx(1, abs=0.02)
+        assert value_of(figures, "colour distance, red").value < 2
+
+    def test_a_colour_cast_shows_in_its_channel_alone(self):
+        """Red + 40."""
+        reals, others = pictures(200, high=200), pictures(200, 1, high=200)
+        cast = pictures(200, 2, high=200)
+        cast[..., 0] += 40
+
+        figures = panel(cast, reals, others)
+
+        assert value_of(figures, "colour distance, red").value == pytest.approx(40, abs=2)
+        assert value_of(figures, "colour distance, blue").value < 3
+
+    def test_grey_pictures_have_one_channel(self):
+        """And no colour names."""
+        grey = pictures(50)[..., :1]
+        names = [h.channel for h in channel_histograms(grey, grey)]
+        assert names == ["grey"]
+        assert not [f for f in panel(grey, grey, grey) if "red" in f.name]
+
+
+class TestVerdict:
+    @pytest.mark.parametrize(
+        ("ratio", "samples", "coverage", "word"),
+        [
+            (1.0, 1000, None, "healthy"),
+            (0.5, 1000, None, "low diversity"),
+            (0.06, 1000, None, "collapsed"),
+            (1.0, 40, None, "undecided"),
+            (1.0, 1000, Coverage(12, 12, 0.8, 0.0), "healthy"),
+            (1.0, 1000, Coverage(6, 12, 0.8, 0.7), "low diversity"),
+            (0.9, 1000, Coverage(1, 12, 0.9, 2.48), "collapsed"),
+            (0.06, 1000, Coverage(0, 12, 0.0, float("nan")), "collapsed"),
+            (0.9, 1000, Coverage(0, 12, 0.05, float("nan")), "healthy"),
+        ],
+    )
+    def test_one_word_by_one_rule(self, ratio, samples, coverage, word):
+        """A tenth of the modes or .3 of the spread: collapsed; six tenths: low diversity."""
+        assert judge(ratio, 1.0, samples, coverage).word == word
+
+    def test_the_spread_is_judged_against_its_floor(self):
+        """A noisy set whose halves differ is not blamed on the generator."""
+        assert judge(0.55, 0.8, 1000, None).word == "healthy"
+
+    def test_health_by_spread_alone_is_said_with_low_confidence(self):
+        """It is blind to single modes and to copies, and says so."""
+        verdict = judge(1.0, 1.0, 1000, None)
+        assert verdict.confidence == "low"
+        assert "copies of the training set" in verdict.evidence[1]
