@@ -46,7 +46,7 @@ def read_until(stream, start):
 
 
 class TestHelp:
-    @pytest.mark.parametrize("command", COMMANDS[:-1] + ["presets list", "presets show", "presets validate"])
+    @pytest.mark.parametrize("command", [*COMMANDS[:-1], "presets list", "presets show", "presets validate"])
     @pytest.mark.parametrize("flag", ["-h", "--help"])
     def test_every_help_ends_its_story_with_an_example(self, gancli, command, flag):
         """One that can be pasted."""

@@ -9,7 +9,7 @@ import gancli
 
 PACKAGE = Path(gancli.__file__).parent
 ROWS = [
-    {"errors", "results", "version"},
+    {"errors", "process", "results", "version"},
     {"config", "runs"},
     {"seeds", "signals", "data", "networks", "losses", "penalties", "growth", "ema", "latents", "media", "checkpoint"},
     {"sampling", "stats"},

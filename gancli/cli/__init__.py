@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gancli import signals
+from gancli import process, signals
 from gancli.cli import show
 from gancli.cli.doctor import doctor
 from gancli.cli.grow import grow
@@ -54,6 +54,7 @@ def _main(
 def main() -> None:
     """Run a command; the only handler of errors. Exit codes: see gancli/errors.py."""
     json_wanted = "--json" in sys.argv
+    process.wait_politely()
     try:
         with signals.handled():
             app()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from gancli import checkpoint, runs
+from gancli import checkpoint, process, runs
 from gancli import config as configs
 from gancli.checkpoint import Checkpoint
 from gancli.config import Config
@@ -17,7 +17,7 @@ from gancli.errors import ConfigError, DataError, UsageError
 from gancli.growth import Schedule, lr_factor
 from gancli.results import Forecast, TrainReport
 from gancli.runs import Run
-from gancli.training import allocator, loop
+from gancli.training import loop
 from gancli.training.forecast import forecast
 from gancli.training.state import TrainState
 from gancli.training.watch import Silent, Watcher
@@ -175,7 +175,7 @@ def stop_words(words: tuple[str, ...]) -> frozenset[str]:
 
 def set_up(threads: int | None) -> None:
     """Threads and allocator, before any large tensor is made."""
-    allocator.keep_memory()
+    process.keep_memory()
     torch.set_num_threads(threads or os.cpu_count() or 1)
 
 
