@@ -5,13 +5,13 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gancli.config import Config, as_text, presets, yaml
-from gancli.errors import CannotCreate, InputMissing, RunBusy
+from gancli.errors import CannotCreate, GancliError, InputMissing, RunBusy
 from gancli.results import RunSummary, printable
 
 RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
@@ -96,11 +96,15 @@ def slug(text: str) -> str:
     return word if word and word.lower() not in RESERVED else f"data-{word}".strip("-")
 
 
-def identity(config: Config) -> dict[str, Any]:
-    """What makes two commands mean the same run: everything but duration, cadence and the path of the data."""
+def identity(config: Config, *, data: bool = True) -> dict[str, Any]:
+    """What makes two commands mean the same run: everything but duration, cadence and the path of the data.
+
+    data=False leaves the content of the data out as well.
+    """
     values = config.model_dump(mode="json")
     values["train"] = {key: value for key, value in values["train"].items() if key not in CADENCE}
-    values["data"] = {key: value for key, value in values["data"].items() if key != "source"}
+    left_out = ("source",) if data else ("source", "fingerprint")
+    values["data"] = {key: value for key, value in values["data"].items() if key not in left_out}
     if values["origin"]:
         values["origin"].pop("checkpoint")
     return values
@@ -114,14 +118,23 @@ def all_runs(outdir: Path) -> list[Run]:
 
 def match(outdir: Path, config: Config) -> Run | None:
     """The newest run that the same command has made before."""
-    for run in reversed(all_runs(outdir)):
-        try:
-            same = identity(run.config()) == identity(config)
-        except Exception:  # a damaged or foreign folder is nobody's run
-            continue
-        if same:
+    return next((run for run, theirs in _readable(outdir) if identity(theirs) == identity(config)), None)
+
+
+def match_before_change(outdir: Path, config: Config) -> Run | None:
+    """The newest run that the same command has made on data that then lay in the same place but was other."""
+    for run, theirs in _readable(outdir):
+        same_words = identity(theirs, data=False) == identity(config, data=False)
+        if same_words and theirs.data.source == config.data.source:
             return run
     return None
+
+
+def _readable(outdir: Path) -> Iterator[tuple[Run, Config]]:
+    """The runs whose config can be read, newest first; a damaged or foreign folder is nobody's run."""
+    for run in reversed(all_runs(outdir)):
+        with suppress(GancliError):
+            yield run, run.config()
 
 
 def newest(outdir: Path) -> Run:

@@ -226,6 +226,18 @@ class TestErrors:
         assert "ZeroDivisionError" in gancli(*words, "-vv")[2]
         assert "Traceback" in gancli(*words, "-vv")[2]
 
+    def test_a_disk_that_fails_is_exit_74(self, gancli, trained, tmp_path, monkeypatch):
+        """Wherever it happens, with the place."""
+
+        def fail(run, tick):
+            raise OSError(28, "No space left on device", "stats.jsonl")
+
+        monkeypatch.setattr("gancli.training.log.append", fail)
+        words = ("train", trained[1], "--preset", trained[2], "--outdir", tmp_path / "runs", "--threads", 1)
+        code, _, err = gancli(*words)
+        assert code == 74
+        assert "stats.jsonl" in err
+
     def test_a_truncated_checkpoint(self, gancli, trained, tmp_path):
         """Every verb that takes one says the same."""
         data = trained[0].read_bytes()

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import sys
 import zipfile
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 import gancli
 from gancli import media, sampling
-from gancli.errors import CannotCreate, UsageError
+from gancli.errors import CannotCreate, ExtraMissing, UsageError
 from gancli.sampling import Generator
 
 
@@ -135,6 +136,12 @@ class TestInterpolate:
         pytest.importorskip("imageio_ffmpeg")
         sampling.interpolate(checkpoint, tmp_path / "a.mp4", frames=4, size=64)
         assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
+
+    def test_mp4_without_the_extra_says_what_to_install(self, checkpoint, tmp_path, monkeypatch):
+        """Exit 69."""
+        monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+        with pytest.raises(ExtraMissing, match=r"gancli\[video\]"):
+            sampling.interpolate(checkpoint, tmp_path / "a.mp4", frames=4)
 
     def test_a_grid_of_walks(self, checkpoint, tmp_path):
         """Each through the next seeds."""

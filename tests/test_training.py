@@ -174,6 +174,26 @@ class TestResume:
         names = [run.path.name for run in runs.all_runs(outdir)]
         assert names == ["00000-pictures-tiny", "00001-pictures-tiny", "00002-other-tiny", "00003-pictures-tiny"]
 
+    def test_changed_data_makes_a_new_run_and_says_so(self, tiny, pictures, tmp_path):
+        """Unless --run names the old one, which then goes on with the new data."""
+        first = train(tiny, pictures, tmp_path / "runs")
+        (pictures / "000.png").unlink()
+        listener = Listener()
+
+        second = train(tiny, pictures, tmp_path / "runs", watch=listener)
+        more = {"train.duration": 200}
+        third = train(tiny, pictures, tmp_path / "runs", watch=listener, name=first.run.name, changes=more)
+
+        assert second.run != first.run
+        assert "the data has changed" in listener.said[0]
+        assert (third.run, third.images) == (first.run, 200)
+
+    def test_a_named_run_of_another_config_is_refused(self, tiny, pictures, tmp_path):
+        """--run never mixes two recipes in one folder."""
+        first = train(tiny, pictures, tmp_path / "runs")
+        with pytest.raises(ConfigError, match="another config"):
+            train(tiny, pictures, tmp_path / "runs", name=first.run.name, changes={"train.seed": 3})
+
     def test_two_trainers_cannot_share_a_run(self, tiny, pictures, tmp_path):
         """The second is told the pid of the first."""
         report = train(tiny, pictures, tmp_path / "runs")

@@ -16,7 +16,7 @@ from gancli.cli.presets import app as presets
 from gancli.cli.runs import runs
 from gancli.cli.sample import sample
 from gancli.cli.train import train
-from gancli.errors import Finding, GancliError, Interrupted, PipeClosed
+from gancli.errors import Finding, GancliError, Interrupted, PipeClosed, StorageError
 from gancli.version import __version__
 
 app = typer.Typer(
@@ -70,6 +70,12 @@ def main() -> None:
     except PipeClosed:
         show.silence_stdout()
         raise SystemExit(141) from None
+    except OSError as error:
+        where = str(error.filename or "while reading or writing")
+        problem = StorageError(error.strerror or str(error), where=where, mend="check the disk and the permissions")
+        show.error(problem, json_wanted=json_wanted)
+        _traceback_if_asked()
+        raise SystemExit(problem.exit_code) from None
     except Exception as error:
         bug = GancliError(
             f"a bug in gancli: {type(error).__name__}: {error}",

@@ -24,7 +24,13 @@ def inspect_stats(
     raw: options.RawOption = False,
     fail_on: Annotated[
         str | None,
-        typer.Option("--fail-on", metavar="WORDS", help="Exit 4 on collapse, low-diversity.", show_default=False),
+        typer.Option(
+            "--fail-on",
+            metavar="WORDS",
+            envvar="GANCLI_FAIL_ON",
+            help="Exit 4 on collapse, low-diversity.",
+            show_default=False,
+        ),
     ] = None,
     outdir: options.OutdirOption = "runs",
     device: options.DeviceOption = "auto",

@@ -27,13 +27,18 @@ def _no_progress(value: bool) -> bool:
     return value
 
 
-QuietOption = Annotated[bool, typer.Option("-q", "--quiet", callback=_quiet, help="Say nothing but errors.")]
+QuietOption = Annotated[
+    bool, typer.Option("-q", "--quiet", envvar="GANCLI_QUIET", callback=_quiet, help="Say nothing but errors.")
+]
 VerboseOption = Annotated[
     int,
     typer.Option("-v", "--verbose", count=True, callback=_verbose, help="Say more; -vv shows tracebacks."),
 ]
 NoProgressOption = Annotated[
-    bool, typer.Option("--no-progress", callback=_no_progress, help="No live table, no bars: plain lines.")
+    bool,
+    typer.Option(
+        "--no-progress", envvar="GANCLI_NO_PROGRESS", callback=_no_progress, help="No live table, no bars: plain lines."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object with schema_version.")]
 
@@ -99,7 +104,9 @@ PrecisionOption = Annotated[
     str | None,
     typer.Option(envvar="GANCLI_PRECISION", help="auto (= fp32), fp32 or bf16.", show_default=False),
 ]
-StrictOption = Annotated[bool, typer.Option("--strict", help="Stop if a single file cannot be used.")]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", envvar="GANCLI_STRICT", help="Stop if a single file cannot be used.")
+]
 StopOnOption = Annotated[
     str | None,
     typer.Option(
@@ -113,14 +120,28 @@ LogFormatOption = Annotated[
     str,
     typer.Option("--log-format", envvar="GANCLI_LOG_FORMAT", help="auto (a table on a terminal), plain or jsonl."),
 ]
-RawOption = Annotated[bool, typer.Option("--raw", help="The weights of the last step, not their average.")]
+RawOption = Annotated[
+    bool, typer.Option("--raw", envvar="GANCLI_RAW", help="The weights of the last step, not their average.")
+]
 TruncOption = Annotated[
     float,
-    typer.Option("--trunc", min=0.01, max=1, help="Central share of the latents' distribution to draw from; 1 = off."),
+    typer.Option(
+        "--trunc",
+        envvar="GANCLI_TRUNC",
+        min=0.01,
+        max=1,
+        help="Central share of the latents' distribution to draw from; 1 = off.",
+    ),
 ]
 SizeOption = Annotated[
     int | None,
-    typer.Option("--size", min=1, help="Enlarge to about this height, by whole factors.", show_default=False),
+    typer.Option(
+        "--size",
+        min=1,
+        envvar="GANCLI_SIZE",
+        help="Enlarge to about this height, by whole factors.",
+        show_default=False,
+    ),
 ]
 
 

@@ -33,7 +33,7 @@ from gancli.results import (
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 COLOURS = {"healthy": "green", "low diversity": "yellow", "collapsed": "red", "undecided": "cyan"}
-REJECTED_SHOWN = 5
+REJECTED_SHOWN = 10
 
 
 @dataclass

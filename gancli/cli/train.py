@@ -36,7 +36,11 @@ def train(
     ] = None,
     fit: Annotated[
         str | None,
-        typer.Option(help="crop, pad or stretch to the network's aspect. [default: crop]", show_default=False),
+        typer.Option(
+            envvar="GANCLI_FIT",
+            help="crop, pad or stretch to the network's aspect. [default: crop]",
+            show_default=False,
+        ),
     ] = None,
     precision: options.PrecisionOption = None,
     set_: SetOption = None,

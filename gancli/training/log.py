@@ -14,7 +14,7 @@ from gancli.config import Config
 from gancli.data import Feed
 from gancli.growth import Phase, Schedule
 from gancli.latents import from_seeds
-from gancli.results import Tick, plain
+from gancli.results import SCHEMA_VERSION, Tick, plain
 from gancli.runs import Run
 from gancli.stats.batch_std import batch_std, saturation
 from gancli.training.alarms import alarms
@@ -35,7 +35,7 @@ def cut(run: Run, images: int) -> list[dict[str, Any]]:
 
 def append(run: Run, tick: Tick) -> dict[str, Any]:
     """Add one line; NaN is written as null."""
-    row: dict[str, Any] = plain(tick)
+    row: dict[str, Any] = {"schema_version": SCHEMA_VERSION, **plain(tick)}
     with run.stats_file.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
     return row

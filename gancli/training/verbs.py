@@ -129,7 +129,7 @@ def train(
     config = configs.load(preset, changes) if source is None else transferred(source, changes or {})
     config, dataset = prepare(config, data, watch, rescan=rescan)
     refuse_rejected(dataset, strict=strict)
-    run = find_or_create(config, Path(outdir), name, new=new)
+    run = find_or_create(config, Path(outdir), name, watch, new=new)
     return sit(run, config, dataset, source, choose_device(device), watch, words)
 
 
@@ -161,7 +161,7 @@ def grow(
     config = grown(source, to, changes or {})
     config, dataset = prepare(config, data, watch)
     refuse_rejected(dataset, strict=strict)
-    run = find_or_create(config, Path(outdir), name, new=new)
+    run = find_or_create(config, Path(outdir), name, watch, new=new)
     return sit(run, config, dataset, source, choose_device(device), watch, words, keep_adam=not fresh_adam)
 
 
@@ -190,19 +190,24 @@ def refuse_rejected(dataset: Dataset, *, strict: bool) -> None:
         )
 
 
-def find_or_create(config: Config, outdir: Path, name: str | None, *, new: bool) -> Run:
+def find_or_create(config: Config, outdir: Path, name: str | None, watch: Watcher, *, new: bool) -> Run:
     """The run that these words mean: the named one, the newest with the same config and data, or a new one."""
     if name is not None and (outdir / name / "config.yaml").is_file() and not new:
-        run = Run(outdir / name)
-        if runs.identity(run.config()) != runs.identity(config):
-            raise ConfigError(
-                "that run has another config or other data",
-                where=str(run.path),
-                mend="give another --run name",
-            )
-        return run
+        return _named(config, Run(outdir / name), watch)
     found = None if new or name is not None else runs.match(outdir, config)
+    if found is None and not new and (old := runs.match_before_change(outdir, config)):
+        watch.say(f"the data has changed since {old.path}: a new run; to go on with that one, --run {old.path.name}")
     return found or runs.create(outdir, config.data.source or "data", config, name)
+
+
+def _named(config: Config, run: Run, watch: Watcher) -> Run:
+    """--run: that run, its data changed or not, if the config is its own. Raises ConfigError."""
+    theirs = run.config()
+    if runs.identity(theirs, data=False) != runs.identity(config, data=False):
+        raise ConfigError("that run has another config", where=str(run.path), mend="give another --run name")
+    if theirs.data.fingerprint != config.data.fingerprint:
+        watch.say(f"the data has changed since {run.path} was trained on it")
+    return run
 
 
 def sit(
