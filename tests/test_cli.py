@@ -14,7 +14,7 @@ from conftest import make_pictures, write_preset
 from PIL import Image
 
 from gancli import results
-from gancli.cli import app, options, show
+from gancli.cli import app, options, show, tables
 from gancli.errors import UsageError
 
 COMMANDS = ["train", "grow", "sample", "interpolate", "inspect-stats", "runs", "doctor", "presets"]
@@ -403,9 +403,9 @@ class TestShow:
     )
     def test_durations(self, seconds, text):
         """For people."""
-        assert show.duration(seconds) == text
+        assert tables.duration(seconds) == text
 
     def test_sparklines_and_bars(self):
         """From the smallest to the largest, from zero to the largest; a missing number is a blank."""
-        assert show.sparkline([0, None, 1]) == "▁ █"
-        assert show.bars([0, 0.5, 1]) == " ▄█"
+        assert tables.sparkline([0, None, 1]) == "▁ █"
+        assert tables.bars([0, 0.5, 1]) == " ▄█"

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gancli.cli import show
+from gancli.cli import show, tables
 from gancli.config import Config
 from gancli.errors import UsageError
 from gancli.results import DataReport, Forecast, Tick, plain
@@ -82,7 +82,9 @@ def announce(run: Run, config: Config, forecast: Forecast | None) -> None:
     show.say(f"run: {run.path} ({config.preset}, seed {config.train.seed})")
     if forecast is None:
         return
-    cost = f"{forecast.duration / 1000:g} kimg, about {show.duration(forecast.seconds)} on {forecast.device} (estimate)"
+    cost = (
+        f"{forecast.duration / 1000:g} kimg, about {tables.duration(forecast.seconds)} on {forecast.device} (estimate)"
+    )
     show.say(f"{cost}; checkpoints take up to {forecast.disk_mib:,.0f} MiB")
     for advice in forecast.advice:
         show.say(f"note: {advice}")
@@ -137,7 +139,7 @@ class LiveTable:
 
     def render(self) -> Group:
         """The whole picture."""
-        sparkline = show.sparkline([t.critic_loss for t in self.ticks], 60)
+        sparkline = tables.sparkline([t.critic_loss for t in self.ticks], 60)
         warnings = [Text(f"warning: {w}", style="bold yellow") for w in self.warnings[-4:]]
         return Group(self._bar(), self._table(), Text(f"critic loss  {sparkline}", style="cyan"), *warnings)
 
@@ -151,7 +153,7 @@ class LiveTable:
         row.add_row(
             ProgressBar(total=max(1, self.total), completed=self.images, width=24),
             f"{self.images / 1000:.1f}/{self.total / 1000:g} kimg",
-            f"{show.duration(left)} left",
+            f"{tables.duration(left)} left",
             memory,
         )
         return row

@@ -120,6 +120,42 @@ LogFormatOption = Annotated[
     str,
     typer.Option("--log-format", envvar="GANCLI_LOG_FORMAT", help="auto (a table on a terminal), plain or jsonl."),
 ]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        envvar="GANCLI_PRESET",
+        help="Name or .yaml file. [default: quickstart]",
+        show_default=False,
+    ),
+]
+MirrorOption = Annotated[
+    bool,
+    typer.Option("--mirror", envvar="GANCLI_MIRROR", help="Flip half of the pictures left to right."),
+]
+ChannelsOption = Annotated[
+    int | None,
+    typer.Option(
+        envvar="GANCLI_CHANNELS", help="1 (grey), 3 or 4 (with alpha). [default: as the data]", show_default=False
+    ),
+]
+FitOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="GANCLI_FIT",
+        help="crop, pad or stretch to the network's aspect. [default: crop]",
+        show_default=False,
+    ),
+]
+FromOption = Annotated[
+    str | None,
+    typer.Option("--from", metavar="CKPT", help="Start from another run's weights (transfer).", show_default=False),
+]
+RescanOption = Annotated[bool, typer.Option("--rescan", help="Read every file again, whatever the cache says.")]
+DryRunOption = Annotated[
+    bool,
+    typer.Option("-n", "--dry-run", help="Print config, schedule, time, memory and disk; train nothing."),
+]
 RawOption = Annotated[
     bool, typer.Option("--raw", envvar="GANCLI_RAW", help="The weights of the last step, not their average.")
 ]

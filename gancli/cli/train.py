@@ -1,9 +1,5 @@
 """gancli train."""
 
-from typing import Annotated
-
-import typer
-
 from gancli.cli import options, show
 from gancli.cli.live import watcher
 from gancli.cli.options import Data, JsonOption, NoProgressOption, QuietOption, SetOption, VerboseOption
@@ -14,54 +10,27 @@ DEFAULT_PRESET = "quickstart"
 
 def train(
     data: Data = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            "--preset",
-            envvar="GANCLI_PRESET",
-            help="Name or .yaml file. [default: quickstart]",
-            show_default=False,
-        ),
-    ] = None,
+    preset: options.PresetOption = None,
     kimg: options.KimgOption = None,
     seed: options.SeedOption = None,
     batch: options.BatchOption = None,
-    mirror: Annotated[
-        bool,
-        typer.Option("--mirror", envvar="GANCLI_MIRROR", help="Flip half of the pictures left to right."),
-    ] = False,
-    channels: Annotated[
-        int | None,
-        typer.Option(help="1 (grey), 3 or 4 (with alpha). [default: as the data]", show_default=False),
-    ] = None,
-    fit: Annotated[
-        str | None,
-        typer.Option(
-            envvar="GANCLI_FIT",
-            help="crop, pad or stretch to the network's aspect. [default: crop]",
-            show_default=False,
-        ),
-    ] = None,
+    mirror: options.MirrorOption = False,
+    channels: options.ChannelsOption = None,
+    fit: options.FitOption = None,
     precision: options.PrecisionOption = None,
     set_: SetOption = None,
     snap: options.SnapOption = None,
     tick: options.TickOption = None,
-    start_from: Annotated[
-        str | None,
-        typer.Option("--from", metavar="CKPT", help="Start from another run's weights (transfer).", show_default=False),
-    ] = None,
+    start_from: options.FromOption = None,
     outdir: options.OutdirOption = "runs",
     run: options.RunOption = None,
     new: options.NewOption = False,
     strict: options.StrictOption = False,
-    rescan: Annotated[bool, typer.Option("--rescan", help="Read every file again, whatever the cache says.")] = False,
+    rescan: options.RescanOption = False,
     stop_on: options.StopOnOption = None,
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("-n", "--dry-run", help="Print config, schedule, time, memory and disk; train nothing."),
-    ] = False,
+    dry_run: options.DryRunOption = False,
     log_format: options.LogFormatOption = "auto",
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -87,10 +56,11 @@ def train(
     import gancli  # torch loads on the first use of a verb, so that --help stays quick
 
     if dry_run:
-        show.result(
-            gancli.plan(preset or DEFAULT_PRESET, data, changes=changes, device=device, watch=watch),
-            json_wanted=json,
-        )
+        forecast = gancli.plan(
+            preset or DEFAULT_PRESET, data, changes=changes, start_from=start_from, device=device, threads=threads,
+            watch=watch,
+        )  # fmt: skip
+        show.result(forecast, json_wanted=json)
         return
     report = gancli.train(
         preset or DEFAULT_PRESET, data, changes=changes, outdir=outdir, name=run, new=new, start_from=start_from,

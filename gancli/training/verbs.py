@@ -11,13 +11,13 @@ from gancli import checkpoint, process, runs
 from gancli import config as configs
 from gancli.checkpoint import Checkpoint
 from gancli.config import Config
-from gancli.config.schema import StageConfig
 from gancli.data import Dataset, Shape, open_dataset
 from gancli.errors import ConfigError, DataError, UsageError
-from gancli.growth import Schedule, lr_factor
+from gancli.growth import lr_factor
 from gancli.results import Forecast, TrainReport
 from gancli.runs import Run
 from gancli.training import loop
+from gancli.training.derive import grown, resolve, transferred
 from gancli.training.forecast import forecast
 from gancli.training.state import TrainState
 from gancli.training.watch import Silent, Watcher
@@ -62,44 +62,21 @@ def prepare(config: Config, data: str | None, watch: Watcher, *, rescan: bool = 
     return resolve(config, dataset, source), dataset
 
 
-def resolve(config: Config, dataset: Dataset, source: str) -> Config:
-    """The config with everything that depends on the data: its place, its fingerprint, channels, duration."""
-    if dataset.kind != "image":
-        raise ConfigError(
-            f"the progressive networks take pictures, and {source} holds {dataset.kind}",
-            where="network.family",
-            mend="no network of gancli takes this kind of data yet; give pictures",
-        )
-    values = config.model_dump()
-    values["data"] |= {"source": _absolute(source), "fingerprint": dataset.fingerprint}
-    values["network"]["image_channels"] = dataset.values.shape[3]
-    values["train"]["duration"] = config.train.duration or Schedule.of(config).total
-    resolved = configs.presets.build(values, "the resolved config")
-    largest = max(phase.batch_size for phase in Schedule.of(resolved).phases)
-    if largest > len(dataset.train_rows):
-        raise ConfigError(
-            f"a batch of {largest} is larger than the {len(dataset.train_rows)} training samples",
-            where="growth.batch_size",
-            mend=f"--batch {max(1, len(dataset.train_rows) // 4)}, or more data",
-        )
-    return resolved
-
-
-def _absolute(source: str) -> str:
-    return source if source.startswith("builtin:") else str(Path(source).absolute())
-
-
 def plan(
     preset: str = "quickstart",
     data: str | None = None,
     *,
     changes: Mapping[str, Any] | None = None,
+    start_from: str | Path | None = None,
     device: str = "auto",
+    threads: int | None = None,
     watch: Watcher | None = None,
 ) -> Forecast:
     """What `train` with the same words would do and cost; nothing is written but the data cache."""
-    config, _ = prepare(configs.load(preset, changes), data, watch or Silent())
-    return forecast(config, choose_device(device))
+    set_up(threads)
+    source = checkpoint.read(start_from) if start_from is not None else None
+    config = configs.load(preset, changes) if source is None else transferred(source, changes or {})
+    return forecast(prepare(config, data, watch or Silent())[0], choose_device(device))
 
 
 def train(
@@ -286,57 +263,3 @@ def say_rate(run: Run, config: Config, state: TrainState, watch: Watcher) -> Non
         and lr_factor(config, state.images, old) < lr_factor(config, state.images, config.train.duration)
     ):
         watch.say("the learning rate had fallen towards the old end and rises again")
-
-
-def grown(source: Checkpoint, to: int | None, changes: Mapping[str, Any]) -> Config:
-    """The source's config with stages added up to `to` pixels. Raises ConfigError where that is no doubling."""
-    network, growth = source.config.network, source.config.growth
-    to = to or network.resolution * 2
-    if to <= network.resolution:
-        raise ConfigError(
-            f"the network draws {network.resolution} px already",
-            where="--to",
-            mend=f"--to {network.resolution * 2}",
-        )
-    values = source.config.model_dump()
-    values["network"]["resolution"] = to
-    if network.channels is not None:
-        added = (to // network.resolution).bit_length() - 1
-        tail = [max(8, network.channels[-1] >> (i + 1)) for i in range(added)]
-        values["network"]["channels"] = [*network.channels, *tail]
-    values["growth"]["start_at"] = network.resolution * 2
-    values["growth"]["at"] = {**growth.at, **_copied_stages(source.config, to)}
-    return _derived(source, values, "grow", changes)
-
-
-def _copied_stages(config: Config, to: int) -> dict[int, StageConfig]:
-    """What the last stage did differently, for every stage that is added."""
-    last = config.growth.at.get(config.network.resolution)
-    height, added = config.network.resolution * 2, {}
-    while height <= to and last is not None:
-        added[height], height = last, height * 2
-    return added
-
-
-def transferred(source: Checkpoint, changes: Mapping[str, Any]) -> Config:
-    """The source's config with a fresh clock that stays at its last resolution: all its stages are trained."""
-    values = source.config.model_dump()
-    height = source.config.network.resolution
-    values["growth"]["start_at"] = height
-    own = values["growth"]["at"].get(height) or {}
-    values["growth"]["at"] = {**values["growth"]["at"], height: {**own, "fade": 0}}
-    return _derived(source, values, "transfer", changes)
-
-
-def _derived(source: Checkpoint, values: dict[str, Any], verb: str, changes: Mapping[str, Any]) -> Config:
-    assert source.path is not None, "a checkpoint that was read has a path"
-    values["preset"] = f"{source.config.preset.removesuffix(f'-{verb}')}-{verb}"
-    values["train"]["duration"] = None
-    values["data"]["fingerprint"] = None
-    values["origin"] = {
-        "verb": verb,
-        "checkpoint": str(source.path.absolute()),
-        "digest": checkpoint.digest(source.path),
-        "seed_images": source.images,
-    }
-    return configs.presets.build(configs.overrides.apply(values, changes), f"{verb} {source.path}")

@@ -1,0 +1,137 @@
+"""Results as rich renderables, for people: health panel, forecast, doctor, list of runs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from gancli.config import yaml
+from gancli.results import Doctor, Figure, Forecast, Health, Histogram, RunSummary
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+COLOURS = {"healthy": "green", "low diversity": "yellow", "collapsed": "red", "undecided": "cyan"}
+
+
+def bars(values: Sequence[float]) -> str:
+    """Numbers as a row of blocks, from 0 to the largest."""
+    top = max([*values, 1e-12])
+    return "".join(BLOCKS[round(max(0.0, v) / top * 8)] for v in values)
+
+
+def sparkline(values: Sequence[float | None], width: int = 40) -> str:
+    """The last `width` numbers as blocks, from the smallest to the largest; a missing one is a blank."""
+    shown = list(values)[-width:]
+    there = [v for v in shown if v is not None]
+    low, high = min(there, default=0.0), max(there, default=1.0)
+    span = max(high - low, 1e-12)
+    return "".join(" " if v is None else BLOCKS[1 + round((v - low) / span * 7)] for v in shown)
+
+
+def health_panel(health: Health) -> list[Any]:
+    """Verdict, evidence, panel, histograms and history."""
+    colour = COLOURS.get(health.verdict, "white")
+    head = Text.assemble(
+        ("verdict: ", "bold"), (health.verdict, f"bold {colour}"), f"  (confidence {health.confidence})"
+    )
+    parts: list[Any] = [Text(health.source), head, *(Text(f"  {line}") for line in health.evidence)]
+    if health.panel:
+        parts.append(_panel(health.panel, f"{health.samples} samples a side, {health.weights} weights"))
+    parts += [_histogram(h) for h in health.histograms]
+    if health.history:
+        parts.append(Text(f"batch std ratio   {sparkline(health.history['std_ratio'])}"))
+        parts.append(Text(f"critic loss       {sparkline(health.history['critic_loss'])}"))
+        parts += [Text(f"warned at {line}", style="yellow") for line in health.history["warnings"]]
+    return parts
+
+
+def _panel(figures: Sequence[Figure], title: str) -> Table:
+    table = Table(title=Text(title), box=None, title_justify="left", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("figure", "value", "floor", "fake", "real", ""):
+        table.add_column(name, justify="right" if name in ("value", "floor", "fake", "real") else "left")
+    for f in figures:
+        numbers = [_number(x) for x in (f.value, f.floor, f.fake, f.real)]
+        table.add_row(Text(f.name), numbers[0], Text(numbers[1], style="dim"), *numbers[2:], Text(f.note, style="dim"))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _histogram(histogram: Histogram) -> Text:
+    return Text.assemble(
+        f"{histogram.channel:>6}  real ",
+        (bars(histogram.real), "cyan"),
+        "   fake ",
+        (bars(histogram.fake), "magenta"),
+    )
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people."""
+    if seconds is None:
+        return "?"
+    if seconds >= 2 * 86400:
+        return f"{seconds / 86400:.0f} days"
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
+
+
+def forecast_table(forecast: Forecast) -> list[Any]:
+    """Config, schedule with its costs, totals and advice."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("size", "fade kimg", "stable kimg", "batch", "rate", "time (estimate)"):
+        table.add_column(name, justify="right")
+    for s in forecast.stages:
+        time = duration(s.seconds) + (" timed" if s.timed else " scaled")
+        table.add_row(
+            f"{s.height}x{s.width}",
+            f"{s.fade / 1000:g}",
+            f"{s.stable / 1000:g}",
+            str(s.batch_size),
+            f"{s.lr:g}",
+            time,
+        )
+    total = (
+        f"generator {forecast.generator_parameters:,} parameters, critic {forecast.critic_parameters:,}\n"
+        f"{forecast.duration / 1000:g} kimg on {forecast.device}: about {duration(forecast.seconds)} (estimate), "
+        f"about {forecast.memory_mib:,.0f} MiB of memory and {forecast.disk_mib:,.0f} MiB on disk"
+    )
+    return [
+        Text(yaml.dump(dict(forecast.config))),
+        table,
+        Text(total),
+        *(Text(a, style="yellow") for a in forecast.advice),
+    ]
+
+
+def doctor_table(doctor: Doctor) -> Table:
+    """One row a fact."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    rows = {
+        "gancli": doctor.gancli,
+        "python": f"{doctor.python} on {doctor.platform}",
+        "torch": doctor.torch,
+        "device": doctor.device,
+        "threads": f"{doctor.threads} of {doctor.cores} cores; bf16 {'fast' if doctor.bf16 else 'slow'} here",
+        "memory": f"{doctor.memory_gib:.1f} GiB",
+        "cache": str(doctor.cache),
+        **doctor.packages,
+        **{f"extra {e.name}": f"{e.version or 'not installed'}: {e.adds}" for e in doctor.extras},
+    }
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    return table
+
+
+def runs_table(summaries: Sequence[RunSummary]) -> Table:
+    """One row a run."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("run", "kimg", "state", "std ratio", "verdict", "last warning"):
+        table.add_column(name, justify="right" if name in ("kimg", "std ratio") else "left")
+    for s in summaries:
+        kimg = f"{s.kimg:g}/{s.duration_kimg:g}"
+        verdict = Text(s.verdict, style=COLOURS.get(s.verdict, ""))
+        table.add_row(Text(s.name), kimg, s.state, _number(s.std_ratio), verdict, Text(s.warning or ""))
+    return table
