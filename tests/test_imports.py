@@ -23,7 +23,7 @@ ALLOWED = [
     {"numpy", "torch", "PIL", "imageio", "imageio_ffmpeg", "yaml", "pydantic"},
     {"numpy", "torch", "PIL", "imageio"},
     {"numpy", "torch"},
-    {"typer", "rich", "torch", "jinja2"},
+    {"typer", "rich", "torch"},
     set(),
 ]
 MODULES = sorted(PACKAGE.rglob("*.py"))

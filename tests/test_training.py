@@ -202,6 +202,17 @@ class TestResume:
             train(tiny, pictures, tmp_path / "runs", changes={"train.duration": 320})
 
 
+@pytest.mark.parametrize(("reset", "steps"), [("both", 4), ("start", 8), ("never", 20)])
+def test_adam_is_cleared_where_the_schedule_says(pictures, tmp_path, reset, steps):
+    """Its own count of steps tells since when it remembers: the last stable time, the last fade, or ever."""
+    preset = write_preset(tmp_path / "p.yaml", {"optimizer.reset": reset})
+
+    _, tensors = state_of(train(preset, pictures, tmp_path / "runs"))
+
+    assert tensors["adam/G/dense.weight/step"] == steps
+    assert tensors["adam/D/score.weight/step"] == steps
+
+
 class TestWhatARunLeaves:
     def test_a_run_folder(self, pictures, tmp_path):
         """Config, log, checkpoints, pictures of reals and fakes in one layout, the list of rejected files."""
