@@ -10,7 +10,7 @@ from conftest import make_pictures, tiny_config, write_preset
 
 import gancli
 from gancli import checkpoint, runs, signals
-from gancli.errors import ConfigError, DataError, Interrupted, RunBusy, TrainingDiverged, UsageError
+from gancli.errors import CheckpointError, ConfigError, DataError, Interrupted, RunBusy, TrainingDiverged, UsageError
 from gancli.networks.layers import upscale
 from gancli.runs import Run
 from gancli.sampling import Generator
@@ -141,6 +141,17 @@ class TestResume:
 
         assert any("passed over last.pt" in line for line in listener.said)
         assert_same_state(whole, broken)
+
+    def test_a_run_without_a_whole_checkpoint_is_not_trained_over(self, tiny, pictures, tmp_path):
+        """What is damaged may still be rescued by hand."""
+        interrupted(train, tiny, pictures, tmp_path, at=48)
+        (run,) = runs.all_runs(tmp_path)
+        for file in [run.last, *run.checkpoints()]:
+            file.unlink()
+            file.write_bytes(b"PK")
+
+        with pytest.raises(CheckpointError, match="no checkpoint can be opened"):
+            train(tiny, pictures, tmp_path)
 
     def test_a_finished_run_says_so(self, tiny, pictures, tmp_path):
         """And does not train again."""

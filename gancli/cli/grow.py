@@ -53,14 +53,14 @@ def grow(
     Example: gancli grow ckpt.pt data/ --to 128
     """
     changes = options.changes(set_, kimg=kimg, batch=batch, snap=snap, tick=tick, precision=precision)
-    watch = watcher(log_format)
 
     import gancli
 
-    report = gancli.grow(
-        ckpt, data, to=to, changes=changes, outdir=outdir, name=run, new=new, fresh_adam=not keep_adam, strict=strict,
-        stop_on=options.words(stop_on), device=device, threads=threads, watch=watch,
-    )  # fmt: skip
+    with watcher(log_format) as watch:
+        report = gancli.grow(
+            ckpt, data, to=to, changes=changes, outdir=outdir, name=run, new=new, fresh_adam=not keep_adam,
+            strict=strict, stop_on=options.words(stop_on), device=device, threads=threads, watch=watch,
+        )  # fmt: skip
     show.result(report, json_wanted=json)
     if report.finding:
         raise Finding(report.finding)

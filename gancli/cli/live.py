@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rich.console import Group
@@ -25,12 +26,17 @@ LONG = 3600.0  # seconds; a shorter forecast is not worth a warning
 ALARM, CARE = 0.3, 0.6  # of the std ratio: red below, yellow below
 
 
-def watcher(log_format: str = "auto") -> "Lines | LiveTable":
-    """The watcher that fits the terminal. Raises UsageError for a format that is not known."""
+@contextmanager
+def watcher(log_format: str = "auto") -> Iterator["Lines | LiveTable"]:
+    """The watcher that fits the terminal, closed however training ends. Raises UsageError for an unknown format."""
     if log_format not in ("auto", "plain", "jsonl"):
         raise UsageError(f"unknown log format {log_format!r}", where="--log-format", mend="use auto, plain or jsonl")
     live = log_format == "auto" and sys.stderr.isatty() and show.voice.progress and not show.voice.quiet
-    return LiveTable() if live else Lines(as_json=log_format == "jsonl")
+    watch = LiveTable() if live else Lines(as_json=log_format == "jsonl")
+    try:
+        yield watch
+    finally:
+        watch.close()
 
 
 class Lines:
@@ -66,8 +72,8 @@ class Lines:
         """A line of prose."""
         show.say(text)
 
-    def end(self) -> None:
-        """Nothing to close."""
+    def close(self) -> None:
+        """Take the bar away, if it is still there."""
         self._stack.close()
 
 
@@ -133,7 +139,7 @@ class LiveTable:
         """A line above the table."""
         show.say(text)
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Draw the table a last time and leave it standing."""
         self._stack.close()
 

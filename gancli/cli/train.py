@@ -49,23 +49,23 @@ def train(
         set_, seed=seed, kimg=kimg, batch=batch, snap=snap, tick=tick, precision=precision,
         mirror=mirror or None, channels=channels, fit=fit,
     )  # fmt: skip
-    watch = watcher(log_format)
-    if data and not preset and not start_from:
-        watch.say("preset: quickstart's recipe, 32 px; for photographs on a CPU take --preset progan-64-lite")
+    name = preset or DEFAULT_PRESET
 
     import gancli  # torch loads on the first use of a verb, so that --help stays quick
 
-    if dry_run:
-        forecast = gancli.plan(
-            preset or DEFAULT_PRESET, data, changes=changes, start_from=start_from, device=device, threads=threads,
-            watch=watch,
+    with watcher(log_format) as watch:
+        if data and not preset and not start_from:
+            watch.say("preset: quickstart's recipe, 32 px; for photographs on a CPU take --preset progan-64-lite")
+        if dry_run:
+            forecast = gancli.plan(
+                name, data, changes=changes, start_from=start_from, device=device, threads=threads, watch=watch
+            )
+            show.result(forecast, json_wanted=json)
+            return
+        report = gancli.train(
+            name, data, changes=changes, outdir=outdir, name=run, new=new, start_from=start_from, strict=strict,
+            rescan=rescan, stop_on=options.words(stop_on), device=device, threads=threads, watch=watch,
         )  # fmt: skip
-        show.result(forecast, json_wanted=json)
-        return
-    report = gancli.train(
-        preset or DEFAULT_PRESET, data, changes=changes, outdir=outdir, name=run, new=new, start_from=start_from,
-        strict=strict, rescan=rescan, stop_on=options.words(stop_on), device=device, threads=threads, watch=watch,
-    )  # fmt: skip
     show.result(report, json_wanted=json)
     if report.finding:
         raise Finding(report.finding)

@@ -12,6 +12,7 @@ from gancli.config import Config
 from gancli.growth import Phase, Schedule
 from gancli.networks import Pair
 from gancli.results import Forecast, StageForecast, plain
+from gancli.training.log import memory_mib
 from gancli.training.state import TrainState
 from gancli.training.step import critic_loss
 
@@ -38,7 +39,7 @@ def forecast(config: Config, device: torch.device, budget: float = BUDGET) -> Fo
         stages=stages,
         duration=config.train.duration,
         seconds=seconds,
-        memory_mib=checkpoint_mib * 1.3 + _activations_mib(config, schedule.phases[-1]),
+        memory_mib=memory_mib(device) + checkpoint_mib + _activations_mib(config, schedule.phases[-1]),
         disk_mib=checkpoint_mib * config.train.keep,
         device=str(device),
         advice=tuple(_advice(config, device, seconds)),

@@ -67,7 +67,7 @@ def measure(
         penalty=_number(losses["penalty"]) if "penalty" in losses else float("nan"),
         generator_loss=_number(losses["generator_loss"]),
         images_per_s=images_per_s,
-        memory_mib=_memory_mib(state.device),
+        memory_mib=memory_mib(state.device),
         seconds=state.seconds,
         **spread,
     )
@@ -110,7 +110,7 @@ def _may_judge(config: Config, images: int) -> bool:
     return images > begin
 
 
-def _memory_mib(device: torch.device) -> float:
+def memory_mib(device: torch.device) -> float:
     """Peak memory: of the GPU where there is one, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20

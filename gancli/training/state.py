@@ -49,16 +49,21 @@ class TrainState:
 
     @classmethod
     def open(cls, run: Run, config: Config, device: torch.device, say: Callable[[str], None]) -> Self:
-        """Fresh, or the newest whole checkpoint of the run; one that is damaged is passed over, and said."""
+        """Fresh, or the newest whole checkpoint of the run; one that is damaged is passed over, and said.
+
+        Raises CheckpointError where there are some but none can be opened: nothing is trained over them.
+        """
         state = cls.fresh(config, device)
-        candidates = [run.last, *reversed(run.checkpoints())]
-        for path in [file for file in candidates if file.exists()]:
+        candidates = [file for file in (run.last, *reversed(run.checkpoints())) if file.exists()]
+        for path in candidates:
             try:
                 state.restore(checkpoint.read(path))
             except CheckpointError as error:
                 say(f"passed over {path.name}: {error.what}")
                 continue
             return state
+        if candidates:
+            raise CheckpointError("no checkpoint can be opened", where=str(run.path), mend="start another run: --new")
         return state
 
     def restore(self, saved: Checkpoint) -> None:

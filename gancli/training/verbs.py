@@ -210,10 +210,7 @@ def sit(
         say_rate(run, config, state, watch)
         run.config_file.write_text(configs.as_text(config), encoding="utf-8")
         watch.start(run, config, state.images, forecast(config, device) if state.images == 0 else None)
-        try:
-            finding = loop.train(state, run, config, dataset, watch, stop_on)
-        finally:
-            watch.end()
+        finding = loop.train(state, run, config, dataset, watch, stop_on)
     ended = "stopped" if finding else "finished"
     return TrainReport(run.path, run.last, state.images, duration, ended, state.seconds, finding)
 

@@ -28,9 +28,6 @@ class Watcher(Protocol):
     def say(self, text: str) -> None:
         """Something a person should read once."""
 
-    def end(self) -> None:
-        """Training is over, one way or another."""
-
 
 class Silent:
     """A watcher that shows nothing: the default of the Python API."""
@@ -51,7 +48,4 @@ class Silent:
         """Nothing."""
 
     def say(self, text: str) -> None:
-        """Nothing."""
-
-    def end(self) -> None:
         """Nothing."""
