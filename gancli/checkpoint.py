@@ -4,11 +4,9 @@ A checkpoint is data: tensors and plain values. Writing is atomic, and what was 
 back before it replaces anything. Reading decides by content, never by suffix, and never runs code.
 """
 
-import os
 import pickletools
-import shutil
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -17,8 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gancli import files
 from gancli.config import Config, presets
-from gancli.errors import CheckpointError, ConfigError, InputMissing, StorageError
+from gancli.errors import CheckpointError, ConfigError, InputMissing
+from gancli.networks import on_meta
 from gancli.results import printable
 from gancli.version import __version__
 
@@ -66,45 +66,19 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "weights": checkpoint.weights,
         "optimizers": checkpoint.optimizers,
     }
-    replace(path, lambda temporary: _save(values, temporary), needed=_size_of(values))
-
-
-def replace(path: Path, fill: Callable[[Path], object], needed: int = 0) -> None:
-    """Fill a temporary file beside `path`, force it to disk, and only then let it take the name.
-
-    Raises StorageError, which names the path and the bytes needed.
-    """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(path.parent).free < needed:
-            raise OSError("the disk is full")
-        fill(temporary)
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    except (OSError, RuntimeError) as error:  # torch raises RuntimeError, of changing text, on a full disk
-        temporary.unlink(missing_ok=True)
-        raise StorageError(
-            f"cannot write {needed:,} bytes: {getattr(error, 'strerror', None) or error}",
-            where=printable(str(path)),
-            mend="free some space, then give the same command again",
-        ) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.replace(path, lambda temporary: _save(values, temporary), needed=_size_of(values))
 
 
 def _save(values: dict[str, Any], temporary: Path) -> None:
     torch.save(values, temporary)
-    with zipfile.ZipFile(temporary) as archive:
-        if archive.testzip() is not None:
-            raise OSError("what was written could not be read back")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        with zipfile.ZipFile(temporary) as archive:
+            damaged = archive.testzip() is not None
+    except zipfile.BadZipFile:
+        damaged = True
+    if damaged:
+        raise OSError("what was written could not be read back")
 
 
 def _size_of(values: Any) -> int:
@@ -114,19 +88,6 @@ def _size_of(values: Any) -> int:
     if isinstance(values, Mapping):
         return sum(_size_of(inner) for inner in values.values())
     return 100
-
-
-def link(source: Path, name: Path) -> None:
-    """Let `name` mean the same file as `source`: a hard link, or a copy where there are none."""
-
-    def fill(temporary: Path) -> None:
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
-
-    replace(name, fill)
 
 
 def locate(path: str | Path) -> Path:
@@ -153,7 +114,7 @@ def read(path: str | Path) -> Checkpoint:
 
     Guards, in order: a regular zip file whose entries are stored, unique and as long as they say; every
     checksum; a pickle that names nothing but tensors; torch's own restricted loader; the config through
-    the schema, with its bounds. Shapes are checked by `fill`, against the network the config describes.
+    the schema, with its bounds; every tensor against the networks that the config describes.
     """
     path = locate(path)
     _check_zip(path)
@@ -218,7 +179,7 @@ def _from_values(values: Any, path: Path) -> Checkpoint:
             mend="upgrade: pip install -U gancli",
         )
     try:
-        return Checkpoint(
+        opened = Checkpoint(
             config=presets.build(values["config"], str(path)),
             images=_count(values["images"]),
             generator_steps=_count(values["generator_steps"]),
@@ -228,8 +189,37 @@ def _from_values(values: Any, path: Path) -> Checkpoint:
             path=path,
             version=str(values["gancli"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        _check_tensors(opened)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ConfigError) as error:
         raise _refusal(path, f"a part is missing or wrong ({printable(str(error))[:200]})") from error
+    return opened
+
+
+def _check_tensors(opened: Checkpoint) -> None:
+    """Every weight and all of Adam's memory has the shape and type of the config's own networks. Raises ValueError."""
+    if opened.config.network.image_channels is None or opened.config.train.duration is None:
+        raise ValueError("the config was never resolved")
+    pair = on_meta(opened.config)
+    for name, network in (("G", pair.G), ("D", pair.D), ("ema", pair.G)):
+        if odd := first_misfit(network, opened.weights[name]):
+            raise ValueError(odd)
+        known = dict(network.named_parameters())
+        for parameter, memory in opened.optimizers.get(name, {}).items():
+            if any(k != "step" and t.shape != known[parameter].shape for k, t in memory.items()):
+                raise ValueError(f"Adam's memory of {parameter}")
+            if not all(t.is_floating_point() and t.isfinite().all() for t in memory.values()):
+                raise ValueError(f"Adam's memory of {parameter} is not finite")
+
+
+def first_misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
+    """What is the matter with the first weight that is missing, unknown, of another shape or type; None if all fit."""
+    expected = network.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors or name not in expected:
+            return f"its weights are of another network ({printable(name)})"
+        if tensors[name].shape != expected[name].shape or tensors[name].dtype != expected[name].dtype:
+            return f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(expected[name].shape)}"
+    return None
 
 
 def _count(value: Any) -> int:
@@ -249,14 +239,10 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], where: Path | None) 
 
     Raises CheckpointError where a name, shape or type differs, or a value is not finite.
     """
-    expected = network.state_dict()
     place = where or Path("checkpoint")
-    if expected.keys() != tensors.keys():
-        odd = sorted(expected.keys() ^ tensors.keys())[0]
-        raise _refusal(place, f"its weights are of another network ({printable(odd)})")
+    if odd := first_misfit(network, tensors):
+        raise _refusal(place, odd)
     for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
-            raise _refusal(place, f"{name} has shape {tuple(tensor.shape)}, not {tuple(expected[name].shape)}")
         if not tensor.isfinite().all():
             raise _refusal(place, f"{name} holds a value that is not finite")
     network.load_state_dict(dict(tensors))

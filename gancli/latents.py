@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+SEEDS = 2**32  # how many there are
+
 Path = Literal["slerp", "lerp"]
 Latent = NDArray[np.float32]
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from gancli.errors import ExtraMissing, UsageError
+from gancli.errors import ExtraMissing
 
 Pictures = NDArray[np.uint8]
 
-ANIMATIONS = (".gif", ".webp", ".png", ".apng", ".mp4")
+ANIMATIONS = ("gif", "webp", "png", "apng", "mp4")
 
 
 def to_bytes(x: Tensor) -> Pictures:
@@ -57,26 +57,21 @@ def png(pixels: Pictures) -> bytes:
     return buffer.getvalue()
 
 
-def animation(frames: Iterable[Pictures], suffix: str, fps: float) -> bytes:
-    """Frames (H, W, C) as a GIF, WebP, APNG or MP4 that repeats for ever. Raises UsageError or ExtraMissing."""
-    if suffix == ".mp4":
+def animation(frames: Iterable[Pictures], form: str, fps: float) -> bytes:
+    """Frames (H, W, C) as one of ANIMATIONS that repeats for ever. Raises ExtraMissing for MP4 without its extra."""
+    if form == "mp4":
         return _mp4(list(frames), fps)
-    formats = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
-    if suffix not in formats:
-        raise UsageError(
-            f"cannot write an animation to {suffix or 'a name without suffix'!r}",
-            where="OUT",
-            mend=f"end it in {', '.join(ANIMATIONS)}, or give a folder",
-        )
-    first, *others = [_opaque(picture(frame)) if suffix == ".gif" else picture(frame) for frame in frames]
+    first, *others = [_opaque(picture(frame)) if form == "gif" else picture(frame) for frame in frames]
     buffer = io.BytesIO()
-    lossless = {"lossless": True} if suffix == ".webp" else {}
+    lossless = {"lossless": True} if form == "webp" else {}
+    # a GIF counts hundredths of a second, and players take less than two of them for ten
+    duration = max(2, round(100 / fps)) * 10 if form == "gif" else round(1000 / fps)
     first.save(
         buffer,
-        formats[suffix],
+        "PNG" if form == "apng" else form.upper(),
         save_all=True,
         append_images=others,
-        duration=round(1000 / fps),
+        duration=duration,
         loop=0,
         **lossless,
     )
@@ -90,16 +85,20 @@ def _opaque(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
 
 
-def _mp4(frames: Sequence[Pictures], fps: float) -> bytes:
+def require(form: str) -> None:
+    """Is what writes this form installed? Raises ExtraMissing."""
     try:
-        import imageio.v3 as iio
-        import imageio_ffmpeg  # noqa: F401  (imageio's own error names no extra)
+        if form == "mp4":
+            import imageio_ffmpeg  # noqa: F401  (imageio's own error names no extra)
     except ImportError as error:
-        raise ExtraMissing(
-            "MP4 needs the video extra",
-            where="OUT",
-            mend="pip install 'gancli[video]', or end OUT in .gif or .webp",
-        ) from error
+        mend = "pip install 'gancli[video]', or end OUT in .gif or .webp"
+        raise ExtraMissing("MP4 needs the video extra", where="OUT", mend=mend) from error
+
+
+def _mp4(frames: Sequence[Pictures], fps: float) -> bytes:
+    require("mp4")
+    import imageio.v3 as iio
+
     even = [
         np.asarray(_opaque(picture(f)).convert("RGB"))[: f.shape[0] // 2 * 2, : f.shape[1] // 2 * 2] for f in frames
     ]

@@ -9,7 +9,7 @@ import ctypes
 import os
 import sys
 
-SPINS = "10000"  # a few microseconds; libgomp's own choice is 300,000, and for ever on some machines
+SPINS = "20000"  # libgomp's own choice is 300,000
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # from malloc.h
 
 

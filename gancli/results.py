@@ -12,6 +12,10 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 
+# Batch std of fakes / reals at or below which the generator is called collapsed, and of low diversity. Healthy
+# runs of the quickstart end between .95 and 1.06, collapsed ones between .05 and .09.
+COLLAPSED_RATIO, LOW_RATIO = 0.3, 0.6
+
 Progress = Callable[[str, int, int | None], None]  # (what is being done, done so far, of how many)
 
 
@@ -197,6 +201,7 @@ class RunSummary:
     state: str  # finished, running, stopped, empty
     std_ratio: float | None
     warning: str | None
+    at_full_size: bool  # is the last tick at the last resolution, faded in?
     verdict: str = "undecided"  # by the last tick alone; `inspect-stats` looks closer
 
 

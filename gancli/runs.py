@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gancli import files
 from gancli.config import Config, as_text, presets, yaml
 from gancli.errors import CannotCreate, GancliError, InputMissing, RunBusy
 from gancli.results import RunSummary, printable
@@ -65,7 +66,7 @@ def create(outdir: Path, data: str, config: Config, name: str | None = None) -> 
     try:
         outdir.mkdir(parents=True, exist_ok=True)
         run = Run(_make_folder(outdir, f"{slug(data)}-{slug(config.preset)}", name))
-        run.config_file.write_text(as_text(config), encoding="utf-8")
+        files.replace_text(run.config_file, as_text(config))
     except OSError as error:
         raise CannotCreate(
             f"cannot make a run folder: {error.strerror}",
@@ -125,7 +126,8 @@ def match_before_change(outdir: Path, config: Config) -> Run | None:
     """The newest run that the same command has made on data that then lay in the same place but was other."""
     for run, theirs in _readable(outdir):
         same_words = identity(theirs, data=False) == identity(config, data=False)
-        if same_words and theirs.data.source == config.data.source:
+        same_place = theirs.data.source == config.data.source
+        if same_words and same_place and theirs.data.fingerprint != config.data.fingerprint:
             return run
     return None
 
@@ -139,10 +141,10 @@ def _readable(outdir: Path) -> Iterator[tuple[Run, Config]]:
 
 def newest(outdir: Path) -> Run:
     """The run that trained last. Raises InputMissing."""
-    found = all_runs(outdir)
+    found = [run for run in all_runs(outdir) if run.last.exists()]
     if not found:
         raise InputMissing("no run yet", where=printable(str(outdir)), mend="train one: gancli train")
-    return max(found, key=lambda run: max(f.stat().st_mtime_ns for f in (run.last, run.config_file) if f.exists()))
+    return max(found, key=lambda run: run.last.stat().st_mtime_ns)
 
 
 @contextmanager
@@ -151,7 +153,7 @@ def locked(run: Run) -> Iterator[None]:
     with (run.path / ".lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             file.seek(0)
             raise RunBusy(
                 f"process {file.read().strip() or '?'} trains in this run folder",
@@ -166,12 +168,13 @@ def locked(run: Run) -> Iterator[None]:
 
 
 def is_locked(run: Run) -> bool:
-    """Does a living process train in this run?"""
-    try:
-        with locked(run):
-            return False
-    except (RunBusy, OSError):
-        return True
+    """Does a living process train in this run? Looking does not get into its way."""
+    with suppress(FileNotFoundError), (run.path / ".lock").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def summary(run: Run) -> RunSummary:
@@ -191,5 +194,6 @@ def summary(run: Run) -> RunSummary:
         duration_kimg=duration / 1000,
         state=state,
         std_ratio=ticks[-1]["std_ratio"] if ticks else None,
+        at_full_size=bool(ticks) and ticks[-1]["resolution"] == config.network.resolution and ticks[-1]["alpha"] >= 1,
         warning=warned[-1] if warned else None,
     )

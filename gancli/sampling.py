@@ -1,6 +1,6 @@
 """From a checkpoint to pictures: the averaged generator, in chunks of one fixed size."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gancli import checkpoint, latents, media, signals
+from gancli import checkpoint, devices, files, latents, media, signals
 from gancli.checkpoint import Checkpoint
-from gancli.errors import CannotCreate, StorageError, UsageError
+from gancli.errors import CannotCreate, UsageError
 from gancli.growth import Phase, Schedule
 from gancli.latents import Path as WalkPath
 from gancli.media import Pictures
@@ -21,6 +21,7 @@ from gancli.networks import build_generator
 from gancli.networks.progressive import Generator as Network
 from gancli.results import Progress, SampleReport, printable, silent
 
+FORMS = ("png", "npy", "zip")
 CHUNK_PIXELS = 16 * 64 * 64  # a chunk is 16 pictures of 64 px, fewer where they are larger
 
 
@@ -51,7 +52,7 @@ class Generator:
         """The generator of a checkpoint that is open already, at the size and alpha it was training at."""
         network = build_generator(opened.config)
         checkpoint.fill(network, opened.weights["G" if raw else "ema"], opened.path)
-        place = torch.device(device)
+        place = devices.choose(device)
         network.to(place).eval()
         return cls(network, Schedule.of(opened.config).phase_at(opened.images), opened, place)
 
@@ -97,11 +98,14 @@ def sample(
     """
     generator = Generator.load(ckpt, raw=raw, device=device)
     path = Path(out) if out is not None else default_folder(generator.checkpoint)
+    if out is None:
+        _make_folder(path)
+    form = target(path, FORMS)
     z = latents.truncate(latents.from_seeds(list(seeds), generator.network.latent), trunc)
     drawn = (media.to_bytes(x) for x in generator.draw(z, progress))
     pictures = (media.enlarged(pixels, size) for chunk in drawn for pixels in chunk)
-    files = write_pictures(path, pictures, [f"seed{seed:04d}" for seed in seeds], columns)
-    return _report(path, files, len(seeds), generator.phase, size)
+    written = write_pictures(path, form, pictures, [f"seed{seed:04d}" for seed in seeds], columns)
+    return _report(path, written, len(seeds), generator.phase, size)
 
 
 def encoded(
@@ -133,50 +137,48 @@ def encode(pictures: Sequence[Pictures], names: Sequence[str], form: str, column
             for name, pixels in zip(names, pictures, strict=True):
                 archive.writestr(f"{name}.png", media.png(pixels))
     else:
-        raise UsageError(f"cannot write pictures as {form!r}", where="-o / --format", mend="use png, npy or zip")
+        raise UsageError(f"cannot write pictures as {form!r}", where="--format", mend=f"use {', '.join(FORMS)}")
     return buffer.getvalue()
 
 
 def write_pictures(
-    path: Path, pictures: Iterator[Pictures], names: Sequence[str], columns: int | None
+    out: Path, form: str, pictures: Iterable[Pictures], names: Sequence[str], columns: int | None
 ) -> tuple[Path, ...]:
-    """Write pictures as `path` says: a folder of PNGs, or one .png, .npy or .zip. Raises CannotCreate or UsageError."""
-    if path.suffix:
-        data = encode(list(pictures), names, path.suffix[1:].lower(), columns)
-        write_out(path, lambda temporary: temporary.write_bytes(data))
-        return (path,)
-    make_folder(path)
-    files = []
+    """Write pictures (H, W, C) as PNGs into a folder (form ""), or as one file of that form. Raises StorageError."""
+    if form:
+        data = encode(list(pictures), names, form, columns)
+        files.replace(out, lambda temporary: temporary.write_bytes(data), needed=len(data))
+        return (out,)
+    written = []
     for name, pixels in zip(names, pictures, strict=True):
-        files.append(path / f"{name}.png")
-        write_out(files[-1], lambda temporary, pixels=pixels: temporary.write_bytes(media.png(pixels)))  # type: ignore[misc]
-    return tuple(files)
+        written.append(out / f"{name}.png")
+        written[-1].write_bytes(media.png(pixels))
+    return tuple(written)
 
 
-def write_out(path: Path, fill: Callable[[Path], object]) -> None:
-    """A user's output file, whole or not at all. Raises CannotCreate where its folder is missing."""
-    if not path.parent.is_dir():
-        raise CannotCreate(
-            f"no folder {printable(str(path.parent))!r}",
-            where=printable(str(path)),
-            mend="make the folder first",
-        )
-    try:
-        checkpoint.replace(path, fill)
-    except StorageError as error:
-        raise CannotCreate(error.what, where=error.where, mend="give another place with -o") from error
+def target(out: Path, forms: Sequence[str]) -> str:
+    """What an output name means: "" for a folder, which is made, else its form. Checked before anything is drawn.
+
+    Raises UsageError for a form that is not known, CannotCreate where the folder is missing.
+    """
+    form = "" if out.is_dir() else out.suffix[1:].lower()
+    if form and form not in forms:
+        mend = f"end it in .{', .'.join(forms)}, or give a folder"
+        raise UsageError(f"cannot write {form!r}", where=printable(str(out)), mend=mend)
+    if form and not out.parent.is_dir():
+        what = f"no folder {printable(str(out.parent))!r}"
+        raise CannotCreate(what, where=printable(str(out)), mend="make the folder first")
+    if not form:
+        _make_folder(out)
+    return form
 
 
-def make_folder(path: Path) -> None:
-    """An output folder, made where it is missing. Raises CannotCreate."""
+def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CannotCreate(
-            f"cannot make the folder: {error.strerror}",
-            where=printable(str(path)),
-            mend="give another place with -o",
-        ) from error
+        what = f"cannot make the folder: {error.strerror}"
+        raise CannotCreate(what, where=printable(str(path)), mend="give another place") from error
 
 
 def default_folder(opened: Checkpoint) -> Path:
@@ -214,22 +216,30 @@ def interpolate(
     if frames < 2 or len(seeds) < 2:
         raise UsageError("a walk needs at least 2 frames and 2 seeds", where="--frames, --seeds", mend="give more")
     generator = Generator.load(ckpt, raw=raw, device=device)
+    form = target(out, media.ANIMATIONS)
+    media.require(form)
     walks = columns * rows
     ways = [
-        latents.walk([seed + w * len(seeds) for seed in seeds], generator.network.latent, frames, loop=loop, path=path)
+        latents.walk(
+            [(seed + w * len(seeds)) % latents.SEEDS for seed in seeds],
+            generator.network.latent,
+            frames,
+            loop=loop,
+            path=path,
+        )
         for w in range(walks)
     ]
     z = latents.truncate(torch.stack(ways, dim=1).flatten(0, 1), trunc)  # (frames * walks, latent)
     drawn = np.concatenate([media.to_bytes(x) for x in generator.draw(z, progress)])
     drawn = media.enlarged(drawn, size).reshape(frames, walks, *media.enlarged(drawn[:1], size).shape[1:])
     pictures = [media.grid(tiles, columns) for tiles in drawn]
-    if out.suffix:
-        data = media.animation(pictures, out.suffix.lower(), fps)
-        write_out(out, lambda temporary: temporary.write_bytes(data))
-        files: tuple[Path, ...] = (out,)
+    if form:
+        data = media.animation(pictures, form, fps)
+        files.replace(out, lambda temporary: temporary.write_bytes(data), needed=len(data))
+        written: tuple[Path, ...] = (out,)
     else:
-        files = write_pictures(out, iter(pictures), [f"frame{i:05d}" for i in range(frames)], None)
-    return _report(out, files, frames, generator.phase, size)
+        written = write_pictures(out, "", pictures, [f"frame{i:05d}" for i in range(frames)], None)
+    return _report(out, written, frames, generator.phase, size)
 
 
 def _report(path: Path, files: tuple[Path, ...], count: int, phase: Phase, size: int | None) -> SampleReport:

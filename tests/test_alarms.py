@@ -1,9 +1,11 @@
 from dataclasses import replace
 
 import pytest
+from conftest import tiny_config
 
+from gancli.growth import Schedule
 from gancli.results import Tick, plain
-from gancli.training.alarms import alarms
+from gancli.training import alarms
 
 HEALTHY = Tick(
     kimg=10, images=10_000, generator_steps=100, resolution=32, alpha=1, batch=8, lr=0.004, critic_loss=0.5,
@@ -13,7 +15,9 @@ HEALTHY = Tick(
 
 
 def warned(tick, history, *, judged=True):
-    return [w.split(":")[0] for w in alarms(tick, [plain(h) for h in history], judged=judged)]
+    rows = [plain(h) for h in history]
+    raised = alarms.raised(tick, rows, judged=judged)
+    return [warning.partition(":")[0] for warning in alarms.unsaid(raised, rows)]
 
 
 def test_a_healthy_run_is_not_cried_at():
@@ -29,12 +33,21 @@ def test_two_ticks_in_a_row_are_needed_for_collapse():
     assert warned(low, [low]) == ["collapse"]
 
 
-def test_an_alarm_is_raised_once():
-    """Not at every tick from then on."""
+def test_an_alarm_is_said_once_but_rings_on():
+    """Not in every line from then on; --stop-on still hears it, in a run that goes on too."""
     low = replace(HEALTHY, std_ratio=0.1)
     said = replace(low, warnings=("collapse: …",))
 
     assert warned(low, [low, said, low]) == []
+    assert "collapse" in alarms.raised(low, [plain(said)], judged=True)
+
+
+def test_the_spread_is_judged_once_the_second_resolution_is_stable():
+    """At 64 images of the tiny preset; a run that starts later is judged after its first fade."""
+    fresh, grown = Schedule.of(tiny_config()), Schedule.of(tiny_config(growth__start_at=16))
+
+    assert [alarms.may_judge(fresh, images) for images in (63, 64, 65)] == [False, False, True]
+    assert [alarms.may_judge(grown, images) for images in (32, 33)] == [False, True]
 
 
 def test_nothing_is_judged_before_the_second_resolution_is_stable():

@@ -10,7 +10,7 @@ from conftest import tiny_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gancli import checkpoint
+from gancli import checkpoint, files
 from gancli.errors import CheckpointError, InputMissing, StorageError
 from gancli.networks import build_generator
 from gancli.training.state import TrainState
@@ -165,6 +165,13 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("key", "value"),
         [
+            ("config", {**tiny_config().model_dump(mode="json"), "train": {"duration": None}}),
+            ("config", tiny_config(network__image_channels=None).model_dump(mode="json")),
+            ("config", tiny_config(network__latent=9).model_dump(mode="json")),
+            ("config", tiny_config(network__minibatch_std={"feature_groups": 3}).model_dump(mode="json")),
+            ("seconds", 10**400),
+            ("optimizers", {"G": {"dense.bias": {"exp_avg": torch.full((128,), float("nan"))}}, "D": {}}),
+            ("optimizers", {"G": {"dense.bias": {"exp_avg": torch.zeros(3)}}, "D": {}}),
             ("format", "x"),
             ("images", -1),
             ("images", "many"),
@@ -240,6 +247,6 @@ class TestWriter:
         """last.pt always means one whole file."""
         (tmp_path / "last.pt").write_text("old")
 
-        checkpoint.link(whole, tmp_path / "last.pt")
+        files.link(whole, tmp_path / "last.pt")
 
         assert (tmp_path / "last.pt").read_bytes() == whole.read_bytes()

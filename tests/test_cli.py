@@ -189,10 +189,12 @@ class TestErrors:
             (["sample", "PRESET"], 65, "not a checkpoint"),
             (["sample", "CKPT", "--seeds", "9-3"], 2, "no range of seeds"),
             (["sample", "CKPT", "-o", "no/such/a.png"], 73, "no folder"),
-            (["interpolate", "CKPT", "a.avi"], 2, "animation"),
+            (["interpolate", "CKPT", "a.avi"], 2, "cannot write 'avi'"),
             (["inspect-stats"], 66, "no run yet"),
             (["inspect-stats", "CKPT", "--fail-on", "colapse"], 2, "unknown word 'colapse'"),
             (["grow", "CKPT", "--to", "24"], 78, "24"),
+            (["train", "DATA", "--preset", "PRESET", "--tick", "inf"], 2, "no number of images"),
+            (["inspect-stats", "CKPT", "builtin:ring8"], 65, "draws pictures"),
             (["presets", "show", "nope"], 78, "no preset 'nope'"),
         ],
     )
@@ -276,6 +278,16 @@ class TestErrors:
         assert p.returncode == 141
         assert err == ""
 
+    def test_a_closed_log_does_not_stop_a_training(self, trained, tmp_path):
+        """gancli train ... 2>&1 | head -4: the run goes on to its end, silently."""
+        words = ["train", trained[1], "--preset", trained[2], "--kimg", 2, "--outdir", tmp_path / "runs"]
+        with process(*words, cwd=tmp_path, stdout=-1, stderr=-1) as p:
+            read_until(p.stderr, "kimg=")
+            p.stderr.close()
+            out = p.stdout.read()
+        assert p.returncode == 0
+        assert out.endswith("last.pt\n")
+
     @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
     def test_a_full_disk_behind_stdout_is_exit_74(self, tmp_path):
         """And said."""
@@ -341,7 +353,7 @@ class TestOptions:
         assert seed() == 0
         assert seed("--set", "train.seed=3") == 3
         monkeypatch.setenv("GANCLI_SEED", "7")
-        assert (seed(), seed("--seed", "9")) == (7, 9)
+        assert (seed(), seed("--seed", "9"), seed("--set", "train.seed=3")) == (7, 9, 3)
 
     def test_batch_holds_at_every_resolution(self, gancli):
         """Whatever exceptions the preset makes."""
@@ -407,5 +419,5 @@ class TestShow:
 
     def test_sparklines_and_bars(self):
         """From the smallest to the largest, from zero to the largest; a missing number is a blank."""
-        assert tables.sparkline([0, None, 1]) == "▁ █"
+        assert tables.sparkline([0, None, float("nan"), float("inf"), 1]) == "▁   █"
         assert tables.bars([0, 0.5, 1]) == " ▄█"

@@ -12,7 +12,7 @@ class TestYaml:
         [
             ("1e-4", 1e-4), ("1.0e-4", 1e-4), ("2_000_000", 2_000_000), ("-3", -3), (".5", 0.5), ("true", True),
             ("no", "no"), ("on", "on"), ("Yes", "Yes"), ("null", None), ("~", None), ("2026-11-20", "2026-11-20"),
-            ("0-63", "0-63"), ("1:30", "1:30"), ("", None), ("[1, 2]", [1, 2]),
+            ("0-63", "0-63"), ("010", 10), ("08", 8), ("1:30", "1:30"), ("", None), ("[1, 2]", [1, 2]),
         ],
     )  # fmt: skip
     def test_reads_what_a_person_means(self, text, value):
@@ -33,6 +33,11 @@ class TestYaml:
         with pytest.raises(ConfigError, match="too many"):
             yaml.load(tmp_path / "big.yaml")
 
+    @pytest.mark.parametrize("text", ["09", "1e4", "5e-3", "true", "null", "1_0", "", "a: b", "*x", "- y"])
+    def test_text_that_looks_like_something_else_survives(self, text):
+        """A preset may be called 09.yaml."""
+        assert yaml.parse(yaml.dump({"preset": text}), "test") == {"preset": text}
+
     def test_a_config_survives_its_text(self, tiny):
         """What a run folder keeps is what was meant."""
         config = configs.load(tiny, {"growth.at.16.batch_size": 4})
@@ -52,6 +57,10 @@ class TestStrictness:
             ({"growth.lr": "fast"}, "'fast'", "presets show"),
             ({"growth.lr": float("nan")}, "finite", "presets show"),
             ({"growth.batch_size": True}, "true or false", "presets show"),
+            ({"optimizer.eps": float("inf")}, "finite", "presets show"),
+            ({"train.seed": True}, "true or false", "presets show"),
+            ({"data.held_out": 1}, "less than 1", "presets show"),
+            ({"growth.at.².lr": 1}, "integer", "presets show"),
             ({"growth.batch_size": 0}, "greater than 0", "presets show"),
             ({"network.resolution": 24}, "doubled", "presets show"),
             ({"network.channels": [8, 8]}, "3 numbers", "presets show"),
@@ -118,6 +127,13 @@ class TestOverrides:
 
         assert changed["growth"]["batch_size"] == 4
         assert changed["growth"]["at"] == {8: {"fade": 5}, 16: {"batch_size": 6}}
+
+    def test_a_stage_is_the_same_as_number_and_as_text(self):
+        """What `presets show` prints and what --set says name one stage."""
+        values = {"growth": {"at": {"256": {"batch_size": 14}}}}
+        assert overrides.apply(values, {"growth.at.256.lr": 1}) == {
+            "growth": {"at": {"256": {"batch_size": 14, "lr": 1}}}
+        }
 
     def test_the_original_values_are_left_alone(self):
         """apply returns a copy."""

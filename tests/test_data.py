@@ -19,7 +19,7 @@ HOSTILE = Path(__file__).parents[2] / "shared" / "data" / "hostile"
 class TestFolder:
     def test_is_read_recursively_in_the_order_of_names(self, tmp_path):
         """Folders inside folders, capital suffixes; hidden files and other suffixes are passed over."""
-        make_pictures(tmp_path / "set" / "b", 2)
+        make_pictures(tmp_path / "set" / "b", 2, seed=1)
         make_pictures(tmp_path / "set" / "a.png", 1)  # a folder named like a picture
         (tmp_path / "set" / "b" / "000.png").rename(tmp_path / "set" / "b" / "000.PNG")
         (tmp_path / "set" / "._000.png").write_bytes(b"x")
@@ -82,6 +82,18 @@ class TestFolder:
 
 
 class TestZip:
+    def test_of_folders_has_the_same_order(self, tmp_path):
+        """Whole names are sorted, in a folder as in a zip, so both are one data set."""
+        make_pictures(tmp_path / "set" / "b", 2)
+        make_pictures(tmp_path / "set" / "a", 2, seed=1)
+        (tmp_path / "set" / "b" / "000.png").rename(tmp_path / "set" / "a-top.png")
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for file in (tmp_path / "set").rglob("*.png"):
+                archive.write(file, file.relative_to(tmp_path / "set"))
+
+        fingerprints = [open_dataset(str(tmp_path / name), SHAPE).fingerprint for name in ("set", "set.zip")]
+        assert fingerprints[0] == fingerprints[1]
+
     def test_gives_the_same_samples_as_its_folder(self, pictures, tmp_path):
         """A zip of the folder, bad files included, is the same data set."""
         (pictures / "zero.png").write_bytes(b"")
@@ -152,12 +164,29 @@ class TestArrays:
 
     @pytest.mark.parametrize(
         "values",
-        [np.zeros(5), np.zeros((5, 9, 9, 9)), np.full((5, 8, 8, 3), 7.5), np.zeros((0, 2)), np.array([["a", "b"]])],
+        [
+            np.zeros(5),
+            np.zeros((5, 9, 9, 9)),
+            np.zeros((5, 0, 8, 3), np.uint8),
+            np.full((5, 8, 8, 3), 7.5),
+            np.zeros((0, 2)),
+            np.array([["a", "b"]]),
+        ],
     )
     def test_what_cannot_be_samples_is_refused(self, values):
         """Labels, no channel axis, values of unknown scale, nothing, text."""
         with pytest.raises(DataError):
             arrays.classify(values, "test")
+
+    @pytest.mark.parametrize(
+        "header", ["{'descr': (", "{'descr': '|u1', 'fortran_order': False, 'shape': (10**30,)}", "{[]:3}"]
+    )
+    def test_a_damaged_header_is_one_sentence(self, tmp_path, header):
+        """Whatever numpy raises at it."""
+        body = header.encode().ljust(118) + b"\n"
+        (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(body)) + body)
+        with pytest.raises(DataError):
+            open_dataset(str(tmp_path / "a.npy"), SHAPE)
 
     def test_objects_are_never_unpickled(self, tmp_path):
         """An .npy of objects could run code."""
@@ -277,6 +306,39 @@ class TestCache:
 
         assert not list(cache.folder().glob(".building-*"))
         assert open_dataset(str(pictures), Shape(6, 6, 3, "crop")).report.count == 24
+
+    @pytest.mark.parametrize("damage", ["values.bin", "meta.json"])
+    def test_a_damaged_cache_is_built_again(self, pictures, tmp_path, monkeypatch, damage):
+        """A power cut in the wrong moment is no reason to train on half a set."""
+        monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path / "cache"))
+        whole = np.array(open_dataset(str(pictures), SHAPE).values)
+        (file,) = cache.folder().glob(f"*/{damage}")
+        file.write_bytes(file.read_bytes()[:100])
+
+        np.testing.assert_array_equal(open_dataset(str(pictures), SHAPE).values, whole)
+
+    def test_a_damaged_stamp_is_not_trusted(self, pictures, tmp_path, monkeypatch):
+        """Two sources with an empty stamp are still two sources."""
+        monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path / "cache"))
+        other = make_pictures(tmp_path / "other", 6, seed=1)
+        for folder in (pictures, other):
+            open_dataset(str(folder), SHAPE)
+        for stamp in cache.folder().glob("stamps/*"):
+            stamp.write_text("")
+
+        assert [len(open_dataset(str(folder), SHAPE).values) for folder in (pictures, other)] == [24, 6]
+
+    def test_rescan_reads_every_file_again(self, pictures):
+        """Whatever the stamp says."""
+        open_dataset(str(pictures), SHAPE)
+        times = (pictures / "000.png").stat()
+        before = open_dataset(str(pictures), SHAPE).fingerprint
+        data = bytearray((pictures / "000.png").read_bytes())
+        data[-1] ^= 1
+        (pictures / "000.png").write_bytes(data)
+        os.utime(pictures / "000.png", ns=(times.st_atime_ns, times.st_mtime_ns))
+
+        assert open_dataset(str(pictures), SHAPE, rescan=True).fingerprint != before
 
     def test_all_grey_pictures_make_a_grey_set(self, tmp_path):
         """One channel unless a picture has colour."""

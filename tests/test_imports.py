@@ -9,9 +9,22 @@ import gancli
 
 PACKAGE = Path(gancli.__file__).parent
 ROWS = [
-    {"errors", "process", "results", "version"},
+    {"errors", "files", "process", "results", "version"},
     {"config", "runs"},
-    {"seeds", "signals", "data", "networks", "losses", "penalties", "growth", "ema", "latents", "media", "checkpoint"},
+    {
+        "seeds",
+        "signals",
+        "data",
+        "networks",
+        "losses",
+        "penalties",
+        "growth",
+        "ema",
+        "latents",
+        "media",
+        "checkpoint",
+        "devices",
+    },
     {"sampling", "stats"},
     {"training"},
     {"cli"},

@@ -140,6 +140,12 @@ def test_one_call_for_two_batches_scores_as_two_calls_do(spread):
     assert spread is None or D.group_of(6) is None
 
 
+@pytest.mark.parametrize("size", [1, "all"])
+def test_a_group_of_the_whole_batch_is_never_judged_together(size):
+    """Two batches in one call would be one group."""
+    assert build(tiny_config(network__minibatch_std={"group_size": size})).D.group_of(8) is None
+
+
 def test_bf16_computes_in_bfloat16_and_answers_in_float32():
     """Masters, pictures and scores stay float32, and close to the float32 answer."""
     from gancli.networks import set_precision

@@ -29,8 +29,9 @@ def test_runs_are_numbered_and_never_overwritten(tmp_path):
 def test_a_name_that_is_taken_is_refused(tmp_path):
     """--run NAME --new never writes into another run."""
     runs.create(tmp_path, "photos", tiny_config(), "mine")
-    with pytest.raises(CannotCreate):
+    with pytest.raises(CannotCreate) as error:
         runs.create(tmp_path, "photos", tiny_config(), "mine")
+    assert "--run" in error.value.mend
 
 
 def test_the_newest_run_with_the_same_config_is_meant(tmp_path):
@@ -55,8 +56,19 @@ def test_a_damaged_run_is_nobody_s(tmp_path):
 
 def test_without_a_run_the_newest_is_missing(tmp_path):
     """Exit 66, and how to make one."""
+    runs.create(tmp_path, "photos", tiny_config())  # begun, but without a checkpoint
     with pytest.raises(InputMissing, match="no run yet"):
         runs.newest(tmp_path)
+
+
+def test_looking_at_a_lock_does_not_take_it(tmp_path):
+    """`gancli runs` never makes a training fail."""
+    run = runs.create(tmp_path, "photos", tiny_config())
+
+    assert not runs.is_locked(run)
+    with runs.locked(run):
+        assert runs.is_locked(run)
+    assert not runs.is_locked(run)
 
 
 def test_a_log_line_cut_short_is_left_out(tmp_path):

@@ -11,7 +11,7 @@ from PIL import Image
 
 import gancli
 from gancli import media, sampling
-from gancli.errors import CannotCreate, ExtraMissing, UsageError
+from gancli.errors import CannotCreate, ExtraMissing, StorageError, UsageError
 from gancli.sampling import Generator
 
 
@@ -107,6 +107,22 @@ class TestFiles:
             second = np.asarray(Image.open(io.BytesIO(archive.read("seed0006.png"))))
         np.testing.assert_array_equal(values[1], second)
 
+    def test_a_dot_in_a_folder_s_name_is_no_format(self, checkpoint, tmp_path, monkeypatch):
+        """my.model.pt has a default folder, and an existing out.v2 is a folder."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "my.model.pt").write_bytes(checkpoint.read_bytes())
+        (tmp_path / "out.v2").mkdir()
+
+        assert sampling.sample("my.model.pt", [1]).path.is_dir()
+        assert sampling.sample("my.model.pt", [1], "out.v2").files[0].name == "seed0001.png"
+
+    def test_a_full_disk_is_a_storage_error(self, checkpoint, tmp_path, monkeypatch):
+        """Exit 74, with the bytes, and no half file."""
+        monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
+        with pytest.raises(StorageError, match="the disk is full"):
+            sampling.sample(checkpoint, [1], tmp_path / "a.png")
+        assert not list(tmp_path.iterdir())
+
     def test_a_missing_folder_is_said(self, checkpoint, tmp_path):
         """Exit 73."""
         with pytest.raises(CannotCreate, match="no folder"):
@@ -130,6 +146,17 @@ class TestInterpolate:
             image.load()
             assert image.info["duration"] == 100
             assert image.info.get("loop", 0) == 0
+
+    def test_a_gif_is_no_faster_than_its_players(self, checkpoint, tmp_path):
+        """60 frames a second become 50: below two hundredths of a second players take ten."""
+        sampling.interpolate(checkpoint, tmp_path / "a.gif", frames=3, fps=60)
+        with Image.open(tmp_path / "a.gif") as image:
+            image.seek(1)
+            assert image.info["duration"] == 20
+
+    def test_the_last_seed_has_a_next_one(self, checkpoint, tmp_path):
+        """Walks side by side begin again at seed 0."""
+        sampling.interpolate(checkpoint, tmp_path / "a.gif", frames=2, seeds=[2**32 - 2, 2**32 - 1], columns=2)
 
     def test_mp4_with_the_extra(self, checkpoint, tmp_path):
         """An odd size is cut to an even one, as the codec wants it."""
@@ -155,7 +182,7 @@ class TestInterpolate:
     @pytest.mark.parametrize("out", ["a.avi", "a.txt"])
     def test_an_unknown_suffix_is_said(self, checkpoint, tmp_path, out):
         """With the ones that work."""
-        with pytest.raises(UsageError, match="animation"):
+        with pytest.raises(UsageError, match=r"cannot write '(avi|txt)'"):
             sampling.interpolate(checkpoint, tmp_path / out, frames=2)
 
 

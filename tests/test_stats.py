@@ -182,6 +182,10 @@ class TestVerdict:
         """A tenth of the modes or .3 of the spread: collapsed; six tenths: low diversity."""
         assert judge(ratio, 1.0, samples, coverage).word == word
 
+    def test_reals_that_do_not_differ_decide_nothing(self):
+        """A floor of zero is no measure."""
+        assert judge(0.0, 0.0, 1000, None).word == "undecided"
+
     def test_the_spread_is_judged_against_its_floor(self):
         """A noisy set whose halves differ is not blamed on the generator."""
         assert judge(0.55, 0.8, 1000, None).word == "healthy"

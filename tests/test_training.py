@@ -11,10 +11,12 @@ from conftest import make_pictures, tiny_config, write_preset
 import gancli
 from gancli import checkpoint, runs, signals
 from gancli.errors import CheckpointError, ConfigError, DataError, Interrupted, RunBusy, TrainingDiverged, UsageError
+from gancli.growth import Schedule
 from gancli.networks.layers import upscale
 from gancli.runs import Run
 from gancli.sampling import Generator
-from gancli.training import loop
+from gancli.training import derive, loop
+from gancli.training.state import TrainState
 from gancli.training.watch import Silent
 
 
@@ -199,6 +201,29 @@ class TestResume:
         assert "the data has changed" in listener.said[0]
         assert (third.run, third.images) == (first.run, 200)
 
+    def test_a_new_name_on_the_same_data_says_nothing_of_changes(self, tiny, pictures, tmp_path):
+        """The data has not changed; only the name has."""
+        train(tiny, pictures, tmp_path / "runs")
+        listener = Listener()
+
+        second = train(tiny, pictures, tmp_path / "runs", name="second", watch=listener)
+
+        assert second.run.name == "second"
+        assert not [line for line in listener.said if "changed" in line]
+
+    def test_a_device_that_is_not_there_leaves_no_run(self, tiny, pictures, tmp_path):
+        """It is looked for first."""
+        with pytest.raises(UsageError, match="warp"):
+            gancli.train(tiny, str(pictures), outdir=tmp_path / "runs", device="warp")
+        assert not (tmp_path / "runs").exists()
+
+    def test_a_preset_named_like_a_number_resumes_too(self, pictures, tmp_path):
+        """config.yaml is read back as it was written."""
+        preset = write_preset(tmp_path / "09.yaml", {})
+        train(preset, pictures, tmp_path / "runs")
+
+        assert train(preset, pictures, tmp_path / "runs").state == "already finished"
+
     def test_a_named_run_of_another_config_is_refused(self, tiny, pictures, tmp_path):
         """--run never mixes two recipes in one folder."""
         first = train(tiny, pictures, tmp_path / "runs")
@@ -262,12 +287,24 @@ class TestWhatARunLeaves:
     def test_stop_on_a_finding_ends_the_run(self, tiny, pictures, tmp_path, monkeypatch):
         """--stop-on collapse stops at the tick that warns."""
         monkeypatch.setattr(
-            "gancli.training.log.alarms", lambda tick, *a, **k: ("collapse: told to",) if tick.images >= 80 else ()
+            "gancli.training.alarms.raised", lambda tick, *a, **k: {"collapse": "told to"} if tick.images >= 80 else {}
         )
 
         report = train(tiny, pictures, tmp_path / "runs", stop_on=("collapse",))
 
         assert (report.state, report.finding, report.images) == ("stopped", "collapse: told to", 80)
+
+    def test_stop_on_divergence_is_a_finding_that_keeps_nothing(self, tiny, pictures, tmp_path, monkeypatch):
+        """Exit 4 as asked for; what is not finite is not saved."""
+        monkeypatch.setattr(
+            "gancli.training.alarms.raised",
+            lambda tick, *a, **k: {"non-finite": "told to"} if tick.images >= 80 else {},
+        )
+
+        report = train(tiny, pictures, tmp_path / "runs", stop_on=("diverged",))
+
+        assert report.finding == "non-finite: told to"
+        assert checkpoint.read(report.checkpoint).images == 8
 
     def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(self, tiny, pictures, tmp_path, monkeypatch):
         """The run ends with a diagnosis; last.pt stays whole."""
@@ -343,8 +380,6 @@ class TestGrow:
         """Nothing is lost by growing, exactly."""
         interrupted(self.grow, grown_from, tmp_path / "grown", at=8)
         (run,) = runs.all_runs(tmp_path / "grown")
-        from gancli.training.state import TrainState
-
         state = TrainState.fresh(run.config(), torch.device("cpu"))
         state.adopt(checkpoint.read(grown_from.checkpoint))
 
@@ -370,6 +405,48 @@ class TestGrow:
         kept = self.grow(grown_from, tmp_path / "kept", fresh_adam=False)
 
         assert not torch.equal(state_of(fresh)[1]["G/dense.weight"], state_of(kept)[1]["G/dense.weight"])
+
+    def test_what_is_said_for_the_new_stages_is_heard(self, pictures, tmp_path):
+        """--batch and --set win over what is copied from the last stage; without them it is copied."""
+        preset = write_preset(tmp_path / "p.yaml", {"growth.at.16": {"batch_size": 4, "stable": 16}})
+        source = train(preset, pictures, tmp_path / "runs")
+        read = checkpoint.read(source.checkpoint)
+
+        copied = derive.grown(read, 32, {})
+        told = derive.grown(read, 32, {"growth.batch_size": 2, "growth.at.32.stable": 24})
+
+        assert copied.growth.at[32] == copied.growth.at[16]
+        phase = Schedule.of(told).phases[-1]
+        assert (phase.batch_size, Schedule.of(told).segments[-1].length) == (2, 24)
+
+    def test_the_source_s_average_is_kept(self, grown_from, tmp_path):
+        """The half-life is ramped by all the images that the weights have seen, not by the new clock."""
+        config = derive.grown(checkpoint.read(grown_from.checkpoint), 32, {})
+
+        assert config.origin.images == 160
+        state = TrainState.fresh(config, torch.device("cpu"))
+        state.adopt(checkpoint.read(grown_from.checkpoint))
+        before = state.ema.dense.weight.clone()
+        state.G.dense.weight.data += 1
+        state.images = 8
+        loop.average(state, config, 8)
+        kept = 1 - (state.ema.dense.weight - before).abs().max().item()
+        assert kept > 0.4
+
+    def test_a_source_that_was_stopped_early_is_refused(self, tiny, pictures, tmp_path):
+        """Its last stages were never trained: growing on them would lose what is promised. Transfer likewise."""
+        short = train(tiny, pictures, tmp_path / "runs", changes={"train.duration": 48})
+
+        with pytest.raises(ConfigError, match=r"8 px at alpha 0\.50"):
+            self.grow(short, tmp_path / "grown")
+        with pytest.raises(ConfigError, match="8 px"):
+            gancli.train(data=str(pictures), start_from=short.checkpoint, outdir=tmp_path / "runs")
+
+    def test_a_network_that_does_not_fit_is_refused_before_a_run_is_made(self, grown_from, tmp_path):
+        """--set network.latent=16 is a wrong setting, not a damaged checkpoint."""
+        with pytest.raises(ConfigError, match="do not fit"):
+            self.grow(grown_from, tmp_path / "grown", changes={"network.latent": 16})
+        assert not (tmp_path / "grown").exists()
 
     @pytest.mark.parametrize("to", [16, 8, 48])
     def test_a_size_that_is_no_doubling_is_refused(self, grown_from, tmp_path, to):
@@ -398,7 +475,7 @@ class TestForecast:
         """Parameters as the networks have them, images as the schedule has them."""
         forecast = gancli.plan(tiny, str(pictures), device="cpu")
 
-        state = __import__("gancli.training.state", fromlist=["x"]).TrainState.fresh(tiny_config(), torch.device("cpu"))
+        state = TrainState.fresh(tiny_config(), torch.device("cpu"))
         assert forecast.generator_parameters == sum(p.numel() for p in state.G.parameters())
         assert [(s.height, s.fade, s.stable) for s in forecast.stages] == [(4, 0, 32), (8, 32, 32), (16, 32, 32)]
         assert forecast.duration == 160
@@ -406,7 +483,6 @@ class TestForecast:
 
     def test_without_a_budget_times_are_scaled_by_operations(self):
         """A stage that is too slow to time costs as much more as it has operations."""
-        from gancli.growth import Schedule
         from gancli.training import forecast
 
         config = tiny_config()

@@ -68,7 +68,7 @@ def main() -> None:
     except Interrupted as stop:
         signals.die_by(stop.signum)
     except PipeClosed:
-        show.silence_stdout()
+        show.silence(sys.stdout)
         raise SystemExit(141) from None
     except OSError as error:
         where = str(error.filename or "while reading or writing")

@@ -25,10 +25,10 @@ def examine() -> Doctor:
     """The machine and the installation."""
     import torch
 
+    from gancli import devices
     from gancli.data import cache
-    from gancli.training.verbs import choose_device
 
-    device = choose_device()
+    device = devices.choose()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return Doctor(
         gancli=__version__,

@@ -19,6 +19,7 @@ from gancli.errors import Finding
 
 
 def grow(
+    ctx: typer.Context,
     ckpt: Checkpoint,
     data: Data = None,
     to: Annotated[
@@ -52,7 +53,7 @@ def grow(
 
     Example: gancli grow ckpt.pt data/ --to 128
     """
-    changes = options.changes(set_, kimg=kimg, batch=batch, snap=snap, tick=tick, precision=precision)
+    changes = options.changes(ctx, set_, kimg=kimg, batch=batch, snap=snap, tick=tick, precision=precision)
 
     import gancli
 

@@ -48,12 +48,11 @@ def inspect_stats(
     wanted = {_finding(word) for word in options.words(fail_on)}
 
     import gancli
-    from gancli.training.verbs import choose_device
 
     with show.progress() as progress:
         health = gancli.inspect_stats(
             target, data, outdir=outdir, samples=samples, raw=raw, need_reals=bool(wanted),
-            device=str(choose_device(device)), progress=progress,
+            device=device, progress=progress,
         )  # fmt: skip
     show.result(health, json_wanted=json)
     if health.verdict in wanted:

@@ -19,7 +19,9 @@ def interpolate(
     ],
     frames: Annotated[int, typer.Option("--frames", min=2, help="Frames in all.")] = 60,
     seeds: Annotated[str, typer.Option("--seeds", help="Keyframes, in order.")] = "0-3",
-    fps: Annotated[float, typer.Option("--fps", min=0.1, max=100, help="Frames a second.")] = 20,
+    fps: Annotated[
+        float, typer.Option("--fps", min=0.1, max=100, help="Frames a second; a GIF shows 50 at the most.")
+    ] = 20,
     loop: Annotated[bool, typer.Option("--loop/--no-loop", help="Come back to the first keyframe.")] = True,
     lerp: Annotated[
         bool, typer.Option("--lerp", help="Straight lines between latents; the default is along the sphere.")
@@ -42,11 +44,10 @@ def interpolate(
     keys = options.seeds(seeds)
 
     import gancli
-    from gancli.training.verbs import choose_device
 
     with show.progress() as progress:
         report = gancli.interpolate(
             ckpt, out, frames=frames, seeds=keys, fps=fps, loop=loop, path="lerp" if lerp else "slerp", columns=cols,
-            rows=rows, trunc=trunc, raw=raw, size=size, device=str(choose_device(device)), progress=progress,
+            rows=rows, trunc=trunc, raw=raw, size=size, device=device, progress=progress,
         )  # fmt: skip
     show.result(report, json_wanted=json)

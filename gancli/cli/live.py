@@ -16,14 +16,12 @@ from rich.text import Text
 from gancli.cli import show, tables
 from gancli.config import Config
 from gancli.errors import UsageError
-from gancli.results import DataReport, Forecast, Tick, plain
+from gancli.results import COLLAPSED_RATIO, LOW_RATIO, DataReport, Forecast, Tick, plain
 from gancli.runs import Run
 
 ROWS = 12  # ticks shown
 WIDE = 110  # columns of a terminal that has room for the critic's own deviations
 REDRAW = 0.5  # times a second
-LONG = 3600.0  # seconds; a shorter forecast is not worth a warning
-ALARM, CARE = 0.3, 0.6  # of the std ratio: red below, yellow below
 
 
 @contextmanager
@@ -66,7 +64,7 @@ class Lines:
     def tick(self, tick: Tick) -> None:
         """One line."""
         if not show.voice.quiet:
-            sys.stderr.write(json.dumps(plain(tick)) + "\n" if self.as_json else key_values(tick) + "\n")
+            show.line(json.dumps(plain(tick)) if self.as_json else key_values(tick))
 
     def say(self, text: str) -> None:
         """A line of prose."""
@@ -190,4 +188,4 @@ def _columns(tick: Tick | None, *, wide: bool) -> dict[str, Any]:
 
 
 def _ratio(value: float) -> Text:
-    return Text(f"{value:.2f}", style="red" if value < ALARM else "yellow" if value < CARE else "green")
+    return Text(f"{value:.2f}", style="red" if value < COLLAPSED_RATIO else "yellow" if value < LOW_RATIO else "green")

@@ -1,5 +1,6 @@
 """The options that several commands share, and how their words are read. No torch here."""
 
+import math
 from typing import Annotated, Any
 
 import typer
@@ -189,14 +190,25 @@ def seeds(text: str) -> list[int]:
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise UsageError(f"{part.strip()!r} is no seed", where="--seeds", mend="write them as 0-63,100")
         low, high = int(first), int(last or first)
-        if high < low or high > MAX_SEED or len(chosen) + high - low >= MAX_SEEDS:
+        if len(chosen) + high - low >= MAX_SEEDS:
+            raise UsageError(f"more than {MAX_SEEDS:,} seeds", where="--seeds", mend="draw them in several goes")
+        if high < low or high > MAX_SEED:
             raise UsageError(f"{part.strip()!r} is no range of seeds", where="--seeds", mend="write them as 0-63,100")
         chosen += range(low, high + 1)
     return chosen
 
 
-def changes(sets: list[str] | None, **flags: Any) -> dict[str, Any]:
-    """Dotted changes to a preset from --set and from flags with a key of their own (those given)."""
+def typed(ctx: typer.Context, name: str) -> bool:
+    """Was this parameter given on the command line, rather than by a GANCLI_ variable?"""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def changes(ctx: typer.Context, sets: list[str] | None, **flags: Any) -> dict[str, Any]:
+    """Dotted changes to a preset from --set and from flags with a key of their own (those given).
+
+    --set is a flag, so it wins over a variable. Raises UsageError where --set and a flag name one key.
+    """
     keys = {
         "seed": "train.seed",
         "kimg": "train.duration",
@@ -209,11 +221,19 @@ def changes(sets: list[str] | None, **flags: Any) -> dict[str, Any]:
         "fit": "data.fit",
     }
     in_images = {"kimg", "snap", "tick"}
+    said = overrides.parse(sets or [])
     given = {
-        keys[name]: round(value * 1000) if name in in_images and value is not None else value
+        keys[name]: _images(name, value) if name in in_images and value is not None else value
         for name, value in flags.items()
+        if typed(ctx, name) or keys[name] not in said
     }
-    return overrides.merge(given, overrides.parse(sets or []))
+    return overrides.merge(given, said)
+
+
+def _images(name: str, kimg: float) -> int:
+    if not math.isfinite(kimg):
+        raise UsageError(f"{kimg} is no number of images", where=f"--{name}", mend="give a finite number of kimg")
+    return round(kimg * 1000)
 
 
 def words(text: str | None) -> tuple[str, ...]:

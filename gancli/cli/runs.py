@@ -25,7 +25,7 @@ def runs(outdir: options.OutdirOption = "runs", json: JsonOption = False) -> Non
 
 
 def _judged(summary: RunSummary) -> RunSummary:
-    if summary.std_ratio is None:
+    if summary.std_ratio is None or not summary.at_full_size:
         return summary
     from gancli.stats.verdict import ENOUGH, judge
 

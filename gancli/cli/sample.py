@@ -46,11 +46,9 @@ def sample(
         raise UsageError("--json and -o - both want standard output", where="-o", mend="keep one of them")
 
     from gancli import sampling
-    from gancli.training.verbs import choose_device
 
-    place = str(choose_device(device))
     if show.is_stdout(output):
-        show.out(sampling.encoded(ckpt, chosen, form, trunc=trunc, raw=raw, columns=cols, size=size, device=place))
+        show.out(sampling.encoded(ckpt, chosen, form, trunc=trunc, raw=raw, columns=cols, size=size, device=device))
         return
     with show.progress() as progress:
         report = sampling.sample(
@@ -61,7 +59,7 @@ def sample(
             raw=raw,
             columns=cols,
             size=size,
-            device=place,
+            device=device,
             progress=progress,
         )
     show.result(report, json_wanted=json)

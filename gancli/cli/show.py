@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -42,9 +42,26 @@ class Voice:
 voice = Voice()
 
 
+class _Stderr(Console):
+    """Standard error, whose reader may go away while training goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more; rich would end the process."""
+        silence(sys.stderr)
+
+
 def stderr() -> Console:
     """Where everything but the result goes."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _Stderr(stderr=True, highlight=False, soft_wrap=True)
+
+
+def line(text: str) -> None:
+    """One line on standard error as it is, never wrapped: for scripts."""
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except OSError:  # a closed pipe or a full disk behind the log is no reason to lose the run
+        silence(sys.stderr)
 
 
 def say(text: str) -> None:
@@ -177,9 +194,9 @@ def _reporter(bar: Any) -> Progress:
     return report
 
 
-def silence_stdout() -> None:
-    """After a closed pipe: let the interpreter's last flush go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def silence(stream: TextIO) -> None:
+    """After a closed pipe: let what is still to come, the interpreter's last flush too, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def is_stdout(path: str | Path | None) -> bool:

@@ -1,5 +1,6 @@
 """Results as rich renderables, for people: health panel, forecast, doctor, list of runs."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,8 +21,8 @@ def bars(values: Sequence[float]) -> str:
 
 
 def sparkline(values: Sequence[float | None], width: int = 40) -> str:
-    """The last `width` numbers as blocks, from the smallest to the largest; a missing one is a blank."""
-    shown = list(values)[-width:]
+    """The last `width` numbers as blocks, smallest to largest; one that is missing or not finite is a blank."""
+    shown = [v if v is not None and math.isfinite(v) else None for v in list(values)[-width:]]
     there = [v for v in shown if v is not None]
     low, high = min(there, default=0.0), max(there, default=1.0)
     span = max(high - low, 1e-12)

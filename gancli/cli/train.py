@@ -1,5 +1,7 @@
 """gancli train."""
 
+import typer
+
 from gancli.cli import options, show
 from gancli.cli.live import watcher
 from gancli.cli.options import Data, JsonOption, NoProgressOption, QuietOption, SetOption, VerboseOption
@@ -9,6 +11,7 @@ DEFAULT_PRESET = "quickstart"
 
 
 def train(
+    ctx: typer.Context,
     data: Data = None,
     preset: options.PresetOption = None,
     kimg: options.KimgOption = None,
@@ -43,10 +46,12 @@ def train(
 
     Example: gancli train --preset progan-64 data/ --set growth.lr=0.0005
     """
+    if start_from and not options.typed(ctx, "preset"):
+        preset = None  # the source brings its own
     if start_from and preset:
         raise UsageError("--from brings its own preset", where="--from, --preset", mend="leave out --preset")
     changes = options.changes(
-        set_, seed=seed, kimg=kimg, batch=batch, snap=snap, tick=tick, precision=precision,
+        ctx, set_, seed=seed, kimg=kimg, batch=batch, snap=snap, tick=tick, precision=precision,
         mirror=mirror or None, channels=channels, fit=fit,
     )  # fmt: skip
     name = preset or DEFAULT_PRESET
@@ -58,7 +63,14 @@ def train(
             watch.say("preset: quickstart's recipe, 32 px; for photographs on a CPU take --preset progan-64-lite")
         if dry_run:
             forecast = gancli.plan(
-                name, data, changes=changes, start_from=start_from, device=device, threads=threads, watch=watch
+                name,
+                data,
+                changes=changes,
+                start_from=start_from,
+                rescan=rescan,
+                device=device,
+                threads=threads,
+                watch=watch,
             )
             show.result(forecast, json_wanted=json)
             return

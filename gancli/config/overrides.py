@@ -50,7 +50,8 @@ def _without(stage: Any, keys: set[str]) -> Any:
 
 def _replaced(values: Mapping[str, Any], path: list[str], value: Any, whole: str) -> dict[str, Any]:
     head, *rest = path
-    name: Any = int(head) if head.isdigit() else head  # growth.at.256
+    alike = (key for key in values if str(key) == head)  # growth.at.256: a number, or text in a file
+    name: Any = next(alike, int(head) if head.isdecimal() and head.isascii() else head)
     if not rest:
         return {**values, name: value}
     inner = values.get(name)

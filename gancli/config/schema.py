@@ -37,6 +37,8 @@ Images = Annotated[NonNegativeInt, BeforeValidator(_no_bool)]
 Weight = Annotated[NonNegativeFloat, BeforeValidator(_no_bool), BeforeValidator(_finite)]
 Rate = Annotated[PositiveFloat, Field(le=10), BeforeValidator(_no_bool), BeforeValidator(_finite)]
 Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_bool), BeforeValidator(_finite)]
+Positive = Annotated[PositiveFloat, BeforeValidator(_no_bool), BeforeValidator(_finite)]
+Beta = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_no_bool)]
 Channels = Annotated[int, Field(ge=1, le=MAX_CHANNELS), BeforeValidator(_no_bool)]
 
 
@@ -54,7 +56,9 @@ class DataConfig(Strict):
     channels: Literal[1, 3, 4] | None = None  # None: 1 if every picture is grey, else 3
     fit: Literal["crop", "pad", "stretch"] = "crop"  # how another aspect is brought to ours
     mirror: bool = False  # flip half of the pictures left to right
-    held_out: Share = 0.05  # never trained on; at most 1,000, none under 500 samples
+    held_out: Annotated[float, Field(ge=0, lt=1), BeforeValidator(_no_bool)] = (
+        0.05  # never trained on; at most 1,000, none under 500 samples
+    )
     fingerprint: str | None = None  # of the samples' content; filled in when a run starts
 
 
@@ -155,9 +159,9 @@ class LrDecay(Strict):
 class OptimizerConfig(Strict):
     """Adam, for both networks. Rates stand in `growth`, since they belong to a resolution."""
 
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.0, 0.99)
-    eps: PositiveFloat = 1e-8
-    generator_lr: PositiveFloat = 1.0  # generator's rate as a multiple of the critic's
+    betas: tuple[Beta, Beta] = (0.0, 0.99)
+    eps: Positive = 1e-8
+    generator_lr: Positive = 1.0  # generator's rate as a multiple of the critic's
     reset: Literal["both", "start", "never"] = "both"  # Adam's memory cleared: at both ends of a fade, at its start
     decay: LrDecay | None = None
 
@@ -167,14 +171,14 @@ class CriticSteps(Strict):
 
     base: Count = 1
     boost: Count = 1
-    first: NonNegativeInt = 0  # generator steps
-    every: NonNegativeInt = 0  # generator steps; 0: never again
+    first: Images = 0  # generator steps
+    every: Images = 0  # generator steps; 0: never again
 
 
 class TrainConfig(Strict):
     """How long and how hard to train. All durations are in images, never in steps."""
 
-    seed: NonNegativeInt = 0
+    seed: Annotated[NonNegativeInt, BeforeValidator(_no_bool)] = 0
     duration: Count | None = None  # images shown to the critic, in all; None: the whole schedule
     critic_steps: CriticSteps = CriticSteps()
     shared_fakes: bool = True  # the generator's step judges the fakes of the last critic step again
@@ -184,7 +188,7 @@ class TrainConfig(Strict):
     tick_every: Count = 1_000  # images between two lines of the log
     sample_every: Images = 10_000  # images between two pictures; 0: only at the end
     checkpoint_every: Images = 50_000  # images; 0: only by time and at the end
-    checkpoint_minutes: PositiveFloat = 10.0
+    checkpoint_minutes: Positive = 10.0
     keep: Count = 3  # checkpoints
 
 
@@ -194,7 +198,7 @@ class Origin(Strict):
     verb: Literal["grow", "transfer"]
     checkpoint: str  # path, for people
     digest: str  # blake2b of the file
-    seed_images: Images  # images that the source had seen
+    images: Images  # that its weights had been trained on, in all runs before
 
 
 class Config(Strict):

@@ -49,6 +49,20 @@ for _tag, _pattern, _first in (
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
 
 
+def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+    """In tens, whatever it begins with: 010 is ten."""
+    return int(node.value.replace("_", ""), 10)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes whatever our loader would read as something else than text."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
 def parse(text: str, where: str) -> Any:
     """Plain values from YAML text. `where` names the text in an error. Raises ConfigError."""
     try:
@@ -75,4 +89,4 @@ def load(path: Path) -> Any:
 
 def dump(values: Any) -> str:
     """YAML text that `parse` reads back as the same values; keys keep their order."""
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)

@@ -6,9 +6,12 @@ not even read again; `rescan` ignores the stamp.
 """
 
 import json
+import math
 import os
+import re
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -17,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gancli import files
 from gancli.data import scan
 from gancli.data.images import Shape
 from gancli.data.sources import Array, Files, find
@@ -27,6 +31,7 @@ FORMAT = 1  # raise it when decoding changes: old caches are then left alone
 HELD_OUT_MOST = 1_000
 HELD_OUT_FROM = 500  # smaller sets are trained on whole
 FEW = 500
+STALE_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
@@ -66,14 +71,31 @@ def open_dataset(
     source = find(data)
     options = f"{FORMAT}|{shape}"
     stamp = folder() / "stamps" / _key(source.stamp, options)
-    fingerprint = stamp.read_text() if stamp.is_file() and not rescan else source.digest(progress)
+    known = None if rescan else _fingerprint_in(stamp)
+    fingerprint = known or source.digest(progress)
     place = folder() / _key(fingerprint, options)
-    if not (place / "meta.json").is_file():
+    if rescan or _meta(place) is None:
         _build(source, shape, place, progress)
-    if not stamp.is_file() or stamp.read_text() != fingerprint:
+    if known is None:
         stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(fingerprint)
+        files.replace_text(stamp, fingerprint)
     return _open(place, data, fingerprint, held_out, kind)
+
+
+def _fingerprint_in(stamp: Path) -> str | None:
+    """What a stamp says; None where there is none or it is damaged."""
+    text = stamp.read_text(errors="replace") if stamp.is_file() else ""
+    return text if re.fullmatch(r"[0-9a-f]{40}", text) else None
+
+
+def _meta(place: Path) -> dict[str, Any] | None:
+    """The description of a cache that is whole; None where it is missing or damaged."""
+    try:
+        meta: dict[str, Any] = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+        size = len(meta["hashes"]) * math.prod(meta["shape"]) * np.dtype(meta["dtype"]).itemsize
+        return meta if (place / "values.bin").stat().st_size == size else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _key(*parts: str) -> str:
@@ -84,6 +106,7 @@ def _build(source: Files | Array, shape: Shape, place: Path, progress: Progress)
     """Decode into a folder beside the final one, then rename: a half-built cache is never seen."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(place.parent)
         work = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
     except OSError as error:
         raise _unwritable(place.parent, error) from error
@@ -99,11 +122,20 @@ def _build(source: Files | Array, shape: Shape, place: Path, progress: Progress)
         shutil.rmtree(work, ignore_errors=True)
 
 
+def _sweep(place: Path) -> None:
+    """Remove what scans that were killed long ago have left."""
+    for stale in place.glob(".building-*"):
+        if time.time() - stale.stat().st_mtime > STALE_SECONDS:
+            shutil.rmtree(stale, ignore_errors=True)
+
+
 def _move(work: Path, place: Path) -> None:
+    """Give the finished folder its name; an older one of that name is damaged or was to be built anew."""
+    shutil.rmtree(place, ignore_errors=True)
     try:
         work.rename(place)
     except OSError:
-        if not (place / "meta.json").is_file():  # else another process built the same cache meanwhile
+        if _meta(place) is None:  # else another process built the same cache meanwhile
             raise
 
 
@@ -116,7 +148,8 @@ def _unwritable(place: Path, error: OSError) -> StorageError:
 
 
 def _open(place: Path, data: str, fingerprint: str, held_out: float, kind: str) -> Dataset:
-    meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+    meta = _meta(place)
+    assert meta is not None, f"{place} was just built"
     if kind not in ("auto", meta["kind"]):
         raise DataError(f"the samples are of kind {meta['kind']}", where=data, mend=f"not --set data.kind={kind}")
     hashes = np.array([int(h, 16) for h in meta["hashes"]], dtype=np.uint64)

@@ -4,7 +4,7 @@ What cannot be read is skipped and named; one bad picture never stops a run.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from gancli import signals
+from gancli import files, signals
 from gancli.data import images
 from gancli.data.arrays import Samples
 from gancli.data.images import Decoded, Shape
@@ -36,19 +36,19 @@ class Found:
     grey: bool = True
 
 
-def scan_files(files: Files, shape: Shape, folder: Path, progress: Progress) -> None:
+def scan_files(source: Files, shape: Shape, folder: Path, progress: Progress) -> None:
     """Decode picture files into `folder`. Raises DataError where not one can be used."""
-    found = Found("image", rejected=list(files.rejected))
+    found = Found("image", rejected=list(source.rejected))
     with (folder / "values.bin").open("wb") as out:
-        for done, entry, outcome in _decoded(files.entries, shape):
-            progress("decoding", done, len(files.entries))
+        for done, entry, outcome in _decoded(source.entries, shape):
+            progress("decoding", done, len(source.entries))
             _take(found, entry.name, outcome, out)
     if not found.hashes:
-        raise _nothing_usable(files, found)
+        raise _nothing_usable(source, found)
     channels = shape.channels or 3
     if shape.channels is None and found.grey:
         channels = _keep_one_channel(folder / "values.bin", found, shape)
-    _finish(folder, found, (shape.height, shape.width, channels), "uint8", files.ignored)
+    _finish(folder, found, (shape.height, shape.width, channels), "uint8", source.ignored)
 
 
 def _decoded(entries: Sequence[Entry], shape: Shape) -> Iterator[tuple[int, Entry, Decoded | Exception]]:
@@ -90,11 +90,11 @@ def _why(error: Exception) -> str:
     return printable(" ".join(str(error).split()))[:200] or type(error).__name__
 
 
-def _nothing_usable(files: Files, found: Found) -> DataError:
+def _nothing_usable(source: Files, found: Found) -> DataError:
     first = f"; the first: {found.rejected[0].name}: {found.rejected[0].reason}" if found.rejected else ""
     return DataError(
-        f"no usable picture among {len(found.rejected)} ({files.ignored} other files){first}",
-        where=printable(files.name),
+        f"no usable picture among {len(found.rejected)} ({source.ignored} other files){first}",
+        where=printable(source.name),
         mend=f"give a folder or zip with {', '.join(images.SUFFIXES)} files",
     )
 
@@ -135,8 +135,7 @@ def _take_row(found: Found, row: int, value: NDArray[Any], shape: Shape, out: Bi
 
 
 def _finish(folder: Path, found: Found, shape: tuple[int, ...], dtype: str, ignored: int) -> None:
-    rows = [json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in found.rejected]
-    (folder / "rejected.jsonl").write_text("".join(rows), encoding="utf-8", errors="backslashreplace")
+    write_rejected(folder / "rejected.jsonl", found.rejected)
     areas = sorted(set(found.sizes), key=lambda size: size[0] * size[1])
     meta = {
         "kind": found.kind,
@@ -150,3 +149,8 @@ def _finish(folder: Path, found: Found, shape: tuple[int, ...], dtype: str, igno
         "rejected": [asdict(r) for r in found.rejected],
     }
     (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+
+
+def write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
+    """One JSON object a line, {"name", "reason"}: what could not be used."""
+    files.replace_text(path, "".join(json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in rejected))

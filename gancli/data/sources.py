@@ -126,13 +126,13 @@ def _folder(folder: Path) -> Files:
 
 
 def _walk(folder: Path) -> list[Path]:
-    """Every file below, sorted; hidden names are passed over and folder links not followed."""
+    """Every file below, sorted by its whole name as in a zip; hidden ones and folder links are passed over."""
     found = []
     for top, folders, files in os.walk(folder):
         signals.poll()
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(top) / name for name in sorted(files) if not name.startswith(".")]
-    return found
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(top) / name for name in files if not name.startswith(".")]
+    return sorted(found, key=lambda path: str(path.relative_to(folder)))
 
 
 def _regular(path: Path) -> tuple[int, int]:

@@ -1,5 +1,5 @@
 """Networks: plain modules that know neither loss nor clock."""
 
-from gancli.networks.build import Pair, build, build_generator, set_precision
+from gancli.networks.build import Pair, build, build_generator, on_meta, set_precision
 
-__all__ = ["Pair", "build", "build_generator", "set_precision"]
+__all__ = ["Pair", "build", "build_generator", "on_meta", "set_precision"]

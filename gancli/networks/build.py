@@ -44,6 +44,15 @@ def build_generator(config: Config, device: torch.device | None = None) -> Gener
     return G
 
 
+def on_meta(config: Config) -> Pair:
+    """The pair without memory: shapes alone, for checking and counting. Raises ConfigError as `build`."""
+    check(config)
+    channels = config.network.image_channels
+    assert channels is not None, "a resolved config"
+    with torch.device("meta"):
+        return Pair(Generator(config.network, channels), Critic(config.network, channels))
+
+
 def channels_last(network: nn.Module) -> None:
     """Lay every convolution's weight out as the fast kernels want it; the numbers stay the same."""
     for parameter in network.parameters():

@@ -18,7 +18,6 @@ from gancli.networks.layers import (
     Resample,
     downscale,
     leaky,
-    minibatch_spread,
     pixel_norm,
     upscale,
 )
@@ -138,12 +137,7 @@ class Critic(nn.Module):
         if self.minibatch_std is None:
             return 1
         size = self.minibatch_std.group_size
-        return size if size is not None and n % size == 0 else None
-
-    def feature_spread(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> float:
-        """The minibatch-std statistic over the whole batch, also where the layer is off. (N, C, H, W) -> number."""
-        h = self.features(x, stage, alpha)
-        return minibatch_spread(h, group_size=len(h))[0].mean().item()
+        return size if size is not None and size > 1 and n % size == 0 else None
 
 
 def _spread_layer(config: MinibatchStd) -> MinibatchStdDev:

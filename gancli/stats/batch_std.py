@@ -1,6 +1,5 @@
 """Batch standard deviation: how much samples differ from one another. The first thing to look at."""
 
-import torch
 from torch import Tensor
 
 EDGE = 1 - 1 / 255  # a value beyond this is drawn as black or white
@@ -8,17 +7,19 @@ EDGE = 1 - 1 / 255  # a value beyond this is drawn as black or white
 
 def batch_std(x: Tensor) -> float:
     """Mean over values of the biased deviation over the batch. (N, C, *S) -> number in units of x."""
-    return float(x.double().std(dim=0, correction=0).mean())
+    return float(x.cpu().double().std(dim=0, correction=0).mean())
 
 
 def channel_std(x: Tensor) -> list[float]:
     """`batch_std` of each channel. (N, C, *S) -> C numbers."""
     spread = (
-        x.double().std(dim=0, correction=0).flatten(1) if x.ndim > 2 else x.double().std(dim=0, correction=0)[:, None]
+        x.cpu().double().std(dim=0, correction=0).flatten(1)
+        if x.ndim > 2
+        else x.cpu().double().std(dim=0, correction=0)[:, None]
     )
     return [float(s) for s in spread.mean(dim=1)]
 
 
 def saturation(x: Tensor) -> float:
     """Share of the values at or beyond the ends of [-1, 1], to within one grey level."""
-    return float((x.abs() >= EDGE).to(torch.float64).mean())
+    return float((x.abs() >= EDGE).float().mean())

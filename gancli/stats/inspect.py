@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gancli import checkpoint, latents, media, runs
 from gancli.checkpoint import Checkpoint
 from gancli.data import Dataset, Shape, fade, open_dataset, to_unit
-from gancli.errors import GancliError, InputMissing
+from gancli.errors import DataError, GancliError, InputMissing
 from gancli.networks.layers import downscale
 from gancli.results import Figure, Health, Histogram, Progress, silent
 from gancli.runs import Run
@@ -20,7 +20,7 @@ from gancli.seeds import permutation
 from gancli.stats import modes
 from gancli.stats.modes import Coverage
 from gancli.stats.panel import channel_histograms, mode_figures, panel, value_of
-from gancli.stats.verdict import Verdict, judge
+from gancli.stats.verdict import ENOUGH, Verdict, judge
 
 Pictures = NDArray[np.uint8]
 
@@ -71,12 +71,21 @@ def _reals(opened: Checkpoint, data: str | None, progress: Progress) -> Dataset:
     source = data or config.data.source
     if source is None:
         raise InputMissing("the checkpoint names no data", where="DATA", mend="give the data after the checkpoint")
-    height, width = config.network.size_at(config.network.stages - 1)
-    shape = Shape(height, width, config.network.image_channels, config.data.fit)
-    dataset = open_dataset(source, shape, held_out=config.data.held_out, progress=progress)
+    dataset = _opened(opened, source, config.data.channels, progress)
+    if dataset.kind != "image":
+        raise DataError(f"the generator draws pictures, not {dataset.kind}", where=source, mend="give pictures")
+    if dataset.values.shape[3] != config.network.image_channels:  # a grey set beside a generator of colour
+        dataset = _opened(opened, source, config.network.image_channels, progress)
     if data is None and dataset.fingerprint != config.data.fingerprint:
         raise InputMissing("the data has changed since the training", where=source, mend="give the data as DATA")
     return dataset
+
+
+def _opened(opened: Checkpoint, source: str, channels: int | None, progress: Progress) -> Dataset:
+    config = opened.config
+    height, width = config.network.size_at(config.network.stages - 1)
+    shape = Shape(height, width, channels, config.data.fit)
+    return open_dataset(source, shape, held_out=config.data.held_out, progress=progress)
 
 
 def _judge(
@@ -89,9 +98,12 @@ def _judge(
     history: Mapping[str, Any],
     progress: Progress,
 ) -> Health:
-    generators = [Generator.of(opened, raw=flag, device=device) for flag in (raw, not raw)]
     known = opened.config.data.source == "builtin:shapes" and dataset.report.source == "builtin:shapes"
     count = min(samples, len(dataset.values) // 2)
+    if count < ENOUGH:
+        few = judge(1.0, 1.0, count, None)
+        return Health(few.word, few.confidence, few.evidence, source=str(opened.path), samples=count, history=history)
+    generators = [Generator.of(opened, raw=flag, device=device) for flag in (raw, not raw)]
     reals, others = _halves(dataset, generators[0], count)
     reals_covered = modes.coverage(others) if known else None
     judged = [_look(_fakes(generator, count, progress), reals, others, reals_covered) for generator in generators]

@@ -7,13 +7,10 @@ collapse and washed-out pictures; it is blind to the loss of single modes and to
 
 from dataclasses import dataclass
 
+from gancli.results import COLLAPSED_RATIO, LOW_RATIO
 from gancli.stats.modes import Coverage
 
 ENOUGH = 64  # samples of each side
-COLLAPSED_RATIO, LOW_RATIO = (
-    0.3,
-    0.6,
-)  # healthy runs of the quickstart end at .95 to 1.06, collapsed ones at .06 to .09
 COLLAPSED_SHARE, LOW_SHARE = 0.1, 0.6  # of the known modes
 ENOUGH_RECOGNISED = 0.3  # share below which counting modes says more of the pictures' quality
 
@@ -31,6 +28,8 @@ def judge(ratio: float, floor: float, samples: int, coverage: Coverage | None) -
     """The verdict on batch std as a ratio to that of the reals, its floor, and the known modes where there are any."""
     if samples < ENOUGH:
         return Verdict("undecided", "low", (f"{samples} samples a side are too few; {ENOUGH} are needed",))
+    if not floor > 0:
+        return Verdict("undecided", "low", ("the reals do not differ from one another",))
     relative = ratio / floor
     spread = f"the fakes differ {relative:.2f} times as much from one another as the reals do"
     if relative < COLLAPSED_RATIO:

@@ -8,10 +8,10 @@ from gancli import checkpoint
 from gancli import config as configs
 from gancli.checkpoint import Checkpoint
 from gancli.config import Config
-from gancli.config.schema import StageConfig
 from gancli.data import Dataset
 from gancli.errors import ConfigError
 from gancli.growth import Schedule
+from gancli.networks import on_meta
 
 
 def resolve(config: Config, dataset: Dataset, source: str) -> Config:
@@ -43,7 +43,8 @@ def _absolute(source: str) -> str:
 
 def grown(source: Checkpoint, to: int | None, changes: Mapping[str, Any]) -> Config:
     """The source's config with stages added up to `to` pixels. Raises ConfigError where that is no doubling."""
-    network, growth = source.config.network, source.config.growth
+    refuse_unfinished(source, "grow")
+    network = source.config.network
     to = to or network.resolution * 2
     if to <= network.resolution:
         raise ConfigError(
@@ -58,21 +59,34 @@ def grown(source: Checkpoint, to: int | None, changes: Mapping[str, Any]) -> Con
         tail = [max(8, network.channels[-1] >> (i + 1)) for i in range(added)]
         values["network"]["channels"] = [*network.channels, *tail]
     values["growth"]["start_at"] = network.resolution * 2
-    values["growth"]["at"] = {**growth.at, **_copied_stages(source.config, to)}
+    values["growth"]["at"] |= _copied_stages(source.config, to)
     return _derived(source, values, "grow", changes)
 
 
-def _copied_stages(config: Config, to: int) -> dict[int, StageConfig]:
+def refuse_unfinished(source: Checkpoint, verb: str) -> None:
+    """What has not reached its last resolution has stages that nothing has trained. Raises ConfigError."""
+    phase = Schedule.of(source.config).phase_at(source.images)
+    if phase.stage < source.config.network.stages - 1 or phase.alpha < 1:
+        raise ConfigError(
+            f"after {source.images / 1000:g} kimg it draws {phase.height} px at alpha {phase.alpha:.2f}",
+            where=f"{verb} {source.path}",
+            mend=f"train it to the end of its fade at {source.config.network.resolution} px first",
+        )
+
+
+def _copied_stages(config: Config, to: int) -> dict[int, dict[str, Any]]:
     """What the last stage did differently, for every stage that is added."""
     last = config.growth.at.get(config.network.resolution)
     height, added = config.network.resolution * 2, {}
     while height <= to and last is not None:
-        added[height], height = last, height * 2
+        added[height] = last.model_dump()
+        height *= 2
     return added
 
 
 def transferred(source: Checkpoint, changes: Mapping[str, Any]) -> Config:
     """The source's config with a fresh clock that stays at its last resolution: all its stages are trained."""
+    refuse_unfinished(source, "transfer from")
     values = source.config.model_dump()
     height = source.config.network.resolution
     values["growth"]["start_at"] = height
@@ -85,11 +99,23 @@ def _derived(source: Checkpoint, values: dict[str, Any], verb: str, changes: Map
     assert source.path is not None, "a checkpoint that was read has a path"
     values["preset"] = f"{source.config.preset.removesuffix(f'-{verb}')}-{verb}"
     values["train"]["duration"] = None
-    values["data"]["fingerprint"] = None
+    values["data"] |= {"fingerprint": None, "channels": source.config.network.image_channels}
     values["origin"] = {
         "verb": verb,
         "checkpoint": str(source.path.absolute()),
         "digest": checkpoint.digest(source.path),
-        "seed_images": source.images,
+        "images": source.images + (source.config.origin.images if source.config.origin else 0),
     }
-    return configs.presets.build(configs.overrides.apply(values, changes), f"{verb} {source.path}")
+    where = f"{verb} {source.path}"
+    config = configs.presets.build(configs.overrides.apply(values, changes), where)
+    _refuse_misfit(source, config, where)
+    return config
+
+
+def _refuse_misfit(source: Checkpoint, config: Config, where: str) -> None:
+    """A --set that changes the network leaves the source's weights without a place. Raises ConfigError."""
+    network = on_meta(config).G
+    theirs = source.weights["G"]
+    own = {name: tensor for name, tensor in network.state_dict().items() if name not in theirs}
+    if odd := checkpoint.first_misfit(network, {**own, **theirs}):
+        raise ConfigError(f"the source's weights do not fit: {odd}", where=where, mend="leave network.* as it is")

@@ -8,9 +8,10 @@ from functools import partial
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from gancli import signals
 from gancli.config import Config
 from gancli.growth import Phase, Schedule
-from gancli.networks import Pair
+from gancli.networks import on_meta
 from gancli.results import Forecast, StageForecast, plain
 from gancli.training.log import memory_mib
 from gancli.training.state import TrainState
@@ -54,7 +55,7 @@ def _seconds_per_image(
     for phase in {p.stage: p for p in schedule.phases}.values():
         operations = operations_per_image(config, phase)
         expected = last[0] * operations / last[1] * MICRO_BATCH
-        timed = 4 * expected < left  # two tries of each kind of step
+        timed = 4 * expected < left  # two tries of each of three kinds of step
         if timed:
             started = time.monotonic()
             last = (_time_step(config, state, phase), operations)
@@ -71,46 +72,44 @@ def _time_step(config: Config, state: TrainState, phase: Phase) -> float:
     G, D = copy.deepcopy(state.G), copy.deepcopy(state.D)
     batch = min(phase.batch_size, MICRO_BATCH)
 
-    def step(penalise: bool) -> float:
-        started = time.monotonic()
-        z = torch.randn(batch, config.network.latent, device=state.device)
-        y = G(z, phase.stage)
+    def critic(penalise: bool) -> None:
+        with torch.no_grad():
+            y = G(torch.randn(batch, config.network.latent, device=state.device), phase.stage)
         u = torch.rand(batch, device=state.device)
-        critic_loss(D, phase, y.detach(), y, u, config.loss, penalise=penalise)["critic_loss"].backward()
+        critic_loss(D, phase, y, y, u, config.loss, penalise=penalise)["critic_loss"].backward()
+
+    def generator() -> None:
+        y = G(torch.randn(batch, config.network.latent, device=state.device), phase.stage)
         D(y, phase.stage).sum().backward()
-        if state.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.monotonic() - started
 
-    plain, penalised = (min(_tries(partial(step, flag))) for flag in (False, True))
-    return (plain + max(0.0, penalised - plain) / config.loss.penalty_every) / batch
+    plain, penalised, generated = (
+        min(_tries(step, state.device)) for step in (partial(critic, False), partial(critic, True), generator)
+    )
+    lazy = plain + max(0.0, penalised - plain) / config.loss.penalty_every
+    return (lazy + generated / config.train.critic_steps.base) / batch
 
 
-def _tries(step: Callable[[], float]) -> Iterator[float]:
-    """Two tries, and up to six where they are quick."""
+def _tries(step: Callable[[], None], device: torch.device) -> Iterator[float]:
+    """Seconds of two tries, and of up to six where they are quick."""
     spent, count = 0.0, 0
     while count < 2 or (count < 6 and spent < QUICK):
-        seconds = step()
+        signals.poll()
+        started = time.monotonic()
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = time.monotonic() - started
         spent, count = spent + seconds, count + 1
         yield seconds
 
 
 def operations_per_image(config: Config, phase: Phase) -> float:
     """Multiplications and additions of one forward pass of both networks at a stage, counted on the meta device."""
-    with torch.device("meta"):
-        pair = _meta_pair(config)
-        z = torch.empty(1, config.network.latent)
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            pair.D(pair.G(z, phase.stage), phase.stage)
+    pair = on_meta(config)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        z = torch.empty(1, config.network.latent, device="meta")
+        pair.D(pair.G(z, phase.stage), phase.stage)
     return float(counter.get_total_flops())
-
-
-def _meta_pair(config: Config) -> Pair:
-    from gancli.networks.progressive import Critic, Generator
-
-    channels = config.network.image_channels
-    assert channels is not None, "resolve fills the channels"
-    return Pair(Generator(config.network, channels), Critic(config.network, channels))
 
 
 def _stages(config: Config, schedule: Schedule, speeds: dict[int, tuple[float, bool]]) -> Iterator[StageForecast]:

@@ -1,7 +1,6 @@
 """stats.jsonl: one line a tick. The one place where numbers leave the device."""
 
 import json
-import os
 import resource
 import sys
 from collections.abc import Mapping
@@ -10,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gancli import files
 from gancli.config import Config
 from gancli.data import Feed
-from gancli.growth import Phase, Schedule
+from gancli.growth import Phase
 from gancli.latents import from_seeds
 from gancli.results import SCHEMA_VERSION, Tick, plain
 from gancli.runs import Run
 from gancli.stats.batch_std import batch_std, saturation
-from gancli.training.alarms import alarms
 from gancli.training.state import TrainState
 
 JUDGED = 64  # samples for batch std: one batch of 8 is too noisy to warn by
@@ -27,9 +26,7 @@ def cut(run: Run, images: int) -> list[dict[str, Any]]:
     """Drop the ticks after `images`, so that the log matches the weights that were loaded; return what is left."""
     kept = [tick for tick in run.stats() if tick["images"] <= images]
     if kept or run.stats_file.exists():
-        temporary = run.stats_file.with_name(f".stats.tmp-{os.getpid()}")
-        temporary.write_text("".join(json.dumps(tick) + "\n" for tick in kept), encoding="utf-8")
-        os.replace(temporary, run.stats_file)
+        files.replace_text(run.stats_file, "".join(json.dumps(tick) + "\n" for tick in kept))
     return kept
 
 
@@ -47,21 +44,19 @@ def measure(
     feed: Feed,
     phase: Phase,
     losses: Mapping[str, Tensor],
-    history: list[dict[str, Any]],
     *,
-    lr: float,
     images_per_s: float,
 ) -> Tick:
     """One tick: the losses of the last step, and the spread of 64 fresh fakes beside 64 reals, raw weights."""
     spread = _spreads(state, config, feed, phase)
-    tick = Tick(
+    return Tick(
         kimg=state.images / 1000,
         images=state.images,
         generator_steps=state.generator_steps,
         resolution=phase.height,
         alpha=round(phase.alpha, 6),
         batch=phase.batch_size,
-        lr=lr,
+        lr=state.opt_D.param_groups[0]["lr"],
         critic_loss=_number(losses["critic_loss"]),
         score_gap=_number(losses["score_gap"]),
         penalty=_number(losses["penalty"]) if "penalty" in losses else float("nan"),
@@ -71,7 +66,6 @@ def measure(
         seconds=state.seconds,
         **spread,
     )
-    return Tick(**{**tick.__dict__, "warnings": alarms(tick, history, judged=_may_judge(config, state.images))})
 
 
 def _number(value: Tensor) -> float:
@@ -101,13 +95,6 @@ def _feature_std(state: TrainState, images: Tensor, phase: Phase) -> float:
     """The minibatch-std statistic over all the images, on the critic's features before that layer."""
     parts = [state.D.features(part, phase.stage, phase.alpha) for part in images.split(max(1, phase.batch_size))]
     return batch_std(torch.cat(parts))
-
-
-def _may_judge(config: Config, images: int) -> bool:
-    """Is the second resolution stable by now, or does the run start later?"""
-    segments = Schedule.of(config).segments
-    begin = next((s.start for s in segments if s.stage >= 1 and not s.fading), segments[-1].start)
-    return images > begin
 
 
 def memory_mib(device: torch.device) -> float:

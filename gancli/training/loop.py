@@ -1,19 +1,18 @@
 """The training loop: a table of contents."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
-from gancli import checkpoint, ema, growth, media, signals
+from gancli import checkpoint, ema, files, growth, media, signals
 from gancli.config import Config
 from gancli.data import Dataset, Feed
 from gancli.growth import Phase, Schedule
 from gancli.latents import from_seeds
-from gancli.results import Tick
 from gancli.runs import Run
-from gancli.training import log
+from gancli.training import alarms, log
 from gancli.training.state import TrainState
 from gancli.training.step import train_critic, train_generator
 from gancli.training.watch import Watcher
@@ -35,6 +34,8 @@ class Sitting:
     since_tick: float = field(default_factory=time.monotonic)
     images_at_tick: int = 0
     losses: dict[str, torch.Tensor] = field(default_factory=dict)  # of the last step; a lazy penalty's last value
+    saved_at: int = -1  # images at the last checkpoint of this sitting
+    drawn_at: int = -1  # images at the last picture
     finding: str | None = None  # the warning at which --stop-on stopped
 
 
@@ -65,15 +66,15 @@ def train(
         state.seconds += time.monotonic() - started
         watch.step(state.images)
         if due(config.train.tick_every, before, state.images) or state.images >= config.train.duration:
-            tick = take_tick(sitting, state, phase)
-            sitting.finding = found(tick, stop_on)
+            take_tick(sitting, state, phase, stop_on)
         if save_due(sitting, before, state.images, first=fresh and before == 0):
             save(sitting, state)
         if due(config.train.sample_every, before, state.images):
             draw_fakes(sitting, state)
-    save(sitting, state)
-    draw_fakes(sitting, state)
+    if not (sitting.finding or "").startswith("non-finite"):  # what is not finite is not kept
+        save(sitting, state)
     signals.poll()
+    draw_fakes(sitting, state)
     return sitting.finding
 
 
@@ -84,27 +85,22 @@ def due(every: int, before: int, after: int) -> bool:
 
 def average(state: TrainState, config: Config, shown: int) -> None:
     """Let the average follow the generator by `shown` images."""
-    half_life = ema.half_life_at(state.images, config.train.ema_half_life, config.train.ema_ramp)
+    seen = state.images + (config.origin.images if config.origin else 0)
+    half_life = ema.half_life_at(seen, config.train.ema_half_life, config.train.ema_ramp)
     ema.update(state.ema, state.G, keep=ema.decay(shown, half_life))
 
 
-def take_tick(sitting: Sitting, state: TrainState, phase: Phase) -> Tick:
-    """Measure, write a line to the log, tell the watcher."""
+def take_tick(sitting: Sitting, state: TrainState, phase: Phase, stop_on: frozenset[str]) -> None:
+    """Measure, look for alarms, write a line to the log, tell the watcher; note what `stop_on` was waiting for."""
     now = time.monotonic()
     speed = (state.images - sitting.images_at_tick) / max(1e-9, now - sitting.since_tick)
-    tick = log.measure(
-        state, sitting.config, sitting.feed, phase, sitting.losses, sitting.history,
-        lr=state.opt_D.param_groups[0]["lr"], images_per_s=speed,
-    )  # fmt: skip
+    tick = log.measure(state, sitting.config, sitting.feed, phase, sitting.losses, images_per_s=speed)
+    raised = alarms.raised(tick, sitting.history, judged=alarms.may_judge(sitting.schedule, state.images))
+    tick = replace(tick, warnings=alarms.unsaid(raised, sitting.history))
+    sitting.finding = next((f"{name}: {text}" for name, text in raised.items() if name in stop_on), None)
     sitting.history.append(log.append(sitting.run, tick))
     sitting.watch.tick(tick)
     sitting.since_tick, sitting.images_at_tick = time.monotonic(), state.images
-    return tick
-
-
-def found(tick: Tick, stop_on: frozenset[str]) -> str | None:
-    """The first warning of this tick that the user wants to stop at."""
-    return next((w for w in tick.warnings if w.split(":")[0] in stop_on), None)
 
 
 def save_due(sitting: Sitting, before: int, after: int, *, first: bool) -> bool:
@@ -115,14 +111,16 @@ def save_due(sitting: Sitting, before: int, after: int, *, first: bool) -> bool:
 
 def save(sitting: Sitting, state: TrainState) -> None:
     """Write a checkpoint, let last.pt mean it, and only then prune old ones."""
+    if sitting.saved_at == state.images:
+        return
     run, keep = sitting.run, sitting.config.train.keep
     path = run.path / "checkpoints" / f"{name_of(state.images, sitting.config.train.checkpoint_every)}.pt"
     checkpoint.write(path, state.as_checkpoint(sitting.config))
-    checkpoint.link(path, run.last)
+    files.link(path, run.last)
     newest = [file for file in run.checkpoints() if file != path]
     for old in newest[: max(0, len(newest) + 1 - keep)]:
         old.unlink(missing_ok=True)
-    sitting.since_save = time.monotonic()
+    sitting.since_save, sitting.saved_at = time.monotonic(), state.images
 
 
 def name_of(images: int, every: int) -> str:
@@ -133,6 +131,8 @@ def name_of(images: int, every: int) -> str:
 @torch.inference_mode()
 def draw_fakes(sitting: Sitting, state: TrainState) -> None:
     """samples/fakes-<kimg>.png on fixed latents, from the averaged generator, beside reals.png of the same layout."""
+    if sitting.drawn_at == state.images:
+        return
     phase = sitting.schedule.phase_at(state.images)
     z = from_seeds(range(GRID), sitting.config.network.latent).to(state.device)
     chunks = [state.ema(part, phase.stage, phase.alpha) for part in z.split(16)]
@@ -140,7 +140,8 @@ def draw_fakes(sitting: Sitting, state: TrainState) -> None:
     folder.mkdir(exist_ok=True)
     name = f"fakes-{name_of(state.images, sitting.config.train.sample_every)}.png"
     grid = media.grid(media.to_bytes(torch.cat(chunks)))
-    checkpoint.replace(folder / name, lambda file: file.write_bytes(media.png(grid)))
+    files.replace(folder / name, lambda file: file.write_bytes(media.png(grid)))
+    sitting.drawn_at = state.images
 
 
 def draw_reals(run: Run, config: Config, dataset: Dataset) -> None:

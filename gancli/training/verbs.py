@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from gancli import checkpoint, process, runs
+from gancli import checkpoint, devices, files, process, runs
 from gancli import config as configs
 from gancli.checkpoint import Checkpoint
 from gancli.config import Config
-from gancli.data import Dataset, Shape, open_dataset
+from gancli.data import Dataset, Shape, open_dataset, write_rejected
 from gancli.errors import ConfigError, DataError, UsageError
 from gancli.growth import lr_factor
 from gancli.results import Forecast, TrainReport
@@ -31,25 +31,13 @@ STOP_WORDS = {
 }
 
 
-def choose_device(name: str = "auto") -> torch.device:
-    """The device of that name; auto: CUDA, then Apple's MPS, then the CPU. Raises UsageError where there is none."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(kind for kind, there in available.items() if there)
-    kind = name.split(":")[0]
-    if not available.get(kind, False):
-        raise UsageError(f"no device {name!r} here", where="--device", mend="use --device auto or cpu")
-    return torch.device(name)
-
-
 def prepare(config: Config, data: str | None, watch: Watcher, *, rescan: bool = False) -> tuple[Config, Dataset]:
     """Open the data set and fill what the config leaves to it. Raises ConfigError where the two do not fit."""
     source = data or config.data.source
     if source is None:
         raise UsageError("no data to train on", where=f"preset {config.preset}", mend="give DATA, or builtin:shapes")
     height, width = config.network.size_at(config.network.stages - 1)
-    channels = config.data.channels or config.network.image_channels
-    shape = Shape(height, width, channels, config.data.fit)
+    shape = Shape(height, width, config.data.channels, config.data.fit)
     dataset = open_dataset(
         source,
         shape,
@@ -68,15 +56,17 @@ def plan(
     *,
     changes: Mapping[str, Any] | None = None,
     start_from: str | Path | None = None,
+    rescan: bool = False,
     device: str = "auto",
     threads: int | None = None,
     watch: Watcher | None = None,
 ) -> Forecast:
     """What `train` with the same words would do and cost; nothing is written but the data cache."""
+    place = devices.choose(device)
     set_up(threads)
     source = checkpoint.read(start_from) if start_from is not None else None
     config = configs.load(preset, changes) if source is None else transferred(source, changes or {})
-    return forecast(prepare(config, data, watch or Silent())[0], choose_device(device))
+    return forecast(prepare(config, data, watch or Silent(), rescan=rescan)[0], place)
 
 
 def train(
@@ -100,14 +90,14 @@ def train(
     Raises ConfigError, DataError, InputMissing, RunBusy, TrainingDiverged, StorageError; Interrupted after a signal.
     """
     watch = watch or Silent()
-    words = stop_words(stop_on)
+    words, place = stop_words(stop_on), devices.choose(device)
     set_up(threads)
     source = checkpoint.read(start_from) if start_from is not None else None
     config = configs.load(preset, changes) if source is None else transferred(source, changes or {})
     config, dataset = prepare(config, data, watch, rescan=rescan)
     refuse_rejected(dataset, strict=strict)
     run = find_or_create(config, Path(outdir), name, watch, new=new)
-    return sit(run, config, dataset, source, choose_device(device), watch, words)
+    return sit(run, config, dataset, source, place, watch, words)
 
 
 def grow(
@@ -132,14 +122,14 @@ def grow(
     rate. At the first image the output equals the old one, upscaled. Raises as `train`.
     """
     watch = watch or Silent()
-    words = stop_words(stop_on)
+    words, place = stop_words(stop_on), devices.choose(device)
     set_up(threads)
     source = checkpoint.read(ckpt)
     config = grown(source, to, changes or {})
     config, dataset = prepare(config, data, watch)
     refuse_rejected(dataset, strict=strict)
     run = find_or_create(config, Path(outdir), name, watch, new=new)
-    return sit(run, config, dataset, source, choose_device(device), watch, words, keep_adam=not fresh_adam)
+    return sit(run, config, dataset, source, place, watch, words, keep_adam=not fresh_adam)
 
 
 def stop_words(words: tuple[str, ...]) -> frozenset[str]:
@@ -208,7 +198,7 @@ def sit(
             watch.say(f"{run.path} is finished: {state.images / 1000:g} kimg. More: --kimg; another run: --new")
             return TrainReport(run.path, run.last, state.images, duration, "already finished", state.seconds)
         say_rate(run, config, state, watch)
-        run.config_file.write_text(configs.as_text(config), encoding="utf-8")
+        files.replace_text(run.config_file, configs.as_text(config))
         watch.start(run, config, state.images, forecast(config, device) if state.images == 0 else None)
         finding = loop.train(state, run, config, dataset, watch, stop_on)
     ended = "stopped" if finding else "finished"
@@ -232,14 +222,7 @@ def begin(
         if keep_adam:
             state.restore_adam(source)
     loop.draw_reals(run, config, dataset)
-    lines = [f'{{"name": {_json(r.name)}, "reason": {_json(r.reason)}}}\n' for r in dataset.report.rejected]
-    (run.path / "rejected.jsonl").write_text("".join(lines), encoding="utf-8")
-
-
-def _json(text: str) -> str:
-    import json
-
-    return json.dumps(text, ensure_ascii=False)
+    write_rejected(run.path / "rejected.jsonl", dataset.report.rejected)
 
 
 def sweep(run: Run) -> None:

@@ -1,0 +1,66 @@
+"""Files that are whole or not there: what is written appears under its name at once, or not at all."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from gancli.errors import CannotCreate, GancliError, StorageError
+from gancli.results import printable
+
+NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+
+
+def replace(path: Path, fill: Callable[[Path], object], needed: int = 0) -> None:
+    """Fill a temporary file beside `path`, force it to disk, and only then let it take the name.
+
+    needed: bytes that must be free beforehand. Raises CannotCreate where the place allows no file, else
+    StorageError, which names the path and the bytes.
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        if shutil.disk_usage(path.parent).free < needed:
+            raise OSError(errno.ENOSPC, "the disk is full")
+        fill(temporary)
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError, of changing text, on a full disk
+        temporary.unlink(missing_ok=True)
+        raise _translated(error, path, needed) from error
+
+
+def _translated(error: Exception, path: Path, needed: int) -> GancliError:
+    reason = getattr(error, "strerror", None) or str(error)
+    if getattr(error, "errno", None) in NO_PLACE:
+        return CannotCreate(f"cannot write there: {reason}", where=printable(str(path)), mend="give another place")
+    size = f" {needed:,} bytes" if needed else ""
+    mend = "free some space, then give the same command again"
+    return StorageError(f"cannot write{size}: {reason}", where=printable(str(path)), mend=mend)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """A small text file, whole or as it was. Raises as `replace`."""
+    replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="backslashreplace"))
+
+
+def link(source: Path, name: Path) -> None:
+    """Let `name` mean the same file as `source`: a hard link, or a copy where there are none. Raises as `replace`."""
+
+    def fill(temporary: Path) -> None:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+    replace(name, fill)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
