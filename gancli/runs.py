@@ -68,11 +68,9 @@ def create(outdir: Path, data: str, config: Config, name: str | None = None) -> 
         run = Run(_make_folder(outdir, f"{slug(data)}-{slug(config.preset)}", name))
         files.replace_text(run.config_file, as_text(config))
     except OSError as error:
-        raise CannotCreate(
-            f"cannot make a run folder: {error.strerror}",
-            where=printable(str(outdir)),
-            mend="give another --outdir",
-        ) from error
+        mend = "give another --run" if isinstance(error, FileExistsError) else "give another --outdir"
+        what = f"cannot make a run folder: {error.strerror}"
+        raise CannotCreate(what, where=printable(str(outdir)), mend=mend) from error
     return run
 
 

@@ -2,7 +2,8 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -18,7 +19,8 @@ from gancli.training.state import TrainState
 from gancli.training.step import critic_loss
 
 BUDGET = 10.0  # seconds for all timed steps
-MICRO_BATCH = 4
+TRIES = 2  # of each kind of step, at the least
+LEAST_BATCH = 4  # a smaller one says nothing of the cost of an image
 QUICK = 0.25  # seconds for the tries of one kind of step
 LONG_CPU_HOURS = 24.0
 
@@ -28,8 +30,8 @@ def forecast(config: Config, device: torch.device, budget: float = BUDGET) -> Fo
     state = TrainState.fresh(config, device)
     schedule = Schedule.of(config)
     assert config.train.duration is not None, "resolve fills the duration"
-    speeds = dict(_seconds_per_image(config, state, schedule, budget))
-    stages = tuple(_stages(config, schedule, speeds))
+    costs = dict(_costs(config, state, schedule, budget))
+    stages = tuple(_stages(config, schedule, costs))
     parameters = [sum(p.numel() for p in network.parameters()) for network in (state.G, state.D)]
     checkpoint_mib = 4 * (4 * parameters[0] + 3 * parameters[1]) / 2**20  # weights, average, Adam's two moments
     seconds = sum(s.seconds for s in stages if s.seconds is not None)
@@ -47,30 +49,48 @@ def forecast(config: Config, device: torch.device, budget: float = BUDGET) -> Fo
     )
 
 
-def _seconds_per_image(
-    config: Config, state: TrainState, schedule: Schedule, budget: float
-) -> Iterator[tuple[int, tuple[float, bool]]]:
-    """(stage, (seconds an image, was it timed)): low stages first, as long as the budget lasts; then by operations."""
-    left, last = budget, (0.0, 1.0)  # seconds and operations an image of the last timed stage
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one step at one stage: fixed + batch * an_image. Large networks cost much even for one image."""
+
+    fixed: float
+    an_image: float
+    timed: bool
+
+    def per_image(self, batch: int) -> float:
+        """Seconds an image at a batch."""
+        return self.fixed / batch + self.an_image
+
+
+def _costs(config: Config, state: TrainState, schedule: Schedule, budget: float) -> Iterator[tuple[int, Cost]]:
+    """(stage, cost): timed with two batches, low stages first, while the budget lasts; then scaled by operations."""
+    left, last, counted = budget, Cost(0.0, 0.0, False), 1.0
     for phase in {p.stage: p for p in schedule.phases}.values():
         operations = operations_per_image(config, phase)
-        expected = last[0] * operations / last[1] * MICRO_BATCH
-        timed = 4 * expected < left  # two tries of each of three kinds of step
-        if timed:
+        last, counted = Cost(last.fixed, last.an_image * operations / counted, False), operations
+        affordable = (0.8 * left / TRIES - 2 * last.fixed) / max(last.an_image, 1e-9) - 1
+        batch = min(phase.batch_size, int(affordable))
+        if batch >= LEAST_BATCH or batch == phase.batch_size:
             started = time.monotonic()
-            last = (_time_step(config, state, phase), operations)
+            last = _time_stage(config, state, phase, batch)
             left -= time.monotonic() - started
-        yield phase.stage, (last[0] * operations / last[1], timed)
+        yield phase.stage, last
 
 
-def _time_step(config: Config, state: TrainState, phase: Phase) -> float:
-    """Seconds an image of one critic and generator step, on copies of the networks that are thrown away.
+def _time_stage(config: Config, state: TrainState, phase: Phase, batch: int) -> Cost:
+    """The cost of a step from its time with one image and with `batch`."""
+    one, many = (_time_step(config, state, phase, n) for n in (1, batch))
+    an_image = max(0.0, many - one) / max(1, batch - 1)
+    return Cost(max(0.0, many - batch * an_image), an_image, True)
+
+
+def _time_step(config: Config, state: TrainState, phase: Phase, batch: int) -> float:
+    """Seconds of one critic and generator step, on copies of the networks that are thrown away.
 
     A lazy penalty counts by its share of the steps. The quickest of a few tries is taken: the first
     ones set kernels up, and a busy machine only ever makes a step slower.
     """
     G, D = copy.deepcopy(state.G), copy.deepcopy(state.D)
-    batch = min(phase.batch_size, MICRO_BATCH)
 
     def critic(penalise: bool) -> None:
         with torch.no_grad():
@@ -82,17 +102,16 @@ def _time_step(config: Config, state: TrainState, phase: Phase) -> float:
         y = G(torch.randn(batch, config.network.latent, device=state.device), phase.stage)
         D(y, phase.stage).sum().backward()
 
-    plain, penalised, generated = (
-        min(_tries(step, state.device)) for step in (partial(critic, False), partial(critic, True), generator)
-    )
+    generated, penalised = (min(_tries(step, state.device)) for step in (generator, partial(critic, True)))
+    plain = penalised if config.loss.penalty_every == 1 else min(_tries(partial(critic, False), state.device))
     lazy = plain + max(0.0, penalised - plain) / config.loss.penalty_every
-    return (lazy + generated / config.train.critic_steps.base) / batch
+    return lazy + generated / config.train.critic_steps.base
 
 
 def _tries(step: Callable[[], None], device: torch.device) -> Iterator[float]:
     """Seconds of two tries, and of up to six where they are quick."""
     spent, count = 0.0, 0
-    while count < 2 or (count < 6 and spent < QUICK):
+    while count < TRIES or (count < 6 and spent < QUICK):
         signals.poll()
         started = time.monotonic()
         step()
@@ -112,9 +131,9 @@ def operations_per_image(config: Config, phase: Phase) -> float:
     return float(counter.get_total_flops())
 
 
-def _stages(config: Config, schedule: Schedule, speeds: dict[int, tuple[float, bool]]) -> Iterator[StageForecast]:
+def _stages(config: Config, schedule: Schedule, costs: Mapping[int, Cost]) -> Iterator[StageForecast]:
     duration = config.train.duration or schedule.total
-    for stage, (seconds, timed) in speeds.items():
+    for stage, cost in costs.items():
         own = [s for s in schedule.segments if s.stage == stage]
         phase = schedule.phases[schedule.segments.index(own[-1])]
         ends = [duration if s is schedule.segments[-1] else s.start + s.length for s in own]
@@ -122,7 +141,7 @@ def _stages(config: Config, schedule: Schedule, speeds: dict[int, tuple[float, b
         images = sum(shown.values())
         yield StageForecast(
             phase.height, phase.width, shown.get(True, 0), shown.get(False, 0), phase.batch_size, phase.lr,
-            images * seconds, timed,
+            images * cost.per_image(phase.batch_size), cost.timed,
         )  # fmt: skip
 
 
