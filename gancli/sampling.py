@@ -218,7 +218,6 @@ def interpolate(
     generator = Generator.load(ckpt, raw=raw, device=device)
     form = target(out, media.ANIMATIONS)
     media.require(form)
-    walks = columns * rows
     ways = [
         latents.walk(
             [(seed + w * len(seeds)) % latents.SEEDS for seed in seeds],
@@ -227,12 +226,9 @@ def interpolate(
             loop=loop,
             path=path,
         )
-        for w in range(walks)
+        for w in range(columns * rows)
     ]
-    z = latents.truncate(torch.stack(ways, dim=1).flatten(0, 1), trunc)  # (frames * walks, latent)
-    drawn = np.concatenate([media.to_bytes(x) for x in generator.draw(z, progress)])
-    drawn = media.enlarged(drawn, size).reshape(frames, walks, *media.enlarged(drawn[:1], size).shape[1:])
-    pictures = [media.grid(tiles, columns) for tiles in drawn]
+    pictures = _frames(generator, latents.truncate(torch.stack(ways, dim=1), trunc), columns, size, progress)
     if form:
         data = media.animation(pictures, form, fps)
         files.replace(out, lambda temporary: temporary.write_bytes(data), needed=len(data))
@@ -240,6 +236,13 @@ def interpolate(
     else:
         written = write_pictures(out, "", pictures, [f"frame{i:05d}" for i in range(frames)], None)
     return _report(out, written, frames, generator.phase, size)
+
+
+def _frames(generator: Generator, z: Tensor, columns: int, size: int | None, progress: Progress) -> list[Pictures]:
+    """One grid a frame, of the walks side by side. z: (frames, walks, latent)."""
+    drawn = np.concatenate([media.to_bytes(x) for x in generator.draw(z.flatten(0, 1), progress)])
+    drawn = media.enlarged(drawn, size)
+    return [media.grid(tiles, columns) for tiles in drawn.reshape(*z.shape[:2], *drawn.shape[1:])]
 
 
 def _report(path: Path, files: tuple[Path, ...], count: int, phase: Phase, size: int | None) -> SampleReport:

@@ -274,6 +274,16 @@ class TestWhatARunLeaves:
         assert all(math.isfinite(v) for v in tick.values() if isinstance(v, float))
         assert 0 <= tick["saturation"] <= 1
 
+    def test_a_checkpoint_is_written_when_its_minutes_are_over(self, pictures, tmp_path, monkeypatch):
+        """However many images that took: here at every one of the twenty steps."""
+        saved, save = [], loop.save
+        monkeypatch.setattr(loop, "save", lambda sitting, state: (saved.append(state.images), save(sitting, state)))
+        preset = write_preset(tmp_path / "p.yaml", {"train.checkpoint_minutes": 1e-9})
+
+        train(preset, pictures, tmp_path / "runs")
+
+        assert sorted(set(saved)) == list(range(8, 168, 8))
+
     def test_old_checkpoints_are_pruned(self, pictures, tmp_path):
         """The last `keep`, and last.pt is the newest of them."""
         preset = write_preset(tmp_path / "p.yaml", {"train.checkpoint_every": 16, "train.keep": 2})

@@ -1,4 +1,7 @@
-"""The command line: one file a command, one renderer, one handler of errors. Nothing here imports torch when loaded."""
+"""The command line: one file a command, one renderer, one handler of errors. Nothing here imports torch when loaded.
+
+A command's signature is its list of options, which is why these functions are longer than others.
+"""
 
 import sys
 import traceback

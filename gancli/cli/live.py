@@ -37,11 +37,10 @@ def watcher(log_format: str = "auto") -> Iterator["Lines | LiveTable"]:
         watch.close()
 
 
-class Lines:
-    """One line a tick, for pipes and log files."""
+class Teller:
+    """What both watchers do: a bar while the data is scanned, then what the scan found; lines of prose."""
 
-    def __init__(self, *, as_json: bool) -> None:
-        self.as_json = as_json
+    def __init__(self) -> None:
         self._stack = ExitStack()
         self._progress = self._stack.enter_context(show.progress())
 
@@ -54,6 +53,22 @@ class Lines:
         """A long task before training has come this far."""
         self._progress(what, done, total)
 
+    def say(self, text: str) -> None:
+        """A line of prose, above the table where there is one."""
+        show.say(text)
+
+    def close(self) -> None:
+        """Leave the terminal as it should be: the bar gone, the table standing."""
+        self._stack.close()
+
+
+class Lines(Teller):
+    """One line a tick, for pipes and log files."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__()
+        self.as_json = as_json
+
     def start(self, run: Run, config: Config, images: int, forecast: Forecast | None) -> None:
         """Training begins."""
         announce(run, config, forecast)
@@ -65,14 +80,6 @@ class Lines:
         """One line."""
         if not show.voice.quiet:
             show.line(json.dumps(plain(tick)) if self.as_json else key_values(tick))
-
-    def say(self, text: str) -> None:
-        """A line of prose."""
-        show.say(text)
-
-    def close(self) -> None:
-        """Take the bar away, if it is still there."""
-        self._stack.close()
 
 
 def key_values(tick: Tick) -> str:
@@ -94,25 +101,15 @@ def announce(run: Run, config: Config, forecast: Forecast | None) -> None:
         show.say(f"note: {advice}")
 
 
-class LiveTable:
+class LiveTable(Teller):
     """A table of the last ticks, a bar, a sparkline and the warnings, redrawn from the last step."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.ticks: list[Tick] = []
         self.warnings: list[str] = []
         self.images = self.total = self.began_at = 0
         self.began = time.monotonic()
-        self._stack = ExitStack()
-        self._progress = self._stack.enter_context(show.progress())
-
-    def data(self, report: DataReport) -> None:
-        """The data set is open."""
-        self._stack.close()
-        show.data_report(report)
-
-    def progress(self, what: str, done: int, total: int | None) -> None:
-        """A long task before training has come this far."""
-        self._progress(what, done, total)
 
     def start(self, run: Run, config: Config, images: int, forecast: Forecast | None) -> None:
         """Announce, then open the table."""
@@ -132,14 +129,6 @@ class LiveTable:
         """A new row."""
         self.ticks.append(tick)
         self.warnings += [f"{tick.kimg:g} kimg: {warning}" for warning in tick.warnings]
-
-    def say(self, text: str) -> None:
-        """A line above the table."""
-        show.say(text)
-
-    def close(self) -> None:
-        """Draw the table a last time and leave it standing."""
-        self._stack.close()
 
     def render(self) -> Group:
         """The whole picture."""

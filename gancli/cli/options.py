@@ -157,6 +157,21 @@ DryRunOption = Annotated[
     bool,
     typer.Option("-n", "--dry-run", help="Print config, schedule, time, memory and disk; train nothing."),
 ]
+SeedsOption = Annotated[str, typer.Option("--seeds", help="Such as 0-63 or 1,5,42; a seed is one picture for ever.")]
+OutOption = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--out",
+        help="Folder, FILE.png (a grid of several), .npy, .zip, or - . [default: <run>-<kimg>-samples/]",
+        show_default=False,
+    ),
+]
+FormatOption = Annotated[str, typer.Option("--format", help="What -o - writes: png, npy or zip.")]
+ColsOption = Annotated[
+    int | None,
+    typer.Option("--cols", min=1, help="Columns of a grid. [default: about square]", show_default=False),
+]
 RawOption = Annotated[
     bool, typer.Option("--raw", envvar="GANCLI_RAW", help="The weights of the last step, not their average.")
 ]

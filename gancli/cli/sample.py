@@ -1,9 +1,5 @@
 """gancli sample."""
 
-from typing import Annotated
-
-import typer
-
 from gancli.cli import options, show
 from gancli.cli.options import Checkpoint, JsonOption, NoProgressOption, QuietOption, VerboseOption
 from gancli.errors import UsageError
@@ -11,25 +7,12 @@ from gancli.errors import UsageError
 
 def sample(
     ckpt: Checkpoint,
-    seeds: Annotated[
-        str, typer.Option("--seeds", help="Such as 0-63 or 1,5,42; a seed is one picture for ever.")
-    ] = "0-15",
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "-o",
-            "--out",
-            help="Folder, FILE.png (a grid of several), .npy, .zip, or - . [default: <run>-<kimg>-samples/]",
-            show_default=False,
-        ),
-    ] = None,
-    form: Annotated[str, typer.Option("--format", help="What -o - writes: png, npy or zip.")] = "png",
+    seeds: options.SeedsOption = "0-15",
+    output: options.OutOption = None,
+    form: options.FormatOption = "png",
     trunc: options.TruncOption = 1.0,
     raw: options.RawOption = False,
-    cols: Annotated[
-        int | None,
-        typer.Option("--cols", min=1, help="Columns of a grid. [default: about square]", show_default=False),
-    ] = None,
+    cols: options.ColsOption = None,
     size: options.SizeOption = None,
     device: options.DeviceOption = "auto",
     json: JsonOption = False,
