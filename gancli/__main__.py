@@ -1,6 +1,15 @@
-"""`python -m gancli`: the same as `gancli`."""
+"""Where the process begins: `gancli`, and `python -m gancli`."""
 
-from gancli.cli import main
+import signal
+
+
+def main() -> None:
+    """Run the command line. Until its own handler stands, Ctrl-C ends the process at once, without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from gancli import cli
+
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from typing import Any
 
 from gancli import files
 from gancli.config import Config, as_text, presets, yaml
-from gancli.errors import CannotCreate, GancliError, InputMissing, RunBusy
+from gancli.errors import CannotCreate, GancliError, InputMissing, RunBusy, UsageError
 from gancli.results import RunSummary, printable
 
 RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
@@ -63,12 +63,14 @@ class Run:
 
 def create(outdir: Path, data: str, config: Config, name: str | None = None) -> Run:
     """Make the next free `00000-<data>-<preset>` (or `name`) with its config.yaml. Raises CannotCreate."""
+    if name is not None and (Path(name).name != name or name in ("", ".", "..")):
+        raise UsageError(f"{name!r} is no name of a folder", where="--run", mend="give a name without slashes")
     try:
         outdir.mkdir(parents=True, exist_ok=True)
         run = Run(_make_folder(outdir, f"{slug(data)}-{slug(config.preset)}", name))
         files.replace_text(run.config_file, as_text(config))
     except OSError as error:
-        mend = "give another --run" if isinstance(error, FileExistsError) else "give another --outdir"
+        mend = "give another --run" if name is not None and (outdir / name).exists() else "give another --outdir"
         what = f"cannot make a run folder: {error.strerror}"
         raise CannotCreate(what, where=printable(str(outdir)), mend=mend) from error
     return run

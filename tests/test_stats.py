@@ -175,7 +175,8 @@ class TestVerdict:
             (1.0, 1000, Coverage(6, 12, 0.8, 0.7), "low diversity"),
             (0.9, 1000, Coverage(1, 12, 0.9, 2.48), "collapsed"),
             (0.06, 1000, Coverage(0, 12, 0.0, float("nan")), "collapsed"),
-            (0.9, 1000, Coverage(0, 12, 0.05, float("nan")), "healthy"),
+            (0.9, 1000, Coverage(0, 12, 0.05, float("nan")), "undecided"),
+            (1.7, 1000, None, "undecided"),
         ],
     )
     def test_one_word_by_one_rule(self, ratio, samples, coverage, word):

@@ -8,7 +8,6 @@ from gancli.cli import options, show
 from gancli.cli.live import watcher
 from gancli.cli.options import (
     Checkpoint,
-    Data,
     JsonOption,
     NoProgressOption,
     QuietOption,
@@ -21,7 +20,7 @@ from gancli.errors import Finding
 def grow(
     ctx: typer.Context,
     ckpt: Checkpoint,
-    data: Data = None,
+    data: options.SourceData = None,
     to: Annotated[
         int | None,
         typer.Option("--to", metavar="PX", help="New height. [default: twice the old]", show_default=False),

@@ -6,6 +6,7 @@ import typer
 
 from gancli.cli import options, show
 from gancli.cli.options import Checkpoint, JsonOption, NoProgressOption, QuietOption, VerboseOption
+from gancli.errors import UsageError
 
 
 def interpolate(
@@ -42,6 +43,8 @@ def interpolate(
     Example: gancli interpolate ckpt.pt --frames 60 out.gif
     """
     keys = options.seeds(seeds)
+    if show.is_stdout(out):
+        raise UsageError("a walk is written to a file", where="OUT", mend="give a name that ends in .gif")
 
     import gancli
 

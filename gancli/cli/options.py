@@ -51,6 +51,10 @@ Data = Annotated[
         show_default=False,
     ),
 ]
+SourceData = Annotated[
+    str | None,
+    typer.Argument(help="As for train. Left out: the data of the source.", show_default=False),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -205,9 +209,11 @@ def seeds(text: str) -> list[int]:
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise UsageError(f"{part.strip()!r} is no seed", where="--seeds", mend="write them as 0-63,100")
         low, high = int(first), int(last or first)
+        if max(low, high) > MAX_SEED:
+            raise UsageError(f"{part.strip()!r} is too large", where="--seeds", mend=f"seeds end at {MAX_SEED}")
         if len(chosen) + high - low >= MAX_SEEDS:
             raise UsageError(f"more than {MAX_SEEDS:,} seeds", where="--seeds", mend="draw them in several goes")
-        if high < low or high > MAX_SEED:
+        if high < low:
             raise UsageError(f"{part.strip()!r} is no range of seeds", where="--seeds", mend="write them as 0-63,100")
         chosen += range(low, high + 1)
     return chosen
@@ -253,4 +259,4 @@ def _images(name: str, kimg: float) -> int:
 
 def words(text: str | None) -> tuple[str, ...]:
     """("collapse", "diverged") from "collapse,diverged"."""
-    return tuple(word.strip() for word in text.split(",")) if text else ()
+    return tuple(word.strip() for word in text.split(",")) if text is not None else ()

@@ -75,7 +75,9 @@ def out(data: str | bytes) -> None:
     try:
         target = sys.stdout.buffer
         sys.stdout.flush()
-        target.write(data.encode(errors="surrogateescape") if isinstance(data, str) else data)
+        rest = memoryview(data.encode(errors="surrogateescape") if isinstance(data, str) else data)
+        while rest:  # unbuffered, as PYTHONUNBUFFERED makes it, a write may be a part
+            rest = rest[target.write(rest) :]
         target.flush()
     except BrokenPipeError as error:
         raise PipeClosed from error

@@ -12,7 +12,7 @@ __all__ = ["Config", "as_text", "load", "overrides", "presets", "yaml"]
 def load(preset: str, changes: Mapping[str, Any] | None = None) -> Config:
     """A validated preset with dotted changes applied. Raises ConfigError or InputMissing."""
     values = overrides.apply(presets.load_values(preset), changes or {})
-    return presets.build(values, str(presets.find(preset)))
+    return presets.build(values, str(presets.find(preset)), changes or {})
 
 
 def as_text(config: Config) -> str:

@@ -1,5 +1,6 @@
 """Find, list and load presets; turn what pydantic says into one sentence."""
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -28,7 +29,7 @@ def find(preset: str) -> Path:
             return file
     raise ConfigError(
         f"no preset {preset!r}",
-        where="--preset",
+        where="the name of a preset",
         mend=_nearest(preset, names()) + ", or give the path of a .yaml file",
     )
 
@@ -53,23 +54,29 @@ def load_values(preset: str) -> dict[str, Any]:
     return {"preset": path.stem, **values}
 
 
-def build(values: dict[str, Any], where: str) -> Config:
-    """Validate plain values. Raises ConfigError that names the key, and the nearest one where it is unknown."""
+def build(values: dict[str, Any], where: str, changed: Iterable[str] = ()) -> Config:
+    """Validate plain values. Raises ConfigError that names the key, and the nearest one where it is unknown.
+
+    changed: dotted keys that came from the command line; a mistake in one is not the file's.
+    """
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise _explain(error, where) from error
+        raise _explain(error, where, changed) from error
 
 
-def _explain(error: ValidationError, where: str) -> ConfigError:
+def _explain(error: ValidationError, where: str, changed: Iterable[str]) -> ConfigError:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
-    place = f"{where}: {'.'.join(path)}" if path else where
+    key = ".".join(path)
+    told = any(key == name or key.startswith(f"{name}.") or (key and name.startswith(f"{key}.")) for name in changed)
+    place = f"{key}, on the command line" if told else f"{where}: {key}" if path else where
     if first["type"] == "extra_forbidden":
         return ConfigError(f"unknown key {path[-1]!r}", where=place, mend=_nearest(path[-1], _keys_beside(path)))
     if first["type"] == "missing":
         return ConfigError(f"key {path[-1]!r} is missing", where=place, mend=f"write '{path[-1]}: …'")
-    what = f"{first['input']!r}: {first['msg'].removeprefix('Value error, ')}" if path else first["msg"]
+    reason = first["msg"].removeprefix("Value error, ")
+    what = reason if isinstance(first["input"], dict) else f"{first['input']!r}: {reason}"
     return ConfigError(what, where=place, mend="see `gancli presets show quickstart` for a preset that works")
 
 

@@ -68,8 +68,10 @@ def parse(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"not valid YAML: {reason}", where=where, mend="correct that line") from error
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        reason = f"line {mark.line + 1}: {problem}" if mark else " ".join(problem.split())
+        raise ConfigError(f"not valid YAML: {reason}", where=where, mend="correct it there") from error
 
 
 def load(path: Path) -> Any:

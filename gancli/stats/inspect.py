@@ -108,6 +108,7 @@ def _judge(
     reals_covered = modes.coverage(others) if known else None
     judged = [_look(_fakes(generator, count, progress), reals, others, reals_covered) for generator in generators]
     (verdict, figures, bars), (other_verdict, _, _) = judged
+    verdict, other_verdict = (_unfinished(v, generators[0]) for v in (verdict, other_verdict))
     names = ("raw", "ema") if raw else ("ema", "raw")
     evidence = verdict.evidence
     if other_verdict.word != verdict.word:
@@ -125,6 +126,15 @@ def _judge(
         reals=dataset.report.source,
         history=history,
     )
+
+
+def _unfinished(verdict: Verdict, generator: Generator) -> Verdict:
+    """What still grows may be called collapsed, but not yet healthy."""
+    phase, last = generator.phase, generator.checkpoint.config.network.resolution
+    if verdict.word != "healthy" or (phase.height == last and phase.alpha >= 1):
+        return verdict
+    growing = f"it still grows: {phase.height} of {last} px, alpha {phase.alpha:.2f}"
+    return Verdict("undecided", "low", (*verdict.evidence, growing))
 
 
 def _look(

@@ -12,6 +12,7 @@ from gancli.stats.modes import Coverage
 
 ENOUGH = 64  # samples of each side
 COLLAPSED_SHARE, LOW_SHARE = 0.1, 0.6  # of the known modes
+NOISE_RATIO = 1.4  # healthy runs stay below 1.1
 ENOUGH_RECOGNISED = 0.3  # share below which counting modes says more of the pictures' quality
 
 
@@ -49,7 +50,10 @@ def judge(ratio: float, floor: float, samples: int, coverage: Coverage | None) -
 def _by_spread(relative: float, spread: str, coverage: Coverage | None) -> Verdict:
     if relative < LOW_RATIO:
         return Verdict("low diversity", "high", (spread,))
-    blind = "the spread alone does not show the loss of single modes, nor copies of the training set"
     if coverage is not None:
-        blind = f"only {coverage.recognised:.0%} of the pictures are recognisable, too few to count modes"
+        few = f"only {coverage.recognised:.0%} of the pictures are recognisable, too few to count modes"
+        return Verdict("undecided", "low", (spread, few))
+    if relative > NOISE_RATIO:
+        return Verdict("undecided", "low", (spread, "that much more is noise, not variety"))
+    blind = "the spread alone does not show the loss of single modes, nor copies of the training set"
     return Verdict("healthy", "low", (spread, blind))

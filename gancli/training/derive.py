@@ -8,6 +8,7 @@ from gancli import checkpoint
 from gancli import config as configs
 from gancli.checkpoint import Checkpoint
 from gancli.config import Config
+from gancli.config.schema import MAX_RESOLUTION
 from gancli.data import Dataset
 from gancli.errors import ConfigError
 from gancli.growth import Schedule
@@ -52,6 +53,10 @@ def grown(source: Checkpoint, to: int | None, changes: Mapping[str, Any]) -> Con
             where="--to",
             mend=f"--to {network.resolution * 2}",
         )
+    doublings = {network.resolution << i for i in range(1, 12) if network.resolution << i <= MAX_RESOLUTION}
+    if to not in doublings:
+        sizes = ", ".join(map(str, sorted(doublings)))
+        raise ConfigError(f"{to} px is not {network.resolution} px doubled", where="--to", mend=f"one of {sizes}")
     values = source.config.model_dump()
     values["network"]["resolution"] = to
     if network.channels is not None:
@@ -107,7 +112,7 @@ def _derived(source: Checkpoint, values: dict[str, Any], verb: str, changes: Map
         "images": source.images + (source.config.origin.images if source.config.origin else 0),
     }
     where = f"{verb} {source.path}"
-    config = configs.presets.build(configs.overrides.apply(values, changes), where)
+    config = configs.presets.build(configs.overrides.apply(values, changes), where, changes)
     _refuse_misfit(source, config, where)
     return config
 
