@@ -316,6 +316,22 @@ class TestWhatARunLeaves:
         assert report.finding == "non-finite: told to"
         assert checkpoint.read(report.checkpoint).images == 8
 
+    def test_nor_does_adam_s_memory(self, tiny, pictures, tmp_path, monkeypatch):
+        """One gradient that overflowed leaves it infinite beside weights that are still finite."""
+        average = loop.average
+
+        def poison(state, config, shown):
+            average(state, config, shown)
+            if state.images >= 80:
+                state.opt_D.state[state.D.score.weight]["exp_avg_sq"][0] = float("inf")
+
+        monkeypatch.setattr(loop, "average", poison)
+
+        with pytest.raises(TrainingDiverged, match="critic"):
+            train(tiny, pictures, tmp_path / "runs")
+        (run,) = runs.all_runs(tmp_path / "runs")
+        assert checkpoint.read(run.last).images == 8
+
     def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(self, tiny, pictures, tmp_path, monkeypatch):
         """The run ends with a diagnosis; last.pt stays whole."""
         average = loop.average

@@ -103,12 +103,14 @@ class TrainState:
         )
 
     def ensure_finite(self) -> None:
-        """Raise TrainingDiverged, with a diagnosis, where a weight is no longer a finite number."""
-        for name, network in (("generator", self.G), ("critic", self.D)):
-            norms = torch.stack(torch._foreach_norm(list(network.parameters())))
+        """Raise TrainingDiverged, with a diagnosis, where a weight or Adam's memory of it is not a finite number."""
+        for name, optimizer in (("generator", self.opt_G), ("critic", self.opt_D)):
+            kept: list[Tensor] = [p.detach() for group in optimizer.param_groups for p in group["params"]]
+            kept += [t for memory in optimizer.state.values() for key, t in memory.items() if key != "step"]
+            norms = torch.stack(torch._foreach_norm(kept))
             if not norms.isfinite().all():
                 raise TrainingDiverged(
-                    f"a weight of the {name} is no longer finite after {self.images} images",
+                    f"a weight of the {name}, or what Adam keeps of it, is no longer finite after {self.images} images",
                     where="training; the checkpoints before it are whole",
                     mend="a lower growth.lr, a stronger penalty, or --precision fp32, with --new",
                 )
