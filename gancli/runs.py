@@ -16,7 +16,11 @@ from gancli.errors import CannotCreate, GancliError, InputMissing, RunBusy, Usag
 from gancli.results import RunSummary, printable
 
 RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
-CADENCE = ("duration", "tick_every", "sample_every", "checkpoint_every", "checkpoint_minutes", "keep")
+CADENCE = (
+    "duration", "epochs", "generator_steps",
+    "tick_every", "sample_every", "checkpoint_every", "checkpoint_minutes", "keep",
+)  # fmt: skip
+FROM_CONTENT = ("fingerprint", "centre", "scale", "mean", "std")  # keys of data that follow from its content
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def identity(config: Config, *, data: bool = True) -> dict[str, Any]:
     """
     values = config.model_dump(mode="json")
     values["train"] = {key: value for key, value in values["train"].items() if key not in CADENCE}
-    left_out = ("source",) if data else ("source", "fingerprint")
+    left_out = ("source",) if data else ("source", *FROM_CONTENT)
     values["data"] = {key: value for key, value in values["data"].items() if key not in left_out}
     if values["origin"]:
         values["origin"].pop("checkpoint")

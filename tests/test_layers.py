@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gancli.networks.layers import (
-    Conv2d,
+    Conv,
     Dense,
     MinibatchStdDev,
     downscale,
@@ -153,7 +153,7 @@ class TestFusedResampling:
     def test_up_is_nearest_doubling_then_convolution(self, size):
         """One transposed convolution computes what the two plain steps do."""
         torch.manual_seed(0)
-        fused, plain = Conv2d(3, 5, 3, resample="up"), Conv2d(3, 5, 3)
+        fused, plain = Conv(3, 5, 3, resample="up"), Conv(3, 5, 3)
         plain.load_state_dict(fused.state_dict())
         x = normal(2, 3, *size)
 
@@ -163,7 +163,7 @@ class TestFusedResampling:
     def test_down_is_convolution_then_mean(self, size):
         """One strided convolution computes what the two plain steps do."""
         torch.manual_seed(0)
-        fused, plain = Conv2d(3, 5, 3, resample="down"), Conv2d(3, 5, 3)
+        fused, plain = Conv(3, 5, 3, resample="down"), Conv(3, 5, 3)
         plain.load_state_dict(fused.state_dict())
         x = normal(2, 3, *size)
 

@@ -1,51 +1,11 @@
 """What a preset may say: frozen, typed, strict models. All durations are in images."""
 
-import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, NonNegativeInt, model_validator
 
-MAX_RESOLUTION = 2048  # also the reader's bound: a hostile header may not ask for more memory
-MAX_CHANNELS = 8192
-
-
-def _no_bool(value: Any) -> Any:
-    """`true` is not 1: a boolean where a number belongs is a mistake."""
-    if isinstance(value, bool):
-        raise ValueError("a number is needed, not true or false")
-    return value
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a finite number is needed")
-    return value
-
-
-Count = Annotated[PositiveInt, BeforeValidator(_no_bool)]
-Images = Annotated[NonNegativeInt, BeforeValidator(_no_bool)]
-Weight = Annotated[NonNegativeFloat, BeforeValidator(_no_bool), BeforeValidator(_finite)]
-Rate = Annotated[PositiveFloat, Field(le=10), BeforeValidator(_no_bool), BeforeValidator(_finite)]
-Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_bool), BeforeValidator(_finite)]
-Positive = Annotated[PositiveFloat, BeforeValidator(_no_bool), BeforeValidator(_finite)]
-Beta = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_no_bool)]
-Channels = Annotated[int, Field(ge=1, le=MAX_CHANNELS), BeforeValidator(_no_bool)]
-
-
-class Strict(BaseModel):
-    """Frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from gancli.config.fields import Beta, Count, Images, Number, Positive, Rate, Share, Strict, Weight, no_bool
+from gancli.config.networks import NetworkConfig
 
 
 class DataConfig(Strict):
@@ -56,77 +16,45 @@ class DataConfig(Strict):
     channels: Literal[1, 3, 4] | None = None  # None: 1 if every picture is grey, else 3
     fit: Literal["crop", "pad", "stretch"] = "crop"  # how another aspect is brought to ours
     mirror: bool = False  # flip half of the pictures left to right
-    held_out: Annotated[float, Field(ge=0, lt=1), BeforeValidator(_no_bool)] = (
+    held_out: Annotated[float, Field(ge=0, lt=1), BeforeValidator(no_bool)] = (
         0.05  # never trained on; at most 1,000, none under 500 samples
     )
-    fingerprint: str | None = None  # of the samples' content; filled in when a run starts
+    fingerprint: str | None = None  # of the samples' content; this and the rest are filled in when a run starts
+    centre: Number = 0.0  # signals and points: (value - centre) / scale is what the networks see
+    scale: Positive = 1.0
+    mean: tuple[Number, ...] | None = None  # per channel, as the networks see it; for a final layer that starts there
+    std: tuple[Number, ...] | None = None
 
 
-class MinibatchStd(Strict):
-    """The layer that shows the critic how much its samples differ."""
+class MomentsConfig(Strict):
+    """Moment stabilisation: the generator is pulled to the batch's own means and variances."""
 
-    group_size: Count | Literal["all"] = 4
-    statistic: Literal["position", "channel"] = "position"  # deviation at each position (paper), or of each channel
-    feature_groups: Count = 1
+    weight: Weight = 0.1
+    over: Literal["feature", "channel", "pooled"] = "feature"  # each value; each channel; means over pool x pool blocks
+    pool: Count = 4  # side of a block, with over: pooled
 
 
-class NetworkConfig(Strict):
-    """The pair of networks. Every technique of the paper is a switch."""
+class PerceptualConfig(Strict):
+    """For networks that enlarge pictures: how far features of the output are from those of the original."""
 
-    family: Literal["progressive"] = "progressive"
-    resolution: Annotated[int, Field(ge=4, le=MAX_RESOLUTION), BeforeValidator(_no_bool)]  # height of the last stage
-    base: tuple[Annotated[int, Field(ge=2, le=64)], Annotated[int, Field(ge=2, le=64)]] = (
-        4,
-        4,
-    )  # first stage
-    latent: Channels = 512
-    channels: tuple[Channels, ...] | None = None  # one a stage; None: min(channel_base / 2^stage, max_channels)
-    channel_base: Count = 8192
-    max_channels: Channels = 512
-    image_channels: Literal[1, 3, 4] | None = None  # None: as the data has
-    equalized_lr: bool = True
-    pixel_norm: bool = True  # generator only, after each activation
-    normalize_latent: bool = True
-    minibatch_std: MinibatchStd | None = MinibatchStd()
-    fused_down: bool = True  # convolution and 2x2 mean as one; activation after the pool, as the reference has it
-
-    @model_validator(mode="after")
-    def _stages_fit(self) -> Self:
-        height, last = self.base[0], self.resolution
-        stages = 1
-        while height < last:
-            height, stages = height * 2, stages + 1
-        if height != last:
-            raise ValueError(f"resolution {last} is not {self.base[0]} doubled some number of times")
-        if self.channels is not None and len(self.channels) != stages:
-            raise ValueError(f"channels needs {stages} numbers, one a stage from {self.base[0]} to {last} px")
-        return self
-
-    @property
-    def stages(self) -> int:
-        """How many resolutions there are, the first included."""
-        return (self.resolution // self.base[0]).bit_length()
-
-    def size_at(self, stage: int) -> tuple[int, int]:
-        """(height, width) of the pictures of a stage, counted from 0."""
-        return self.base[0] << stage, self.base[1] << stage
-
-    def width_of(self, stage: int) -> int:
-        """Channels of a stage, counted from 0 (METHODS counts from 1, hence the + 1)."""
-        if self.channels is not None and stage < len(self.channels):
-            return self.channels[stage]
-        return max(1, min(self.channel_base >> (stage + 1), self.max_channels))
+    weight: Weight = 1.0
+    layers: dict[str, Weight] = {"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0}  # of VGG-16, each with its weight
+    features: str | None = None  # a file with VGG-16's weights, a state dict; None: fixed random weights
 
 
 class LossConfig(Strict):
     """The game, and what keeps the critic smooth."""
 
-    adversarial: Literal["wasserstein", "non-saturating", "relativistic"] = "wasserstein"
+    adversarial: Literal[
+        "wasserstein", "non-saturating", "hinge", "least-squares", "relativistic", "none"
+    ] = "wasserstein"  # none: no critic, for networks that have another aim
     gradient_penalty: Weight = 0.0  # WGAN-GP's lambda; the paper uses 10
     r1: Weight = 0.0  # gamma of gamma/2 |grad D(real)|^2
     r2: Weight = 0.0  # gamma of gamma/2 |grad D(fake)|^2
     drift: Weight = 0.0  # weight of D(real)^2; the paper uses 0.001
     penalty_every: Count = 1  # lazy: gradient penalty, R1 and R2 on every n-th critic step, weighted n times
+    moments: MomentsConfig | None = None
+    perceptual: PerceptualConfig | None = None
 
 
 class StageConfig(Strict):
@@ -141,8 +69,8 @@ class StageConfig(Strict):
 class GrowthConfig(Strict):
     """The schedule: at each resolution a fade (not at the first), then a stable time, in images."""
 
-    fade: Images
-    stable: Images
+    fade: Images = 0
+    stable: Images = 0
     batch_size: Count
     lr: Rate = 0.001
     at: dict[int, StageConfig] = {}  # exceptions, by height in pixels
@@ -178,10 +106,13 @@ class CriticSteps(Strict):
 class TrainConfig(Strict):
     """How long and how hard to train. All durations are in images, never in steps."""
 
-    seed: Annotated[NonNegativeInt, BeforeValidator(_no_bool)] = 0
-    duration: Count | None = None  # images shown to the critic, in all; None: the whole schedule
+    seed: Annotated[NonNegativeInt, BeforeValidator(no_bool)] = 0
+    duration: Count | None = None  # images shown to the critic, in all; None: the whole schedule, or one of the next
+    epochs: Count | None = None  # as a source says it: becomes `duration` when a run starts, if that is left out
+    generator_steps: Count | None = None  # likewise
     critic_steps: CriticSteps = CriticSteps()
     shared_fakes: bool = True  # the generator's step judges the fakes of the last critic step again
+    critic_fakes: Literal["train", "eval"] = "train"  # batch norm in the critic's fakes: batch or moving statistics
     ema_half_life: Images = 10_000  # images; 0: no averaging
     ema_ramp: Share = 0.05  # the half-life is never longer than this share of the images shown
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto is fp32
@@ -215,6 +146,8 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _stages_exist(self) -> Self:
+        if not self.growth.at and self.growth.start_at is None:
+            return self
         heights = [self.network.size_at(stage)[0] for stage in range(self.network.stages)]
         for height in [*self.growth.at, self.growth.start_at]:
             if height is not None and height not in heights:

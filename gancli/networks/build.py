@@ -1,14 +1,18 @@
 """From a config to a pair of networks."""
 
 from dataclasses import dataclass
+from typing import assert_never
 
 import torch
 from torch import nn
 
+from gancli.config.networks import ConvConfig, MlpConfig, ProgressiveConfig, SuperresConfig
 from gancli.config.schema import Config
 from gancli.errors import ConfigError
-from gancli.networks.layers import initialise
-from gancli.networks.progressive import Critic, Generator
+from gancli.networks import conv, mlp, progressive, superres
+from gancli.networks.base import Critic, Generator
+from gancli.networks.layers import EqualizedWeight, initialise
+from gancli.networks.output import Moments
 
 
 @dataclass
@@ -19,15 +23,33 @@ class Pair:
     D: Critic
 
 
+def pair_of(config: Config) -> Pair:
+    """The networks of a resolved config, wherever torch is making tensors. Raises ConfigError."""
+    check(config)
+    network, moments = config.network, _moments(config)
+    match network:
+        case ProgressiveConfig():
+            return Pair(progressive.Generator(network, moments), progressive.Critic(network))
+        case ConvConfig():
+            return Pair(conv.Generator(network, moments), conv.Critic(network, network.critic))
+        case MlpConfig():
+            return Pair(mlp.Generator(network, moments), mlp.Critic(network))
+        case SuperresConfig():
+            return Pair(superres.Generator(network, moments), conv.Critic(network, network.critic))
+        case _:
+            assert_never(network)
+
+
+def _moments(config: Config) -> Moments | None:
+    return (config.data.mean, config.data.std) if config.data.mean and config.data.std else None
+
+
 def build(config: Config, device: torch.device | None = None) -> Pair:
     """The pair that a resolved config describes, with weights drawn from its seed, channels last.
 
-    Raises ConfigError where the config still lacks its image channels or the parts do not fit.
+    Raises ConfigError where the config still lacks what the data tells or the parts do not fit.
     """
-    check(config)
-    channels = config.network.image_channels
-    assert channels is not None, "resolve(config, data) comes before build"
-    pair = Pair(Generator(config.network, channels), Critic(config.network, channels))
+    pair = pair_of(config)
     for name, network in (("G", pair.G), ("D", pair.D)):
         initialise(network, config.train.seed, name)
         network.to(device)
@@ -37,20 +59,15 @@ def build(config: Config, device: torch.device | None = None) -> Pair:
 
 def build_generator(config: Config, device: torch.device | None = None) -> Generator:
     """The generator alone: all that sampling needs."""
-    check(config)
-    assert config.network.image_channels is not None, "a checkpoint's config is resolved"
-    G = Generator(config.network, config.network.image_channels).to(device)
+    G = pair_of(config).G.to(device)
     channels_last(G)
     return G
 
 
 def on_meta(config: Config) -> Pair:
     """The pair without memory: shapes alone, for checking and counting. Raises ConfigError as `build`."""
-    check(config)
-    channels = config.network.image_channels
-    assert channels is not None, "a resolved config"
     with torch.device("meta"):
-        return Pair(Generator(config.network, channels), Critic(config.network, channels))
+        return pair_of(config)
 
 
 def channels_last(network: nn.Module) -> None:
@@ -60,12 +77,24 @@ def channels_last(network: nn.Module) -> None:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
+def learning_rates(network: nn.Module) -> dict[float, list[nn.Parameter]]:
+    """The parameters that learn, by the factor of their learning rate; see `Drawn.wider`."""
+    factors = {id(m.weight): m.lr_scale for m in network.modules() if isinstance(m, EqualizedWeight)}
+    rates: dict[float, list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            rates.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
+    return rates
+
+
 def check(config: Config) -> None:
     """Refuse settings that fit no network, with the reason. Raises ConfigError."""
-    spread = config.network.minibatch_std
-    if spread and config.network.width_of(0) % spread.feature_groups:
+    spread, network = config.network.minibatch_std, config.network
+    if not spread or spread.feature_groups == 1 or not isinstance(network, ProgressiveConfig):
+        return
+    if network.width_of(0) % spread.feature_groups:
         raise ConfigError(
-            f"{config.network.width_of(0)} channels do not split into {spread.feature_groups} feature groups",
+            f"{network.width_of(0)} channels do not split into {spread.feature_groups} feature groups",
             where="network.minibatch_std.feature_groups",
             mend="choose a divisor of the first stage's channels",
         )

@@ -1,7 +1,8 @@
-"""The building blocks: equalized layers, pixel norm, minibatch standard deviation."""
+"""The building blocks: equalized layers, norms, minibatch standard deviation."""
 
 import math
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,22 @@ from torch.nn import functional as F  # noqa: N812  (torch's own convention)
 from gancli.seeds import stream
 
 Resample = Literal["keep", "up", "down"]
+Padding = Literal["same", "none"]
+
+
+class Drawn(NamedTuple):
+    """How a layer's weights are drawn, and how fast they learn.
+
+    equalized: at N(0, 1), scaled at run time; else at their final scale.
+    std: that scale, in place of He's. Not with `equalized`.
+    wider: how many times more inputs the layer has at full width. A network drawn narrower keeps the
+        sizes of its activations, and the speed at which they change, only if `std` grows by sqrt(wider)
+        and the weight's learning rate by `wider`.
+    """
+
+    equalized: bool = True
+    std: float | None = None
+    wider: float = 1.0
 
 
 class EqualizedWeight(nn.Module):
@@ -19,18 +36,20 @@ class EqualizedWeight(nn.Module):
     learn at different speeds. Scaling at run time, not at the start, gives all of them the same
     dynamic range, and so the same speed.
 
-    Source: Karras et al. 2018, arXiv:1710.10196, section 4.1. `equalized=False` draws the weight
-    at its final scale instead, as He et al. do.
+    Source: Karras et al. 2018, arXiv:1710.10196, section 4.1. See `Drawn` for the other ways.
 
     Args:
         shape: (out, in, *kernel) for a convolution, (out, in) for a dense layer.
         gain: sqrt(2) before a leaky ReLU, 1 before a linear output.
     """
 
-    def __init__(self, *shape: int, gain: float, equalized: bool = True) -> None:
+    def __init__(self, *shape: int, gain: float, drawn: Drawn = Drawn()) -> None:  # noqa: B008  (a tuple)
         super().__init__()
         he = gain / math.sqrt(math.prod(shape[1:]))
-        self.scale, self.initial_std = (he, 1.0) if equalized else (1.0, he)
+        self.scale = he if drawn.equalized else 1.0
+        plain = he if drawn.std is None else drawn.std * math.sqrt(drawn.wider)
+        self.initial_std = 1.0 if drawn.equalized else plain
+        self.lr_scale = 1.0 if drawn.equalized else drawn.wider
         self.weight = nn.Parameter(torch.empty(shape))
         self.draw(None)
 
@@ -47,23 +66,34 @@ class EqualizedWeight(nn.Module):
 class Dense(EqualizedWeight):
     """x W + b. Shape: (N, C_in) -> (N, C_out)."""
 
-    def __init__(self, c_in: int, c_out: int, gain: float = math.sqrt(2), *, equalized: bool = True) -> None:
-        super().__init__(c_out, c_in, gain=gain, equalized=equalized)
-        self.bias = nn.Parameter(torch.zeros(c_out))
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        gain: float = math.sqrt(2),
+        *,
+        bias: bool = True,
+        drawn: Drawn = Drawn(),  # noqa: B008  (a tuple)
+    ) -> None:
+        super().__init__(c_out, c_in, gain=gain, drawn=drawn)
+        self.bias = nn.Parameter(torch.zeros(c_out)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in) -> (N, C_out)."""
-        return F.linear(x, self.scaled(x.dtype), self.bias.to(x.dtype))
+        return F.linear(x, self.scaled(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
 
-class Conv2d(EqualizedWeight):
-    """A same-size convolution, or one fused with doubling or halving the picture.
+class Conv(EqualizedWeight):
+    """A convolution of signals (rank 1) or pictures (rank 2), or one joined with doubling or halving.
 
-    up:   nearest-neighbour doubling, then convolution, as ONE 4x4 transposed convolution with
-          stride 2: the same function, with 16 multiplications where the plain form has 36.
-    down: convolution, then 2x2 mean, as one 4x4 convolution with stride 2.
+    up:   nearest-neighbour doubling, then convolution. For pictures and a 3x3 kernel as ONE 4x4 transposed
+          convolution with stride 2: the same function, with 16 multiplications where the plain form has 36.
+    down: convolution, then 2x2 mean, as one 4x4 convolution with stride 2; pictures and 3x3 only.
 
-    Shape: (N, C_in, H, W) -> (N, C_out, H, W), doubled or halved.
+    Shape: (N, C_in, *S) -> (N, C_out, *S), doubled, halved, or smaller by stride and padding.
+
+    Args:
+        padding: "same" keeps the size at stride 1 (an even kernel takes the odd pixel on the right); "none".
     """
 
     def __init__(
@@ -73,22 +103,32 @@ class Conv2d(EqualizedWeight):
         kernel: int,
         gain: float = math.sqrt(2),
         *,
+        rank: int = 2,
+        stride: int = 1,
+        padding: Padding = "same",
         resample: Resample = "keep",
-        equalized: bool = True,
+        bias: bool = True,
+        drawn: Drawn = Drawn(),  # noqa: B008  (a tuple)
     ) -> None:
-        super().__init__(c_out, c_in, kernel, kernel, gain=gain, equalized=equalized)
-        self.bias = nn.Parameter(torch.zeros(c_out))
-        self.resample = resample
+        super().__init__(c_out, c_in, *[kernel] * rank, gain=gain, drawn=drawn)
+        self.bias = nn.Parameter(torch.zeros(c_out)) if bias else None
+        self.stride, self.padding, self.resample = stride, padding, resample
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C_in, H, W) -> (N, C_out, H, W), doubled or halved."""
-        weight, bias = self.scaled(x.dtype), self.bias.to(x.dtype)
-        if self.resample == "up":
+        """(N, C_in, *S) -> (N, C_out, *S), doubled, halved, or smaller by stride and padding."""
+        weight, bias = self.scaled(x.dtype), None if self.bias is None else self.bias.to(x.dtype)
+        if weight.shape[2:] == (3, 3) and self.resample == "up":
             # flipped: conv_transpose2d convolves where conv2d correlates
             return F.conv_transpose2d(x, _four_shifts(weight.flip(2, 3)).transpose(0, 1), bias, stride=2, padding=1)
         if self.resample == "down":
             return F.conv2d(x, _four_shifts(weight) * 0.25, bias, stride=2, padding=1)
-        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        x = upscale(x) if self.resample == "up" else x
+        convolve = F.conv1d if weight.ndim == 3 else F.conv2d
+        kernel = weight.shape[-1]
+        if self.padding == "same" and kernel % 2 == 0:
+            x = F.pad(x, ((kernel - 1) // 2, kernel // 2) * (weight.ndim - 2))
+        padding = kernel // 2 if self.padding == "same" and kernel % 2 else 0
+        return convolve(x, weight, bias, stride=self.stride, padding=padding)
 
 
 def _four_shifts(weight: Tensor) -> Tensor:
@@ -100,6 +140,38 @@ def _four_shifts(weight: Tensor) -> Tensor:
 def leaky(x: Tensor) -> Tensor:
     """max(x, 0.2 x)."""
     return F.leaky_relu(x, 0.2)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"leaky": leaky, "relu": F.relu, "elu": F.elu}
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels at each position: no sample and no position knows of another.
+
+    Shape: (N, C, *S) -> the same. Source: Ba et al. 2016, arXiv:1607.06450, as the iWGAN's critic uses it.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, *S) -> the same."""
+        last = x.movedim(1, -1)
+        normed = F.layer_norm(last, (x.shape[1],), self.weight.to(x.dtype), self.bias.to(x.dtype))
+        return normed.movedim(-1, 1)
+
+
+def batch_norm(channels: int, rank: int, keep: float) -> nn.Module:
+    """Batch norm over (N, C, *S) with S of `rank` dimensions; `keep`: share of the old moving statistics."""
+    return (nn.BatchNorm2d if rank == 2 else nn.BatchNorm1d)(channels, momentum=1 - keep)
+
+
+def norm(kind: str, channels: int, rank: int, keep: float) -> nn.Module:
+    """The layer that a config calls none, batch or layer."""
+    if kind == "none":
+        return nn.Identity()
+    return batch_norm(channels, rank, keep) if kind == "batch" else ChannelNorm(channels)
 
 
 def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
@@ -184,13 +256,14 @@ def undo_interleave(both: Tensor, group: int) -> tuple[Tensor, Tensor]:
 
 
 def upscale(x: Tensor) -> Tensor:
-    """Nearest-neighbour doubling. (N, C, H, W) -> (N, C, 2H, 2W)."""
+    """Nearest-neighbour doubling. (N, C, *S) -> (N, C, *2S)."""
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
 def downscale(x: Tensor, factor: int = 2) -> Tensor:
-    """Mean over blocks of factor x factor pixels. (N, C, H, W) -> (N, C, H / factor, W / factor)."""
-    return x if factor == 1 else F.avg_pool2d(x, factor)
+    """Means over blocks of factor x factor pixels, or of factor values. (N, C, *S) -> (N, C, *S / factor)."""
+    pool = F.avg_pool1d if x.ndim == 3 else F.avg_pool2d
+    return x if factor == 1 else pool(x, factor)
 
 
 def initialise(network: nn.Module, seed: int, name: str) -> None:

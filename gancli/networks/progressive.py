@@ -10,50 +10,42 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from gancli.config.schema import MinibatchStd, NetworkConfig
-from gancli.networks.layers import (
-    Conv2d,
-    Dense,
-    MinibatchStdDev,
-    Resample,
-    downscale,
-    leaky,
-    pixel_norm,
-    upscale,
-)
+from gancli.config.networks import ProgressiveConfig
+from gancli.networks import base
+from gancli.networks.layers import Conv, Dense, Drawn, Resample, downscale, leaky, pixel_norm, upscale
+from gancli.networks.output import Moments
 
 
-class Generator(nn.Module):
+class Generator(base.Generator):
     """Latents to pictures: a 4x4 base, doubled stage by stage; every stage can speak RGB.
 
-    Shape: (N, latent) -> (N, image_channels, height, width) of the stage. Output linear, float32.
+    Shape: (N, latent) -> (N, image_channels, height, width) of the stage.
     """
 
-    def __init__(self, config: NetworkConfig, image_channels: int) -> None:
-        super().__init__()
-        self.latent, self.base, self.stages = config.latent, config.base, config.stages
+    def __init__(self, config: ProgressiveConfig, moments: Moments | None = None) -> None:
+        super().__init__(config, moments)
+        self.base, image_channels = config.base, config.shape[0]
         self.normalize_latent, self.pixel_norm = config.normalize_latent, config.pixel_norm
-        self.compute_dtype = torch.float32
-        width, eq = config.width_of, config.equalized_lr
+        width, drawn = config.width_of, Drawn(config.equalized_lr)
         area = self.base[0] * self.base[1]
         # sqrt(2) / 4, not sqrt(2): the paper's own exception for the first layer
-        self.dense = Dense(self.latent, width(0) * area, math.sqrt(2) / 4, equalized=eq)
-        self.first = Conv2d(width(0), width(0), 3, equalized=eq)
+        self.dense = Dense(self.latent, width(0) * area, math.sqrt(2) / 4, drawn=drawn)
+        self.first = Conv(width(0), width(0), 3, drawn=drawn)
         self.blocks = nn.ModuleList(
             nn.ModuleList(
                 [
-                    Conv2d(width(s - 1), width(s), 3, resample="up", equalized=eq),
-                    Conv2d(width(s), width(s), 3, equalized=eq),
+                    Conv(width(s - 1), width(s), 3, resample="up", drawn=drawn),
+                    Conv(width(s), width(s), 3, drawn=drawn),
                 ]
             )
             for s in range(1, self.stages)
         )
-        self.to_rgb = nn.ModuleList(Conv2d(width(s), image_channels, 1, 1.0, equalized=eq) for s in range(self.stages))
+        self.to_rgb = nn.ModuleList(Conv(width(s), image_channels, 1, 1.0, drawn=drawn) for s in range(self.stages))
 
-    def forward(self, z: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
+    def body(self, z: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """(N, latent) -> (N, C, H, W). rgb = (1 - alpha) upscale(to_rgb_old(h)) + alpha to_rgb_new(block(h))."""
         stage = self.stages - 1 if stage is None else stage
-        h = self._base(z.to(self.compute_dtype))
+        h = self._base(z)
         for conv_up, conv in self._blocks(stage - 1):
             h = self._activate(conv(self._activate(conv_up(h))))
         if stage == 0:
@@ -78,43 +70,35 @@ class Generator(nn.Module):
         return pixel_norm(x) if self.pixel_norm else x
 
 
-class Critic(nn.Module):
+class Critic(base.Critic):
     """Pictures to scores: the generator's mirror image, with minibatch std before the last convolution.
 
-    Shape: (N, image_channels, height, width) of the stage -> (N,). Score linear, float32.
+    Shape: (N, image_channels, height, width) of the stage -> (N,). Score linear.
     """
 
-    def __init__(self, config: NetworkConfig, image_channels: int) -> None:
-        super().__init__()
-        self.stages = config.stages
-        self.compute_dtype = torch.float32
-        self.fused_down = config.fused_down
-        width, eq = config.width_of, config.equalized_lr
+    def __init__(self, config: ProgressiveConfig) -> None:
+        super().__init__(config)
+        self.fused_down, image_channels = config.fused_down, config.shape[0]
+        width, drawn = config.width_of, Drawn(config.equalized_lr)
         down: Resample = "down" if config.fused_down else "keep"
-        self.from_rgb = nn.ModuleList(Conv2d(image_channels, width(s), 1, equalized=eq) for s in range(self.stages))
+        self.from_rgb = nn.ModuleList(Conv(image_channels, width(s), 1, drawn=drawn) for s in range(self.stages))
         self.blocks = nn.ModuleList(
             nn.ModuleList(
                 [
-                    Conv2d(width(s), width(s), 3, equalized=eq),
-                    Conv2d(width(s), width(s - 1), 3, resample=down, equalized=eq),
+                    Conv(width(s), width(s), 3, drawn=drawn),
+                    Conv(width(s), width(s - 1), 3, resample=down, drawn=drawn),
                 ]
             )
             for s in range(1, self.stages)
         )
-        spread = config.minibatch_std
-        self.minibatch_std = _spread_layer(spread) if spread else None
-        extra = spread.feature_groups if spread else 0
-        self.last = Conv2d(width(0) + extra, width(0), 3, equalized=eq)
-        self.dense = Dense(width(0) * config.base[0] * config.base[1], width(0), equalized=eq)
-        self.score = Dense(width(0), 1, 1.0, equalized=eq)
+        self.last = Conv(width(0) + self.extra_channels, width(0), 3, drawn=drawn)
+        self.dense = Dense(width(0) * config.base[0] * config.base[1], width(0), drawn=drawn)
+        self.score = Dense(width(0), 1, 1.0, drawn=drawn)
 
-    def forward(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
-        """(N, C, H, W) -> (N,)."""
-        h = self.features(x, stage, alpha)
-        if self.minibatch_std is not None:
-            h = self.minibatch_std(h)
+    def head(self, h: Tensor) -> Tensor:
+        """A convolution, a dense layer, the score. (N, C_0 + extra, h0, w0) -> (N, 1)."""
         h = leaky(self.last(h)).contiguous().flatten(1)
-        return cast(Tensor, self.score(leaky(self.dense(h))).float().flatten())
+        return cast(Tensor, self.score(leaky(self.dense(h))))
 
     def features(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """What the minibatch-std layer sees. (N, C, H, W) -> (N, C_0, h0, w0)."""
@@ -131,15 +115,3 @@ class Critic(nn.Module):
         conv, conv_down = self.blocks[stage - 1].children()
         h = leaky(conv_down(leaky(conv(h))))
         return h if self.fused_down else downscale(h)
-
-    def group_of(self, n: int) -> int | None:
-        """The group in which minibatch std compares, where two batches of n may be judged in one call; else None."""
-        if self.minibatch_std is None:
-            return 1
-        size = self.minibatch_std.group_size
-        return size if size is not None and size > 1 and n % size == 0 else None
-
-
-def _spread_layer(config: MinibatchStd) -> MinibatchStdDev:
-    group = None if config.group_size == "all" else config.group_size
-    return MinibatchStdDev(group, config.statistic, config.feature_groups)
