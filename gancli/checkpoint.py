@@ -125,6 +125,28 @@ def read(path: str | Path) -> Checkpoint:
     return _from_values(values, path)
 
 
+def read_tensors(file: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The tensors of these names and shapes from a state dict of somebody else's, through the same guards.
+
+    The file may hold more. Raises InputMissing or CheckpointError; never runs code from the file.
+    """
+    path = Path(file)
+    if not path.exists():
+        raise InputMissing("no such file of weights", where=printable(str(path)), mend="give a PyTorch state dict")
+    _check_zip(path)
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # as in `read`
+        raise _refusal(path, "its content is not that of a state dict") from error
+    found = values if isinstance(values, dict) else {}
+    for name, shape in shapes.items():
+        tensor = found.get(name)
+        if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape or not tensor.isfinite().all():
+            what = f"it holds no finite tensor {name!r} of shape {shape}"
+            raise CheckpointError(what, where=printable(str(path)), mend="give the state dict of another file")
+    return {name: found[name] for name in shapes}
+
+
 def _refusal(path: Path, why: str) -> CheckpointError:
     return CheckpointError(
         f"not a checkpoint that can be opened: {why}",
@@ -197,7 +219,7 @@ def _from_values(values: Any, path: Path) -> Checkpoint:
 
 def _check_tensors(opened: Checkpoint) -> None:
     """Every weight and all of Adam's memory has the shape and type of the config's own networks. Raises ValueError."""
-    if opened.config.network.image_channels is None or opened.config.train.duration is None:
+    if not opened.config.network.is_resolved or opened.config.train.duration is None:
         raise ValueError("the config was never resolved")
     pair = on_meta(opened.config)
     for name, network in (("G", pair.G), ("D", pair.D), ("ema", pair.G)):

@@ -82,8 +82,8 @@ def _plan(config: Config) -> list[tuple[int, bool, int]]:
 
 
 def _first_stage(config: Config) -> int:
-    start_at = config.growth.start_at or config.network.base[0]
-    return (start_at // config.network.base[0]).bit_length() - 1
+    base = config.network.size_at(0)[0]
+    return ((config.growth.start_at or base) // base).bit_length() - 1
 
 
 def _phase(config: Config, segment: Segment, index: int) -> Phase:

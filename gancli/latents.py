@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from gancli.config.networks import Family
 
 SEEDS = 2**32  # how many there are
 
@@ -15,30 +17,51 @@ Path = Literal["slerp", "lerp"]
 Latent = NDArray[np.float32]
 
 
-def from_seed(seed: int, size: int) -> Latent:
-    """The latent of one seed, N(0, 1). Shape (size,), float32.
+class Prior(NamedTuple):
+    """What a generator's latents are drawn from."""
+
+    size: int
+    uniform: bool = False  # over (-1, 1); else N(0, 1)
+    scale: float = 1.0  # by which they are multiplied
+
+    @classmethod
+    def of(cls, network: Family) -> Self:
+        """That of a config's network."""
+        return cls(network.latent, network.latents == "uniform", network.latent_scale)
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Latents for training, drawn on the CPU. (count, size)."""
+        draw = torch.rand if self.uniform else torch.randn
+        z = draw(count, self.size, generator=generator)
+        return (z.mul(2).sub(1) if self.uniform else z) * self.scale
+
+
+def from_seed(seed: int, prior: Prior) -> Latent:
+    """The latent of one seed. Shape (size,), float32.
 
     numpy's RandomState: its stream is frozen by policy. torch's is not, and its first numbers
     depend on how many are drawn.
     """
-    return np.random.RandomState(seed).standard_normal(size).astype(np.float32)
+    rng = np.random.RandomState(seed)
+    z = rng.uniform(-1, 1, prior.size) if prior.uniform else rng.standard_normal(prior.size)
+    return (z * prior.scale).astype(np.float32)
 
 
-def from_seeds(seeds: Sequence[int], size: int) -> Tensor:
+def from_seeds(seeds: Sequence[int], prior: Prior) -> Tensor:
     """One latent a seed. Shape (len(seeds), size), float32."""
-    return torch.from_numpy(np.stack([from_seed(seed, size) for seed in seeds]))
+    return torch.from_numpy(np.stack([from_seed(seed, prior) for seed in seeds]))
 
 
-def truncate(z: Tensor, share: float) -> Tensor:
-    """Squeeze N(0, 1) values into the central `share` of their distribution; 1 changes nothing.
+def truncate(z: Tensor, share: float, prior: Prior) -> Tensor:
+    """Squeeze latents into the central `share` of their distribution; 1 changes nothing.
 
-    u = Phi(z); z' = Phi^-1(1/2 + share (u - 1/2)). This is truncation of |z|, all that a network
-    without a mapping network can offer: outliers become rarer, variety shrinks a little.
+    u = Phi(z); z' = Phi^-1(1/2 + share (u - 1/2)); share * z for uniform ones. This is truncation of |z|,
+    all that a network without a mapping network can offer: outliers become rarer, variety shrinks a little.
     """
-    if share == 1:
-        return z
-    u = torch.special.ndtr(z.double())
-    squeezed: Tensor = torch.special.ndtri(0.5 + share * (u - 0.5)).to(z.dtype)
+    if share == 1 or prior.uniform:
+        return z * share
+    u = torch.special.ndtr(z.double() / prior.scale)
+    squeezed: Tensor = torch.special.ndtri(0.5 + share * (u - 0.5)).mul(prior.scale).to(z.dtype)
     return squeezed
 
 
@@ -61,15 +84,17 @@ def lerp(a: Latent, b: Latent, t: float) -> Latent:
     return ((1 - t) * a + t * b).astype(np.float32)
 
 
-def walk(seeds: Sequence[int], size: int, frames: int, *, loop: bool = True, path: Path = "slerp") -> Tensor:
+def walk(seeds: Sequence[int], prior: Prior, frames: int, *, loop: bool = True, path: Path = "slerp") -> Tensor:
     """Latents on a way through the seeds, in equal steps. Shape (frames, size).
+
+    Between uniform latents the straight line is the way: an arc would leave the cube.
 
     A loop ends one step before its start, so that it repeats without a stutter; an open way ends
     on the last seed. A frame that falls on a seed has exactly that seed's latent.
     """
-    keys = [from_seed(seed, size) for seed in seeds]
+    keys = [from_seed(seed, prior) for seed in seeds]
     keys = [*keys, keys[0]] if loop else keys
-    between = slerp if path == "slerp" else lerp
+    between = slerp if path == "slerp" and not prior.uniform else lerp
     last = frames if loop else max(1, frames - 1)
     points = []
     for frame in range(frames):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -40,6 +40,21 @@ def non_saturating_generator(d_x: Tensor, d_y: Tensor) -> Tensor:
     return softplus(-d_y)
 
 
+def hinge_critic(d_x: Tensor, d_y: Tensor) -> Tensor:
+    """max(0, 1 - D(x)) + max(0, 1 + D(y)). Lim and Ye 2017, arXiv:1705.02894. The generator's side is -D(y)."""
+    return relu(1 - d_x) + relu(1 + d_y)
+
+
+def least_squares_critic(d_x: Tensor, d_y: Tensor) -> Tensor:
+    """((D(x) - 1)^2 + D(y)^2) / 2. Mao et al. 2017, arXiv:1611.04076, with the labels 0 and 1."""
+    return ((d_x - 1).square() + d_y.square()) / 2
+
+
+def least_squares_generator(d_x: Tensor, d_y: Tensor) -> Tensor:
+    """(D(y) - 1)^2 / 2."""
+    return (d_y - 1).square() / 2
+
+
 def relativistic(winner: Tensor, loser: Tensor) -> Tensor:
     """f(winner - loser) with f(t) = log(1 + exp(-t)). Shapes (N,), (N,) -> (N,).
 
@@ -57,5 +72,7 @@ def relativistic_generator(d_x: Tensor, d_y: Tensor) -> Tensor:
 ADVERSARIAL: dict[str, Adversarial] = {
     "wasserstein": Adversarial(wasserstein_critic, wasserstein_generator),
     "non-saturating": Adversarial(non_saturating_critic, non_saturating_generator),
+    "hinge": Adversarial(hinge_critic, wasserstein_generator),
+    "least-squares": Adversarial(least_squares_critic, least_squares_generator),
     "relativistic": Adversarial(relativistic, relativistic_generator, generator_needs_reals=True),
 }

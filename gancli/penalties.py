@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool1d, avg_pool2d
 
 
 def squared_gradients(score: Tensor, *images: Tensor) -> tuple[Tensor, ...]:
@@ -30,6 +31,32 @@ def between(x: Tensor, y: Tensor, u: Tensor) -> Tensor:
     """x + u (y - x), one u a sample, cut off from the graph. Shapes (N, ...), (N, ...), (N,) -> (N, ...)."""
     u = u.view(-1, *(1 for _ in x.shape[1:]))
     return torch.lerp(x.detach(), y.detach(), u.to(x.dtype)).requires_grad_()
+
+
+def moment_distance(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """(sum_f |mean_N y_f - mean_N x_f|, sum_f |var_N y_f - var_N x_f|). Shapes (N, ...), (M, ...) -> (), ().
+
+    f runs over every feature; biased variances. No gradient flows to x. Moment stabilisation adds both to the
+    generator's loss. `features` says what a feature is.
+    """
+    x, y = x.detach().float().flatten(1), y.float().flatten(1)
+    means = (y.mean(0) - x.mean(0)).abs().sum()
+    variances = (y.var(0, correction=0) - x.var(0, correction=0)).abs().sum()
+    return means, variances
+
+
+def features(x: Tensor, over: str, pool: int) -> Tensor:
+    """What moments are taken of. (N, C, *S) -> (N', ...).
+
+    feature: every value. channel: the values of all positions count as samples of their channel, so that
+    millions of values need C moments only. pooled: means over blocks of `pool` a side, less noisy than values.
+    """
+    if over == "channel" and x.ndim > 2:
+        return x.movedim(1, -1).flatten(0, -2)
+    if over == "pooled" and x.ndim > 2:
+        sides = [min(pool, side) for side in x.shape[2:]]
+        return avg_pool1d(x, sides) if x.ndim == 3 else avg_pool2d(x, sides)
+    return x
 
 
 def drift(d_x: Tensor) -> Tensor:

@@ -94,6 +94,9 @@ class Tick:
     images_per_s: float
     memory_mib: float
     seconds: float  # of training so far, earlier sittings included
+    moments: float = math.nan  # the moment penalty, as weighted in the generator's loss; a switch
+    perceptual: float = math.nan  # the perceptual loss, as weighted; networks that enlarge pictures
+    colour_distance: float = math.nan  # Wasserstein, values against the training data's; mean over channels, 0-255
     warnings: tuple[str, ...] = ()
 
 

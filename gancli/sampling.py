@@ -1,6 +1,6 @@
 """From a checkpoint to pictures: the averaged generator, in chunks of one fixed size."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -9,19 +9,22 @@ from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from gancli import checkpoint, devices, files, latents, media, signals
+from gancli import checkpoint, devices, files, latents, media, plots, signals
 from gancli.checkpoint import Checkpoint
 from gancli.errors import CannotCreate, UsageError
 from gancli.growth import Phase, Schedule
 from gancli.latents import Path as WalkPath
+from gancli.latents import Prior
 from gancli.media import Pictures
+from gancli.networks import Generator as Network
 from gancli.networks import build_generator
-from gancli.networks.progressive import Generator as Network
 from gancli.results import Progress, SampleReport, printable, silent
 
 FORMS = ("png", "npy", "zip")
+IN_MEMORY = 256  # pictures held before they are written into a folder
 CHUNK_PIXELS = 16 * 64 * 64  # a chunk is 16 pictures of 64 px, fewer where they are larger
 
 
@@ -57,25 +60,52 @@ class Generator:
         return cls(network, Schedule.of(opened.config).phase_at(opened.images), opened, place)
 
     @property
+    def kind(self) -> str:
+        """What it draws: image, signal or points."""
+        return {1: "points", 2: "signal", 3: "image"}[len(self.checkpoint.config.network.shape)]
+
+    @property
+    def prior(self) -> Prior:
+        """What its latents are drawn from. Raises UsageError where pictures go in, not latents."""
+        if self.network.enlarges:
+            mend = "give it pictures: gancli sample CKPT --input photo.png"
+            what = "this network enlarges pictures and has no latents"
+            raise UsageError(what, where=printable(str(self.checkpoint.path)), mend=mend)
+        return Prior.of(self.checkpoint.config.network)
+
+    @property
     def chunk(self) -> int:
-        """How many pictures are drawn at once."""
+        """How many samples are drawn at once."""
         return max(1, min(16, CHUNK_PIXELS // (self.phase.height * self.phase.width)))
 
     @torch.inference_mode()
     def draw(self, z: Tensor, progress: Progress = silent) -> Iterator[Tensor]:
-        """Pictures of latents, chunk by chunk. (N, latent) -> tensors (<= chunk, C, H, W), clipped to [-1, 1]."""
+        """Samples of latents, chunk by chunk, as the network knows them. (N, latent) -> tensors (<= chunk, C, *S).
+
+        Pictures are clipped to [-1, 1]; where the network enlarges them, small ones go in.
+        """
         for start in range(0, len(z), self.chunk):
             signals.poll()
             progress("drawing", start, len(z))
             part = z[start : start + self.chunk]
-            padded = torch.cat([part, part[:1].expand(self.chunk - len(part), -1)]).to(self.device)
-            x = self.network(padded, self.phase.stage, self.phase.alpha)
-            yield x[: len(part)].clamp(-1, 1).cpu()
+            filling = part[:1].expand(self.chunk - len(part), *part.shape[1:])
+            x = self.network(torch.cat([part, filling]).to(self.device), self.phase.stage, self.phase.alpha)
+            x = x[: len(part)].cpu()
+            yield x.clamp(-1, 1) if self.kind == "image" else x
+
+    def in_units(self, x: Tensor) -> Tensor:
+        """Samples as the data has them: signals and points in its own units, pictures in [-1, 1]."""
+        data = self.checkpoint.config.data
+        return x if self.kind == "image" else x * data.scale + data.centre
+
+    def drawn(self, seeds: Sequence[int], trunc: float = 1.0, progress: Progress = silent) -> Tensor:
+        """One sample a seed, as the network knows them. (len(seeds), C, *S)."""
+        z = latents.truncate(latents.from_seeds(list(seeds), self.prior), trunc, self.prior)
+        return torch.cat(list(self.draw(z, progress)))
 
     def sample(self, seeds: Sequence[int], trunc: float = 1.0) -> Tensor:
-        """One picture a seed. (len(seeds), C, H, W) float32 in [-1, 1]."""
-        z = latents.truncate(latents.from_seeds(list(seeds), self.network.latent), trunc)
-        return torch.cat(list(self.draw(z)))
+        """One sample a seed. (len(seeds), C, *S) float32: pictures in [-1, 1], others in the units of the data."""
+        return self.in_units(self.drawn(seeds, trunc))
 
 
 def sample(
@@ -90,10 +120,12 @@ def sample(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> SampleReport:
-    """Write one picture a seed.
+    """Write one sample a seed.
 
-    out: a folder (one PNG a seed), a .png (one picture, or a grid of several), .npy (N, H, W, C uint8)
-    or .zip; left out: `<run>-<kimg>-samples/`. size: height in pixels to enlarge to, by whole factors.
+    out: a folder (one PNG a seed), a .png (one picture, or a grid of several), .npy or .zip; left out:
+    `<run>-<kimg>-samples/`. A .npy holds pictures as (N, H, W, C) uint8, signals (N, C, L) and points (N, D)
+    as float32 in the units of the data; their PNGs are line plots and one scatter plot, and a folder of them
+    gets a samples.npy as well. size: height in pixels to enlarge to, by whole factors.
     Raises InputMissing, CheckpointError, UsageError, CannotCreate.
     """
     generator = Generator.load(ckpt, raw=raw, device=device)
@@ -101,11 +133,13 @@ def sample(
     if out is None:
         _make_folder(path)
     form = target(path, FORMS)
-    z = latents.truncate(latents.from_seeds(list(seeds), generator.network.latent), trunc)
-    drawn = (media.to_bytes(x) for x in generator.draw(z, progress))
-    pictures = (media.enlarged(pixels, size) for chunk in drawn for pixels in chunk)
-    written = write_pictures(path, form, pictures, [f"seed{seed:04d}" for seed in seeds], columns)
-    return _report(path, written, len(seeds), generator.phase, size)
+    whole = form or generator.kind != "image"
+    at_once = len(seeds) if whole else IN_MEMORY
+    written: list[Path] = []
+    for start in range(0, len(seeds), at_once):
+        samples = _samples(generator, seeds[start : start + at_once], trunc, size, progress)
+        written += write_samples(path, form, samples, columns)
+    return _report(path, tuple(written), len(seeds), samples.pictures)
 
 
 def encoded(
@@ -119,40 +153,60 @@ def encoded(
     size: int | None = None,
     device: str = "cpu",
 ) -> bytes:
-    """The pictures as the bytes of one file, for a pipe: form is png (a picture or a grid), npy or zip."""
+    """The samples as the bytes of one file, for a pipe: form is png (a picture or a grid), npy or zip."""
     generator = Generator.load(ckpt, raw=raw, device=device)
-    pictures = media.enlarged(media.to_bytes(generator.sample(seeds, trunc)), size)
-    return encode(list(pictures), [f"seed{seed:04d}" for seed in seeds], form, columns)
+    return encode(_samples(generator, seeds, trunc, size, silent), form, columns)
 
 
-def encode(pictures: Sequence[Pictures], names: Sequence[str], form: str, columns: int | None) -> bytes:
-    """Pictures (H, W, C) as one file's bytes. Raises UsageError for a form that is not known."""
+@dataclass(frozen=True)
+class Samples:
+    """What is written: pictures with their names, and for signals and points the numbers themselves."""
+
+    pictures: Pictures  # (N, H, W, C)
+    names: Sequence[str]
+    values: NDArray[np.float32] | None = None  # (N, C, L) or (N, D), in the units of the data
+
+
+def _samples(generator: Generator, seeds: Sequence[int], trunc: float, size: int | None, progress: Progress) -> Samples:
+    x = generator.drawn(seeds, trunc, progress)
+    pictures = media.enlarged(plots.drawn(x, generator.kind), size)
+    if generator.kind == "image":
+        return Samples(pictures, [f"seed{seed:04d}" for seed in seeds])
+    names = ["samples"] if generator.kind == "points" else [f"seed{seed:04d}" for seed in seeds]
+    return Samples(pictures, names, generator.in_units(x).numpy())
+
+
+def encode(samples: Samples, form: str, columns: int | None = None) -> bytes:
+    """Samples as one file's bytes. Raises UsageError for a form that is not known."""
     buffer = BytesIO()
     if form == "png":
-        return media.png(media.grid(np.stack(pictures), columns))
+        return media.png(media.grid(samples.pictures, columns))
     if form == "npy":
-        np.save(buffer, np.stack(pictures))
+        np.save(buffer, samples.pictures if samples.values is None else samples.values)
     elif form == "zip":
         with ZipFile(buffer, "w", ZIP_STORED) as archive:
-            for name, pixels in zip(names, pictures, strict=True):
+            for name, pixels in zip(samples.names, samples.pictures, strict=True):
                 archive.writestr(f"{name}.png", media.png(pixels))
+            if samples.values is not None:
+                archive.writestr("samples.npy", encode(samples, "npy"))
     else:
         raise UsageError(f"cannot write pictures as {form!r}", where="--format", mend=f"use {', '.join(FORMS)}")
     return buffer.getvalue()
 
 
-def write_pictures(
-    out: Path, form: str, pictures: Iterable[Pictures], names: Sequence[str], columns: int | None
-) -> tuple[Path, ...]:
-    """Write pictures (H, W, C) as PNGs into a folder (form ""), or as one file of that form. Raises StorageError."""
+def write_samples(out: Path, form: str, samples: Samples, columns: int | None) -> tuple[Path, ...]:
+    """Write samples into a folder (form ""), or as one file of that form. Raises StorageError."""
     if form:
-        data = encode(list(pictures), names, form, columns)
+        data = encode(samples, form, columns)
         files.replace(out, lambda temporary: temporary.write_bytes(data), needed=len(data))
         return (out,)
     written = []
-    for name, pixels in zip(names, pictures, strict=True):
+    for name, pixels in zip(samples.names, samples.pictures, strict=True):
         written.append(out / f"{name}.png")
         written[-1].write_bytes(media.png(pixels))
+    if samples.values is not None:
+        written.append(out / "samples.npy")
+        written[-1].write_bytes(encode(samples, "npy"))
     return tuple(written)
 
 
@@ -221,30 +275,34 @@ def interpolate(
     ways = [
         latents.walk(
             [(seed + w * len(seeds)) % latents.SEEDS for seed in seeds],
-            generator.network.latent,
+            generator.prior,
             frames,
             loop=loop,
             path=path,
         )
         for w in range(columns * rows)
     ]
-    pictures = _frames(generator, latents.truncate(torch.stack(ways, dim=1), trunc), columns, size, progress)
+    pictures = _frames(generator, latents.truncate(torch.stack(ways, dim=1), trunc, generator.prior), columns, progress)
+    pictures = media.enlarged(pictures, size)
     if form:
-        data = media.animation(pictures, form, fps)
+        data = media.animation(list(pictures), form, fps)
         files.replace(out, lambda temporary: temporary.write_bytes(data), needed=len(data))
         written: tuple[Path, ...] = (out,)
     else:
-        written = write_pictures(out, "", pictures, [f"frame{i:05d}" for i in range(frames)], None)
-    return _report(out, written, frames, generator.phase, size)
+        written = write_samples(out, "", Samples(pictures, [f"frame{i:05d}" for i in range(frames)]), None)
+    return _report(out, written, frames, pictures)
 
 
-def _frames(generator: Generator, z: Tensor, columns: int, size: int | None, progress: Progress) -> list[Pictures]:
-    """One grid a frame, of the walks side by side. z: (frames, walks, latent)."""
-    drawn = np.concatenate([media.to_bytes(x) for x in generator.draw(z.flatten(0, 1), progress)])
-    drawn = media.enlarged(drawn, size)
-    return [media.grid(tiles, columns) for tiles in drawn.reshape(*z.shape[:2], *drawn.shape[1:])]
+def _frames(generator: Generator, z: Tensor, columns: int, progress: Progress) -> Pictures:
+    """One grid a frame, of the walks side by side. z: (frames, walks, latent) -> (frames, H, W, C).
+
+    Points leave their trail behind: a frame shows all that its walks have passed so far.
+    """
+    x = torch.cat(list(generator.draw(z.flatten(0, 1), progress))).unflatten(0, z.shape[:2])
+    if generator.kind == "points":
+        return np.stack([plots.sheet(x[: i + 1].flatten(0, 1), "points") for i in range(len(x))])
+    return np.stack([media.grid(plots.drawn(walks, generator.kind), columns) for walks in x])
 
 
-def _report(path: Path, files: tuple[Path, ...], count: int, phase: Phase, size: int | None) -> SampleReport:
-    factor = 1 if size is None else max(1, size // phase.height)
-    return SampleReport(path, files, count, phase.height * factor, phase.width * factor)
+def _report(path: Path, files: tuple[Path, ...], count: int, pictures: Pictures) -> SampleReport:
+    return SampleReport(path, files, count, pictures.shape[1], pictures.shape[2])

@@ -171,6 +171,19 @@ OutOption = Annotated[
         show_default=False,
     ),
 ]
+InputOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", "-i", help="A picture to enlarge, for such checkpoints; may be given again.", show_default=False
+    ),
+]
+FeaturesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--features", envvar="GANCLI_FEATURES",
+        help="VGG-16's weights for a perceptual loss: a state dict.", show_default=False,
+    ),
+]  # fmt: skip
 FormatOption = Annotated[str, typer.Option("--format", help="What -o - writes: png, npy or zip.")]
 ColsOption = Annotated[
     int | None,
@@ -240,6 +253,7 @@ def changes(ctx: typer.Context, sets: list[str] | None, **flags: Any) -> dict[st
         "mirror": "data.mirror",
         "channels": "data.channels",
         "fit": "data.fit",
+        "features": "loss.perceptual.features",
     }
     in_images = {"kimg", "snap", "tick"}
     said = overrides.parse(sets or [])

@@ -15,12 +15,15 @@ def sample(
     cols: options.ColsOption = None,
     size: options.SizeOption = None,
     device: options.DeviceOption = "auto",
+    input_: options.InputOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
 ) -> None:
     """Draw pictures from a checkpoint, one a seed, and print where they lie.
+
+    A checkpoint that enlarges pictures takes them from --input instead of seeds.
 
     Example: gancli sample ckpt.pt --seeds 0-63 -o grid.png
     """
@@ -34,6 +37,12 @@ def sample(
         show.out(sampling.encoded(ckpt, chosen, form, trunc=trunc, raw=raw, columns=cols, size=size, device=device))
         return
     with show.progress() as progress:
+        if input_:
+            from gancli.enlarging import enlarge
+
+            enlarged = enlarge(ckpt, input_, output, raw=raw, device=device, progress=progress)
+            show.result(enlarged, json_wanted=json)
+            return
         report = sampling.sample(
             ckpt,
             chosen,

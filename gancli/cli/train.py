@@ -21,6 +21,7 @@ def train(
     channels: options.ChannelsOption = None,
     fit: options.FitOption = None,
     precision: options.PrecisionOption = None,
+    features: options.FeaturesOption = None,
     set_: SetOption = None,
     snap: options.SnapOption = None,
     tick: options.TickOption = None,
@@ -52,7 +53,7 @@ def train(
         raise UsageError("--from brings its own preset", where="--from, --preset", mend="leave out --preset")
     changes = options.changes(
         ctx, set_, seed=seed, kimg=kimg, batch=batch, snap=snap, tick=tick, precision=precision,
-        mirror=mirror or None, channels=channels, fit=fit,
+        mirror=mirror or None, channels=channels, fit=fit, features=features,
     )  # fmt: skip
     name = preset or DEFAULT_PRESET
 

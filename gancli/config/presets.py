@@ -69,12 +69,14 @@ def build(values: dict[str, Any], where: str, changed: Iterable[str] = ()) -> Co
 def _explain(error: ValidationError, where: str, changed: Iterable[str]) -> ConfigError:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
-    family = path.pop(1) if path[:1] == ["network"] and path[1:2] and path[1] in FAMILIES else "progressive"
+    tagged = len(path) > 1 and path[0] == "network" and path[1] in FAMILIES
+    family = path.pop(1) if tagged else "progressive"
     key = ".".join(path)
     told = any(key == name or key.startswith(f"{name}.") or (key and name.startswith(f"{key}.")) for name in changed)
     place = f"{key}, on the command line" if told else f"{where}: {key}" if path else where
     if first["type"] == "extra_forbidden":
-        return ConfigError(f"unknown key {path[-1]!r}", where=place, mend=_nearest(path[-1], _keys_beside(path, family)))
+        beside = _keys_beside(path, family)
+        return ConfigError(f"unknown key {path[-1]!r}", where=place, mend=_nearest(path[-1], beside))
     if first["type"] == "missing":
         return ConfigError(f"key {path[-1]!r} is missing", where=place, mend=f"write '{path[-1]}: …'")
     if first["type"] == "union_tag_invalid":
@@ -87,10 +89,9 @@ def _explain(error: ValidationError, where: str, changed: Iterable[str]) -> Conf
 
 def _keys_beside(path: list[str], family: str) -> list[str]:
     """The keys that the schema knows in the mapping in which the last part of `path` stands."""
-    model: type[BaseModel] = Config
-    if path[0] == "network":
-        path, model = path[1:], FAMILIES[family]
-    for part in path[:-1]:
+    inside = path[0] == "network"
+    model: type[BaseModel] = FAMILIES[family] if inside else Config
+    for part in path[1 if inside else 0 : -1]:
         field = model.model_fields.get(part)
         model = next(_models_in(field.annotation if field else None), model)
     return list(model.model_fields)

@@ -38,16 +38,16 @@ class PerceptualConfig(Strict):
     """For networks that enlarge pictures: how far features of the output are from those of the original."""
 
     weight: Weight = 1.0
-    layers: dict[str, Weight] = {"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0}  # of VGG-16, each with its weight
+    layers: dict[str, Weight] = Field({"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0})  # of VGG-16, with weights
     features: str | None = None  # a file with VGG-16's weights, a state dict; None: fixed random weights
 
 
 class LossConfig(Strict):
     """The game, and what keeps the critic smooth."""
 
-    adversarial: Literal[
-        "wasserstein", "non-saturating", "hinge", "least-squares", "relativistic", "none"
-    ] = "wasserstein"  # none: no critic, for networks that have another aim
+    adversarial: Literal["wasserstein", "non-saturating", "hinge", "least-squares", "relativistic", "none"] = (
+        "wasserstein"  # none: no critic, for networks that have another aim
+    )
     gradient_penalty: Weight = 0.0  # WGAN-GP's lambda; the paper uses 10
     r1: Weight = 0.0  # gamma of gamma/2 |grad D(real)|^2
     r2: Weight = 0.0  # gamma of gamma/2 |grad D(fake)|^2
@@ -73,7 +73,7 @@ class GrowthConfig(Strict):
     stable: Images = 0
     batch_size: Count
     lr: Rate = 0.001
-    at: dict[int, StageConfig] = {}  # exceptions, by height in pixels
+    at: dict[int, StageConfig] = Field({})  # exceptions, by height in pixels
     start_at: Count | None = None  # height of the first stage; those before it came trained. None: the base
 
 

@@ -11,6 +11,9 @@ from gancli.errors import InputMissing
 
 VERSION = 1  # raise it when a set's samples change: the cache and a run's identity follow
 
+CYCLES = (2, 4, 6, 8, 10, 12)  # of the bursts, per signal
+SPREAD = {"ring8": 0.01, "grid25": 0.05}  # standard deviation of a cloud
+
 NAMES = ("shapes", "ring8", "grid25", "signals")
 RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=1)
 GRID = np.stack(np.meshgrid(np.arange(-4, 5, 2), np.arange(-4, 5, 2)), axis=2).reshape(25, 2).astype(float)
@@ -30,7 +33,7 @@ def draw(name: str, size: int) -> Samples:
         return Samples("image", shapes.draw(size)[0])
     if name == "signals":
         return Samples("signal", _signals())
-    return Samples("points", _points(RING, 0.01) if name == "ring8" else _points(GRID, 0.05))
+    return Samples("points", _points(RING if name == "ring8" else GRID, SPREAD[name]))
 
 
 def _points(centres: NDArray[np.float64], spread: float, count: int = 100_000) -> NDArray[np.float32]:
@@ -44,10 +47,11 @@ def _points(centres: NDArray[np.float64], spread: float, count: int = 100_000) -
 def _signals(count: int = 3_000, length: int = 300) -> NDArray[np.float32]:
     """Bursts of three axes: one of six frequencies under a bell, shifted from axis to axis. (count, 3, length)."""
     rng = np.random.RandomState(0)
-    cycles = (2 + 2 * rng.permutation(np.arange(count) % 6))[:, None, None]
+    cycles = np.array(CYCLES)[rng.permutation(np.arange(count) % len(CYCLES))][:, None, None]
     t = np.linspace(0, 1, length)[None, None, :]
     middle = rng.uniform(0.35, 0.65, (count, 1, 1))
     phase = rng.uniform(0, 2 * np.pi, (count, 1, 1)) + np.arange(3)[None, :, None] * 2 * np.pi / 3
     bell = np.exp(-0.5 * ((t - middle) / 0.18) ** 2)
     burst = bell * np.sin(2 * np.pi * cycles * t + phase) * rng.uniform(0.7, 1.0, (count, 1, 1))
-    return (burst + rng.normal(0, 0.02, burst.shape)).astype(np.float32)
+    noisy: NDArray[np.float32] = (burst + rng.normal(0, 0.02, burst.shape)).astype(np.float32)
+    return noisy

@@ -10,6 +10,7 @@ from torch import Tensor
 from gancli.config import Config
 from gancli.data.cache import Dataset
 from gancli.growth import Phase
+from gancli.latents import Prior, from_seeds
 from gancli.networks.layers import downscale, upscale
 from gancli.seeds import permutation, stream
 
@@ -25,7 +26,10 @@ class Feed:
         self.values = dataset.values
         self.rows = torch.from_numpy(dataset.train_rows)
         self.seed, self.mirror = config.train.seed, config.data.mirror
-        self.full_height = config.network.resolution
+        self.full_height = config.network.size_at(config.network.stages - 1)[0]
+        self.kind, self.prior = dataset.kind, Prior.of(config.network)
+        self.enlarges = config.network.enlarges
+        self.affine = None if dataset.kind == "image" else (config.data.centre, config.data.scale)
         self._order = lru_cache(maxsize=2)(lambda epoch: permutation(self.seed, epoch, len(self.rows)))
 
     def rows_at(self, images: int, count: int) -> Tensor:
@@ -39,8 +43,8 @@ class Feed:
         return self.rows[torch.cat(parts)]
 
     def batch_at(self, images: int, phase: Phase) -> Tensor:
-        """The real batch of a critic step. (N, C, H, W) float32 in [-1, 1] at the phase's size, faded as it is."""
-        x = self._pictures(self.rows_at(images, phase.batch_size), phase)
+        """The real batch of a critic step. (N, C, *S) float32 in [-1, 1] at the phase's size, faded as it is."""
+        x = self._at_height(self.rows_at(images, phase.batch_size), phase.height)
         if self.mirror:
             flip = torch.rand(len(x), generator=stream(self.seed, "mirror", images)) < 0.5
             x = torch.where(flip.view(-1, 1, 1, 1), x.flip(3), x)
@@ -49,17 +53,38 @@ class Feed:
     def sample(self, count: int, phase: Phase, position: int, name: str = "tick") -> Tensor:
         """Some training samples, drawn with replacement from a named stream. As `batch_at`, without mirroring."""
         rows = self.rows[torch.randint(len(self.rows), (count,), generator=stream(self.seed, name, position))]
-        x = self._pictures(rows, phase)
+        x = self._at_height(rows, phase.height)
         return fade(x, phase.alpha) if phase.fading else x
 
-    def _pictures(self, rows: Tensor, phase: Phase) -> Tensor:
-        return to_unit(np.asarray(self.values[rows.numpy()]), self.full_height // phase.height)
+    def first(self, count: int) -> Tensor:
+        """The first samples of the order, at full size, never mirrored. (count, C, *S) in [-1, 1]."""
+        return self._at_height(self.rows_at(0, count), self.full_height)
+
+    def inputs(self, count: int, phase: Phase) -> Tensor:
+        """What a generator is looked at with, always the same: the latents of seeds 0, 1 ..., (count, latent).
+
+        For one that enlarges pictures the first reals of the order, made smaller, (count, C, H', W').
+        """
+        if not self.enlarges:
+            return from_seeds(range(count), self.prior)
+        return downscale(self._at_height(self.rows_at(0, count), phase.height), self.enlarges)
+
+    def _at_height(self, rows: Tensor, height: int) -> Tensor:
+        values = np.asarray(self.values[rows.numpy()])
+        if self.affine is not None:
+            return scaled(values, *self.affine)
+        return to_unit(values, self.full_height // height)
 
 
 def to_unit(pictures: NDArray[np.uint8], factor: int = 1) -> Tensor:
     """uint8 pictures to [-1, 1], made smaller by 2x2 means. (N, H, W, C) -> (N, C, H / factor, W / factor)."""
     x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()  # channels last in memory, as convolutions like it
     return downscale(x, factor).div_(127.5).sub_(1)
+
+
+def scaled(values: NDArray[np.float32], centre: float, scale: float) -> Tensor:
+    """Signals or points as the networks see them, (value - centre) / scale. (N, ...) -> the same."""
+    return torch.from_numpy(values).sub(centre).div_(scale)
 
 
 def fade(x: Tensor, alpha: float) -> Tensor:

@@ -55,6 +55,14 @@ def decode(data: bytes, shape: Shape) -> Decoded:
     return Decoded(_pixels(fitted, channels), size, grey)
 
 
+def as_it_is(data: bytes, channels: int) -> Pixels:
+    """One file's pixels at their own size. (H, W, channels). Raises as `decode`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = _upright(_opened(data))
+    return np.asarray(_in_mode(image, channels)).reshape(image.height, image.width, channels)
+
+
 def from_array(pixels: Pixels, shape: Shape) -> Pixels:
     """One picture of an array brought to size. (h, w, c) -> (H, W, C)."""
     channels = shape.channels or (1 if pixels.shape[2] == 1 else 3)

@@ -1,5 +1,6 @@
 """Networks: plain modules that know neither loss nor clock."""
 
-from gancli.networks.build import Pair, build, build_generator, on_meta, set_precision
+from gancli.networks.base import Critic, Generator
+from gancli.networks.build import Pair, build, build_generator, learning_rates, on_meta, set_precision
 
-__all__ = ["Pair", "build", "build_generator", "on_meta", "set_precision"]
+__all__ = ["Critic", "Generator", "Pair", "build", "build_generator", "learning_rates", "on_meta", "set_precision"]

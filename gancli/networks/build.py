@@ -8,11 +8,9 @@ from torch import nn
 
 from gancli.config.networks import ConvConfig, MlpConfig, ProgressiveConfig, SuperresConfig
 from gancli.config.schema import Config
-from gancli.errors import ConfigError
 from gancli.networks import conv, mlp, progressive, superres
 from gancli.networks.base import Critic, Generator
 from gancli.networks.layers import EqualizedWeight, initialise
-from gancli.networks.output import Moments
 
 
 @dataclass
@@ -23,25 +21,35 @@ class Pair:
     D: Critic
 
 
-def pair_of(config: Config) -> Pair:
-    """The networks of a resolved config, wherever torch is making tensors. Raises ConfigError."""
-    check(config)
-    network, moments = config.network, _moments(config)
+def generator_of(config: Config) -> Generator:
+    """The generator of a resolved config, wherever torch is making tensors. Raises ConfigError."""
+    network, data = config.network, config.data
+    moments = (data.mean, data.std) if data.mean and data.std else None
     match network:
         case ProgressiveConfig():
-            return Pair(progressive.Generator(network, moments), progressive.Critic(network))
+            return progressive.Generator(network, moments)
         case ConvConfig():
-            return Pair(conv.Generator(network, moments), conv.Critic(network, network.critic))
+            return conv.Generator(network, moments)
         case MlpConfig():
-            return Pair(mlp.Generator(network, moments), mlp.Critic(network))
+            return mlp.Generator(network, moments)
         case SuperresConfig():
-            return Pair(superres.Generator(network, moments), conv.Critic(network, network.critic))
+            return superres.Generator(network, moments)
         case _:
             assert_never(network)
 
 
-def _moments(config: Config) -> Moments | None:
-    return (config.data.mean, config.data.std) if config.data.mean and config.data.std else None
+def critic_of(config: Config) -> Critic:
+    """The critic of a resolved config, likewise. Raises ConfigError."""
+    network = config.network
+    match network:
+        case ProgressiveConfig():
+            return progressive.Critic(network)
+        case ConvConfig() | SuperresConfig():
+            return conv.Critic(network, network.critic)
+        case MlpConfig():
+            return mlp.Critic(network)
+        case _:
+            assert_never(network)
 
 
 def build(config: Config, device: torch.device | None = None) -> Pair:
@@ -49,7 +57,7 @@ def build(config: Config, device: torch.device | None = None) -> Pair:
 
     Raises ConfigError where the config still lacks what the data tells or the parts do not fit.
     """
-    pair = pair_of(config)
+    pair = Pair(generator_of(config), critic_of(config))
     for name, network in (("G", pair.G), ("D", pair.D)):
         initialise(network, config.train.seed, name)
         network.to(device)
@@ -59,7 +67,7 @@ def build(config: Config, device: torch.device | None = None) -> Pair:
 
 def build_generator(config: Config, device: torch.device | None = None) -> Generator:
     """The generator alone: all that sampling needs."""
-    G = pair_of(config).G.to(device)
+    G = generator_of(config).to(device)
     channels_last(G)
     return G
 
@@ -67,7 +75,7 @@ def build_generator(config: Config, device: torch.device | None = None) -> Gener
 def on_meta(config: Config) -> Pair:
     """The pair without memory: shapes alone, for checking and counting. Raises ConfigError as `build`."""
     with torch.device("meta"):
-        return pair_of(config)
+        return Pair(generator_of(config), critic_of(config))
 
 
 def channels_last(network: nn.Module) -> None:
@@ -85,19 +93,6 @@ def learning_rates(network: nn.Module) -> dict[float, list[nn.Parameter]]:
         if parameter.requires_grad:
             rates.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
     return rates
-
-
-def check(config: Config) -> None:
-    """Refuse settings that fit no network, with the reason. Raises ConfigError."""
-    spread, network = config.network.minibatch_std, config.network
-    if not spread or spread.feature_groups == 1 or not isinstance(network, ProgressiveConfig):
-        return
-    if network.width_of(0) % spread.feature_groups:
-        raise ConfigError(
-            f"{network.width_of(0)} channels do not split into {spread.feature_groups} feature groups",
-            where="network.minibatch_std.feature_groups",
-            mend="choose a divisor of the first stage's channels",
-        )
 
 
 def set_precision(pair: Pair, precision: str) -> None:

@@ -77,7 +77,7 @@ class Critic(base.Critic):
     """
 
     def __init__(self, config: ProgressiveConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, config.width_of(0))
         self.fused_down, image_channels = config.fused_down, config.shape[0]
         width, drawn = config.width_of, Drawn(config.equalized_lr)
         down: Resample = "down" if config.fused_down else "keep"

@@ -1,20 +1,33 @@
-"""Colour histograms, and the distance between two of them."""
+"""Histograms of the values of channels, and the distance between two of them."""
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-Pictures = NDArray[np.uint8]
+Levels = NDArray[np.int64]  # (C, 256) counts
 
 BINS = 16
 
 
-def shares(values: NDArray[np.uint8], bins: int = BINS) -> tuple[float, ...]:
-    """Shares of grey levels 0..255 in equal bins. Any shape -> bins numbers that add up to 1."""
-    counts = np.bincount(values.ravel(), minlength=256).reshape(bins, -1).sum(1)
-    return tuple(float(c) for c in counts / counts.sum())
+def levels(x: Tensor) -> Levels:
+    """How often each of 256 equal levels of [-1, 1] occurs in each channel. (N, C, *S) -> (C, 256)."""
+    steps = x.detach().float().add(1).mul(127.5).round().clamp(0, 255).nan_to_num().byte().cpu()
+    channels = steps.movedim(1, 0).flatten(1).numpy()
+    return np.stack([np.bincount(channel, minlength=256) for channel in channels])
 
 
-def wasserstein(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """1-D Wasserstein distance between two sets of grey levels, in grey levels: the area between their CDFs."""
-    cdf_a, cdf_b = (np.bincount(x.ravel(), minlength=256).cumsum() / x.size for x in (a, b))
+def shares(counts: NDArray[np.int64], bins: int = BINS) -> tuple[float, ...]:
+    """One channel's levels in equal bins, as shares. (256,) -> bins numbers that add up to 1."""
+    binned = counts.reshape(bins, -1).sum(1)
+    return tuple(float(c) for c in binned / binned.sum())
+
+
+def wasserstein(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
+    """1-D Wasserstein distance between two channels' levels, in levels: the area between their CDFs. (256,) twice."""
+    cdf_a, cdf_b = (counts.cumsum() / counts.sum() for counts in (a, b))
     return float(np.abs(cdf_a - cdf_b)[:-1].sum())
+
+
+def levels_distance(a: Levels, b: Levels) -> float:
+    """Mean over channels of `wasserstein`. (C, 256) twice -> 0 to 255."""
+    return float(np.mean([wasserstein(x, y) for x, y in zip(a, b, strict=True)]))

@@ -1,28 +1,29 @@
 """inspect_stats(): is this generator healthy? Samples of it beside the reals, a verdict, and the run's history."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from gancli import checkpoint, latents, media, runs
+from gancli import checkpoint, latents, runs
 from gancli.checkpoint import Checkpoint
-from gancli.data import Dataset, Shape, fade, open_dataset, to_unit
+from gancli.config.networks import USUAL_SIZE
+from gancli.data import Dataset, Shape, fade, open_dataset, scaled, to_unit
 from gancli.errors import DataError, GancliError, InputMissing
 from gancli.networks.layers import downscale
 from gancli.results import Figure, Health, Histogram, Progress, silent
 from gancli.runs import Run
 from gancli.sampling import Generator
 from gancli.seeds import permutation
-from gancli.stats import modes
+from gancli.stats.known_modes import coverage_of
 from gancli.stats.modes import Coverage
 from gancli.stats.panel import channel_histograms, mode_figures, panel, value_of
 from gancli.stats.verdict import ENOUGH, Verdict, judge
-
-Pictures = NDArray[np.uint8]
 
 SAMPLES = 1_000
 JUDGED_HEIGHT = 128  # larger pictures are judged after 2x2 means down to this height
@@ -72,18 +73,27 @@ def _reals(opened: Checkpoint, data: str | None, progress: Progress) -> Dataset:
     if source is None:
         raise InputMissing("the checkpoint names no data", where="DATA", mend="give the data after the checkpoint")
     dataset = _opened(opened, source, config.data.channels, progress)
-    if dataset.kind != "image":
-        raise DataError(f"the generator draws pictures, not {dataset.kind}", where=source, mend="give pictures")
-    if dataset.values.shape[3] != config.network.image_channels:  # a grey set beside a generator of colour
-        dataset = _opened(opened, source, config.network.image_channels, progress)
+    shape = _shape_of(dataset)
+    if dataset.kind == "image" and shape[0] != config.network.shape[0]:  # a grey set beside a generator of colour
+        dataset = _opened(opened, source, config.network.shape[0], progress)
+        shape = _shape_of(dataset)
+    if shape != config.network.shape:
+        what = f"the generator draws samples of shape {config.network.shape}, and these have {shape}"
+        raise DataError(what, where=source, mend="give data of the kind that it was trained on")
     if data is None and dataset.fingerprint != config.data.fingerprint:
         raise InputMissing("the data has changed since the training", where=source, mend="give the data as DATA")
     return dataset
 
 
+def _shape_of(dataset: Dataset) -> tuple[int, ...]:
+    """(C, *S) of one sample."""
+    shape = dataset.values.shape[1:]
+    return (shape[2], *shape[:2]) if dataset.kind == "image" else shape
+
+
 def _opened(opened: Checkpoint, source: str, channels: int | None, progress: Progress) -> Dataset:
     config = opened.config
-    height, width = config.network.size_at(config.network.stages - 1)
+    height, width = config.network.picture_size or USUAL_SIZE
     shape = Shape(height, width, channels, config.data.fit)
     return open_dataset(source, shape, held_out=config.data.held_out, progress=progress)
 
@@ -98,15 +108,16 @@ def _judge(
     history: Mapping[str, Any],
     progress: Progress,
 ) -> Health:
-    known = opened.config.data.source == "builtin:shapes" and dataset.report.source == "builtin:shapes"
+    same_source = opened.config.data.source == dataset.report.source
     count = min(samples, len(dataset.values) // 2)
     if count < ENOUGH:
         few = judge(1.0, 1.0, count, None)
         return Health(few.word, few.confidence, few.evidence, source=str(opened.path), samples=count, history=history)
     generators = [Generator.of(opened, raw=flag, device=device) for flag in (raw, not raw)]
     reals, others = _halves(dataset, generators[0], count)
-    reals_covered = modes.coverage(others) if known else None
-    judged = [_look(_fakes(generator, count, progress), reals, others, reals_covered) for generator in generators]
+    data = opened.config.data
+    known = partial(coverage_of, dataset.report.source if same_source else "", centre=data.centre, scale=data.scale)
+    judged = [_look(_fakes(g, count, others, progress), reals, others, g.kind, known) for g in generators]
     (verdict, figures, bars), (other_verdict, _, _) = judged
     verdict, other_verdict = (_unfinished(v, generators[0]) for v in (verdict, other_verdict))
     names = ("raw", "ema") if raw else ("ema", "raw")
@@ -138,39 +149,52 @@ def _unfinished(verdict: Verdict, generator: Generator) -> Verdict:
 
 
 def _look(
-    fakes: Pictures, reals: Pictures, others: Pictures, reals_covered: Coverage | None
+    fakes: Tensor, reals: Tensor, others: Tensor, kind: str, known: Callable[..., Coverage | None]
 ) -> tuple[Verdict, tuple[Figure, ...], tuple[Histogram, ...]]:
-    """Verdict, panel and histograms of one set of fakes. `reals_covered`: the reals' modes, where they are known."""
-    figures = panel(fakes, reals, others)
-    covered = modes.coverage(fakes) if reals_covered else None
-    if covered and reals_covered:
-        figures += mode_figures(covered, reals_covered)
+    """Verdict, panel and histograms of one set of fakes. `known` counts modes, where they are known."""
+    figures = panel(fakes, reals, others, kind)
+    covered, of_reals = known(x=fakes), known(x=others)
+    if covered and of_reals:
+        figures += mode_figures(covered, of_reals)
     spread = value_of(figures, "batch std ratio")
     verdict = judge(spread.value, spread.floor, len(fakes), covered)
-    return verdict, figures, channel_histograms(fakes, reals)
+    return verdict, figures, channel_histograms(fakes, reals, kind)
 
 
-def _halves(dataset: Dataset, generator: Generator, count: int) -> tuple[Pictures, Pictures]:
-    """Two disjoint sets of reals, as the generator's phase shows them."""
+def _halves(dataset: Dataset, generator: Generator, count: int) -> tuple[Tensor, Tensor]:
+    """Two disjoint sets of reals, as the generator's phase shows them. (count, C, *S) each."""
     rows = permutation(0, 0, len(dataset.values)).numpy()
-    return tuple(_as_shown(dataset, generator, rows[i * count : (i + 1) * count]) for i in range(2))  # type: ignore[return-value]
+    first, second = (_as_shown(dataset, generator, rows[i * count : (i + 1) * count]) for i in range(2))
+    return first, second
 
 
-def _as_shown(dataset: Dataset, generator: Generator, rows: NDArray[np.int64]) -> Pictures:
-    phase, parts = generator.phase, []
+def _as_shown(dataset: Dataset, generator: Generator, rows: NDArray[np.int64]) -> Tensor:
+    phase, data, parts = generator.phase, generator.checkpoint.config.data, []
     for chunk in np.array_split(rows, max(1, len(rows) // 64)):
-        x = to_unit(np.asarray(dataset.values[chunk]), dataset.values.shape[1] // phase.height)
-        parts.append(_for_judging(fade(x, phase.alpha) if phase.fading else x))
-    return np.concatenate(parts)
+        values = np.asarray(dataset.values[chunk])
+        if dataset.kind != "image":
+            parts.append(scaled(values, data.centre, data.scale))
+            continue
+        x = to_unit(values, dataset.values.shape[1] // phase.height)
+        parts.append(_for_judging(fade(x, phase.alpha) if phase.fading else x, generator))
+    return torch.cat(parts)
 
 
-def _fakes(generator: Generator, count: int, progress: Progress) -> Pictures:
-    z = latents.from_seeds(range(FIRST_SEED, FIRST_SEED + count), generator.network.latent)
-    return np.concatenate([_for_judging(x) for x in generator.draw(z, progress)])
+def _fakes(generator: Generator, count: int, others: Tensor, progress: Progress) -> Tensor:
+    """Fakes of latents that nobody has looked at, or the other half of the reals made small and enlarged again."""
+    if generator.network.enlarges:
+        z = downscale(others, generator.network.enlarges)
+    else:
+        z = latents.from_seeds(range(FIRST_SEED, FIRST_SEED + count), generator.prior)
+    return torch.cat([_for_judging(x, generator) for x in generator.draw(z, progress)])
 
 
-def _for_judging(x: torch.Tensor) -> Pictures:
-    return media.to_bytes(downscale(x, max(1, x.shape[2] // JUDGED_HEIGHT)))
+def _for_judging(x: Tensor, generator: Generator) -> Tensor:
+    """Pictures as a viewer has them: in whole grey levels, at most JUDGED_HEIGHT high. Others as they are."""
+    if generator.kind != "image":
+        return x
+    small = x if generator.network.enlarges else downscale(x, max(1, x.shape[2] // JUDGED_HEIGHT))
+    return small.add(1).mul(127.5).round().clamp(0, 255).div(127.5).sub(1)
 
 
 def _history(path: Path) -> dict[str, Any]:

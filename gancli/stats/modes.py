@@ -27,6 +27,7 @@ class Coverage:
     modes: int
     recognised: float  # share of the pictures
     reverse_kl: float  # KL(q || uniform) over the recognised ones, in nats; nan if there are none
+    spread: float | None = None  # deviation inside a mode over the data's own, where that is known
 
 
 def coverage(pictures: NDArray[np.uint8]) -> Coverage:

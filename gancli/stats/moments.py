@@ -1,21 +1,23 @@
-"""Means and variances of pictures, channel by channel and pixel by pixel."""
+"""Means and variances of samples, channel by channel and value by value."""
 
-import numpy as np
-from numpy.typing import NDArray
-
-Pictures = NDArray[np.uint8]
+from torch import Tensor
 
 
-def channel_moments(pictures: Pictures) -> list[tuple[float, float]]:
-    """(mean, biased variance) of each channel in [-1, 1] units. (N, H, W, C) -> C pairs."""
-    x = pictures / 127.5 - 1
-    return [(float(x[..., c].mean()), float(x[..., c].var())) for c in range(x.shape[3])]
+def channel_moments(x: Tensor) -> list[tuple[float, float]]:
+    """(mean, biased variance) of each channel, in float64. (N, C, *S) -> C pairs."""
+    channels = x.movedim(1, 0).flatten(1)
+    return [(float(c.mean()), float(c.var(correction=0))) for c in (channel.double() for channel in channels)]
 
 
-def pixel_moment_distance(fakes: Pictures, reals: Pictures) -> tuple[float, float]:
-    """Mean over pixels and channels of |mean_N f - mean_N r| and |var_N f - var_N r|, in [-1, 1] units.
+def moment_distance(fakes: Tensor, reals: Tensor) -> tuple[float, float]:
+    """Mean over values of |mean_N f - mean_N r| and |var_N f - var_N r|, in float64.
 
-    The quantity that moment stabilisation pulls to zero. (N, H, W, C), (M, H, W, C) -> two numbers.
+    The quantity that moment stabilisation pulls to zero. (N, C, *S), (M, C, *S) -> two numbers.
     """
-    f, r = fakes / 127.5 - 1, reals / 127.5 - 1
-    return float(np.abs(f.mean(0) - r.mean(0)).mean()), float(np.abs(f.var(0) - r.var(0)).mean())
+    (mean_f, var_f), (mean_r, var_r) = (_moments(side) for side in (fakes, reals))
+    return float((mean_f - mean_r).abs().mean()), float((var_f - var_r).abs().mean())
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    mean = x.double().mean(0)
+    return mean, x.double().sub(mean).square().mean(0)

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gancli import checkpoint
+import numpy as np
+
+from gancli import checkpoint, growth
 from gancli import config as configs
 from gancli.checkpoint import Checkpoint
-from gancli.config import Config
-from gancli.config.schema import MAX_RESOLUTION
+from gancli.config import Config, combinations
+from gancli.config.networks import MAX_RESOLUTION, ProgressiveConfig
 from gancli.data import Dataset
 from gancli.errors import ConfigError
 from gancli.growth import Schedule
@@ -16,17 +18,21 @@ from gancli.networks import on_meta
 
 
 def resolve(config: Config, dataset: Dataset, source: str) -> Config:
-    """The config with everything that depends on the data: its place, its fingerprint, channels, duration."""
-    if dataset.kind != "image":
+    """The config with everything that depends on the data: place, fingerprint, shape, scale, moments, duration."""
+    kind, kinds = dataset.kind, config.network.kinds
+    if kind not in kinds:
         raise ConfigError(
-            f"the progressive networks take pictures, and {source} holds {dataset.kind}",
+            f"{config.network.family} networks take {' and '.join(kinds)} data, and {source} holds {kind} data",
             where="network.family",
-            mend="no network of gancli takes this kind of data yet; give pictures",
+            mend="take a preset for this kind of data: see `gancli presets list`",
         )
     values = config.model_dump()
-    values["data"] |= {"source": _absolute(source), "fingerprint": dataset.fingerprint}
-    values["network"]["image_channels"] = dataset.values.shape[3]
-    values["train"]["duration"] = config.train.duration or Schedule.of(config).total
+    values["data"] |= {"source": _absolute(source), "fingerprint": dataset.fingerprint, **_units(dataset)}
+    if config.network.output == "bn-clip":
+        values["data"] |= _channel_moments(dataset, values["data"]["centre"], values["data"]["scale"])
+    shape = dataset.values.shape[1:]
+    values["network"] |= config.network.of_data((shape[2], *shape[:2]) if kind == "image" else shape)
+    values["train"]["duration"] = config.train.duration or _duration(config, len(dataset.train_rows))
     resolved = configs.presets.build(values, "the resolved config")
     largest = max(phase.batch_size for phase in Schedule.of(resolved).phases)
     if largest > len(dataset.train_rows):
@@ -35,7 +41,44 @@ def resolve(config: Config, dataset: Dataset, source: str) -> Config:
             where="growth.batch_size",
             mend=f"--batch {max(1, len(dataset.train_rows) // 4)}, or more data",
         )
+    combinations.refuse(resolved, kind)
     return resolved
+
+
+def _units(dataset: Dataset) -> dict[str, float]:
+    """One affine for signals and points: the middle of their range, and half of it. Pictures need none."""
+    if dataset.kind == "image":
+        return {"centre": 0.0, "scale": 1.0}
+    values = dataset.values[dataset.train_rows]
+    low, high = float(values.min()), float(values.max())
+    return {"centre": (low + high) / 2, "scale": (high - low) / 2 or 1.0}
+
+
+def _channel_moments(dataset: Dataset, centre: float, scale: float) -> dict[str, tuple[float, ...]]:
+    """Mean and deviation of each channel over the training samples, as the networks see them."""
+    rows, count = dataset.train_rows, 0
+    sums, squares = np.zeros(1), np.zeros(1)
+    for chunk in np.array_split(rows, max(1, len(rows) // 256)):
+        values = np.asarray(dataset.values[chunk], dtype=np.float64)
+        x = values / 127.5 - 1 if dataset.kind == "image" else np.moveaxis((values - centre) / scale, 1, -1)
+        x = x.reshape(-1, x.shape[-1])
+        sums, squares, count = sums + x.sum(0), squares + (x**2).sum(0), count + len(x)
+    mean = sums / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return {"mean": tuple(map(float, mean)), "std": tuple(map(float, std))}
+
+
+def _duration(config: Config, samples: int) -> int:
+    """The whole run in images, from what its source says. Raises ConfigError where it says nothing."""
+    train = config.train
+    if train.epochs is not None:
+        return train.epochs * samples
+    if train.generator_steps is not None:
+        steps = sum(growth.critic_steps(config, step) for step in range(train.generator_steps))
+        return steps * config.growth.batch_size
+    if total := Schedule.of(config).total:
+        return total
+    raise ConfigError("how long is not said", where="train.duration", mend="--kimg 100, or --set train.epochs=10")
 
 
 def _absolute(source: str) -> str:
@@ -46,6 +89,9 @@ def grown(source: Checkpoint, to: int | None, changes: Mapping[str, Any]) -> Con
     """The source's config with stages added up to `to` pixels. Raises ConfigError where that is no doubling."""
     refuse_unfinished(source, "grow")
     network = source.config.network
+    if not isinstance(network, ProgressiveConfig):
+        what = f"{network.family} networks do not grow"
+        raise ConfigError(what, where=f"grow {source.path}", mend="train a progressive preset, such as progan-64-lite")
     to = to or network.resolution * 2
     if to <= network.resolution:
         raise ConfigError(
@@ -75,14 +121,15 @@ def refuse_unfinished(source: Checkpoint, verb: str) -> None:
         raise ConfigError(
             f"after {source.images / 1000:g} kimg it draws {phase.height} px at alpha {phase.alpha:.2f}",
             where=f"{verb} {source.path}",
-            mend=f"train it to the end of its fade at {source.config.network.resolution} px first",
+            mend="train it to the end of its last fade first",
         )
 
 
 def _copied_stages(config: Config, to: int) -> dict[int, dict[str, Any]]:
     """What the last stage did differently, for every stage that is added."""
-    last = config.growth.at.get(config.network.resolution)
-    height, added = config.network.resolution * 2, {}
+    reached = config.network.size_at(config.network.stages - 1)[0]
+    last, height = config.growth.at.get(reached), reached * 2
+    added = {}
     while height <= to and last is not None:
         added[height] = last.model_dump()
         height *= 2
@@ -93,7 +140,7 @@ def transferred(source: Checkpoint, changes: Mapping[str, Any]) -> Config:
     """The source's config with a fresh clock that stays at its last resolution: all its stages are trained."""
     refuse_unfinished(source, "transfer from")
     values = source.config.model_dump()
-    height = source.config.network.resolution
+    height = source.config.network.size_at(source.config.network.stages - 1)[0]
     values["growth"]["start_at"] = height
     own = values["growth"]["at"].get(height) or {}
     values["growth"]["at"] = {**values["growth"]["at"], height: {**own, "fade": 0}}
@@ -104,7 +151,9 @@ def _derived(source: Checkpoint, values: dict[str, Any], verb: str, changes: Map
     assert source.path is not None, "a checkpoint that was read has a path"
     values["preset"] = f"{source.config.preset.removesuffix(f'-{verb}')}-{verb}"
     values["train"]["duration"] = None
-    values["data"] |= {"fingerprint": None, "channels": source.config.network.image_channels}
+    channels = source.config.network.shape[0]
+    values["data"] |= {"fingerprint": None, "mean": None, "std": None}
+    values["data"]["channels"] = channels if source.config.network.picture_size else None
     values["origin"] = {
         "verb": verb,
         "checkpoint": str(source.path.absolute()),

@@ -3,20 +3,22 @@
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gancli import signals
 from gancli.config import Config
 from gancli.growth import Phase, Schedule
 from gancli.networks import on_meta
+from gancli.networks.layers import EqualizedWeight
 from gancli.results import Forecast, StageForecast, plain
 from gancli.training.log import memory_mib
 from gancli.training.state import TrainState
-from gancli.training.step import critic_loss
+from gancli.training.step import critic_loss, generator_loss
 
 BUDGET = 10.0  # seconds for all timed steps
 TRIES = 2  # of each kind of step, at the least
@@ -87,21 +89,26 @@ def _time_stage(config: Config, state: TrainState, phase: Phase, batch: int) -> 
 def _time_step(config: Config, state: TrainState, phase: Phase, batch: int) -> float:
     """Seconds of one critic and generator step, on copies of the networks that are thrown away.
 
+    In inference mode, where a batch of one is no trouble to batch norm and the moving statistics stay.
+
     A lazy penalty counts by its share of the steps. The quickest of a few tries is taken: the first
     ones set kernels up, and a busy machine only ever makes a step slower.
     """
-    G, D = copy.deepcopy(state.G), copy.deepcopy(state.D)
+    G, D = copy.deepcopy(state.G).eval(), copy.deepcopy(state.D).eval()
+    copied = replace(state, G=G, D=D)
 
     def critic(penalise: bool) -> None:
         with torch.no_grad():
-            y = G(torch.randn(batch, config.network.latent, device=state.device), phase.stage)
+            y = G(_example(config, batch, state.device), phase.stage)
         u = torch.rand(batch, device=state.device)
         critic_loss(D, phase, y, y, u, config.loss, penalise=penalise)["critic_loss"].backward()
 
     def generator() -> None:
-        y = G(torch.randn(batch, config.network.latent, device=state.device), phase.stage)
-        D(y, phase.stage).sum().backward()
+        y = G(_example(config, batch, state.device), phase.stage)
+        generator_loss(copied, phase, y.detach(), y, config.loss)["generator_loss"].backward()
 
+    if config.loss.adversarial == "none":
+        return min(_tries(generator, state.device))
     generated, penalised = (min(_tries(step, state.device)) for step in (generator, partial(critic, True)))
     plain = penalised if config.loss.penalty_every == 1 else min(_tries(partial(critic, False), state.device))
     lazy = plain + max(0.0, penalised - plain) / config.loss.penalty_every
@@ -126,9 +133,17 @@ def operations_per_image(config: Config, phase: Phase) -> float:
     """Multiplications and additions of one forward pass of both networks at a stage, counted on the meta device."""
     pair = on_meta(config)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        z = torch.empty(1, config.network.latent, device="meta")
-        pair.D(pair.G(z, phase.stage), phase.stage)
+        pair.D.eval()(pair.G.eval()(_example(config, 1, torch.device("meta")), phase.stage), phase.stage)
     return float(counter.get_total_flops())
+
+
+def _example(config: Config, batch: int, device: torch.device) -> Tensor:
+    """Something of the shape that goes into the generator."""
+    network = config.network
+    if network.enlarges:
+        channels, *sides = network.shape
+        return torch.zeros(batch, channels, *(side // network.enlarges for side in sides), device=device)
+    return torch.zeros(batch, network.latent, device=device).normal_()
 
 
 def _stages(config: Config, schedule: Schedule, costs: Mapping[int, Cost]) -> Iterator[StageForecast]:
@@ -147,9 +162,17 @@ def _stages(config: Config, schedule: Schedule, costs: Mapping[int, Cost]) -> It
 
 def _activations_mib(config: Config, phase: Phase) -> float:
     """Feature maps of one step, roughly: three critic passes with their second order, one generator pass."""
-    network = config.network
-    maps = sum(2 * network.width_of(s) * network.size_at(s)[0] * network.size_at(s)[1] for s in range(phase.stage + 1))
-    return 4 * maps * phase.batch_size * 12 / 2**20
+    pair, values = on_meta(config), 0
+
+    def count(layer: nn.Module, inputs: object, output: Tensor) -> None:
+        nonlocal values
+        values += output.numel()
+
+    for layer in [*pair.G.modules(), *pair.D.modules()]:
+        if isinstance(layer, EqualizedWeight):
+            layer.register_forward_hook(count)
+    pair.D.eval()(pair.G.eval()(_example(config, 1, torch.device("meta")), phase.stage), phase.stage)
+    return 4 * values * phase.batch_size * 6 / 2**20
 
 
 def _advice(config: Config, device: torch.device, seconds: float) -> list[str]:

@@ -1,9 +1,11 @@
 """stats.jsonl: one line a tick. The one place where numbers leave the device."""
 
 import json
+import math
 import resource
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,13 +15,15 @@ from gancli import files
 from gancli.config import Config
 from gancli.data import Feed
 from gancli.growth import Phase
-from gancli.latents import from_seeds
+from gancli.networks.base import statistics_kept
 from gancli.results import SCHEMA_VERSION, Tick, plain
 from gancli.runs import Run
 from gancli.stats.batch_std import batch_std, saturation
+from gancli.stats.histograms import Levels, levels, levels_distance
 from gancli.training.state import TrainState
 
 JUDGED = 64  # samples for batch std: one batch of 8 is too noisy to warn by
+REFERENCE, MOST_VALUES = 1_000, 1 << 22  # training samples for the histograms of their channels; positions in all
 
 
 def cut(run: Run, images: int) -> list[dict[str, Any]]:
@@ -38,17 +42,29 @@ def append(run: Run, tick: Tick) -> dict[str, Any]:
     return row
 
 
+def reference_levels(feed: Feed, phase: Phase) -> Levels:
+    """The histograms of the channels of up to 1,000 training samples at a phase's size."""
+    values = phase.height * phase.width
+    count = max(JUDGED, min(REFERENCE, MOST_VALUES // max(1, values)))
+    return levels(feed.sample(count, replace(phase, fading=False), 0, name="reference"))
+
+
 def measure(
     state: TrainState,
     config: Config,
     feed: Feed,
     phase: Phase,
     losses: Mapping[str, Tensor],
+    reference: Levels,
     *,
     images_per_s: float,
 ) -> Tick:
-    """One tick: the losses of the last step, and the spread of 64 fresh fakes beside 64 reals, raw weights."""
-    spread = _spreads(state, config, feed, phase)
+    """One tick: the losses of the last step, and 64 fresh fakes beside 64 reals, raw weights.
+
+    The fakes are those that the critic sees: by batch statistics, or with critic_fakes: eval by the moving ones.
+    """
+    spread = _spreads(state, config, feed, phase, reference)
+    number = {name: float(value.detach()) for name, value in losses.items()}
     return Tick(
         kimg=state.images / 1000,
         images=state.images,
@@ -56,11 +72,13 @@ def measure(
         resolution=phase.height,
         alpha=round(phase.alpha, 6),
         batch=phase.batch_size,
-        lr=state.opt_D.param_groups[0]["lr"],
-        critic_loss=_number(losses["critic_loss"]),
-        score_gap=_number(losses["score_gap"]),
-        penalty=_number(losses["penalty"]) if "penalty" in losses else float("nan"),
-        generator_loss=_number(losses["generator_loss"]),
+        lr=state.opt_D.param_groups[0]["lr"] / state.opt_D.param_groups[0]["factor"],
+        critic_loss=number.get("critic_loss", math.nan),
+        score_gap=number.get("score_gap", math.nan),
+        penalty=number.get("penalty", math.nan),
+        generator_loss=number.get("generator_loss", math.nan),
+        moments=number.get("moments", math.nan),
+        perceptual=number.get("perceptual", math.nan),
         images_per_s=images_per_s,
         memory_mib=memory_mib(state.device),
         seconds=state.seconds,
@@ -68,18 +86,13 @@ def measure(
     )
 
 
-def _number(value: Tensor) -> float:
-    return float(value.detach())
-
-
 @torch.no_grad()
-def _spreads(state: TrainState, config: Config, feed: Feed, phase: Phase) -> dict[str, Any]:
+def _spreads(state: TrainState, config: Config, feed: Feed, phase: Phase, reference: Levels) -> dict[str, Any]:
     real = feed.sample(JUDGED, phase, state.images).to(state.device)
-    z = from_seeds(range(JUDGED), config.network.latent).to(state.device)
-    chunks = z.split(max(1, phase.batch_size))
-    fake = torch.cat([state.G(part, phase.stage, phase.alpha) for part in chunks])
+    fake = fakes_seen(state, config, feed, phase)
     std_real, std_fake = batch_std(real), batch_std(fake)
-    feature_real, feature_fake = (_feature_std(state, images, phase) for images in (real, fake))
+    with statistics_kept(state.D):
+        feature_real, feature_fake = (_feature_std(state, images, phase) for images in (real, fake))
     return {
         "std_real": std_real,
         "std_fake": std_fake,
@@ -88,12 +101,24 @@ def _spreads(state: TrainState, config: Config, feed: Feed, phase: Phase) -> dic
         "feature_std_fake": feature_fake,
         "feature_std_ratio": feature_fake / max(feature_real, 1e-12),
         "saturation": saturation(fake),
+        "colour_distance": levels_distance(levels(fake), reference),
     }
+
+
+@torch.no_grad()
+def fakes_seen(state: TrainState, config: Config, feed: Feed, phase: Phase) -> Tensor:
+    """64 fakes on fixed inputs as a critic step would see them; no moving statistic changes. (64, C, *S)."""
+    chunks = feed.inputs(JUDGED, phase).to(state.device).split(max(2, phase.batch_size))
+    with statistics_kept(state.G):
+        state.G.train(config.train.critic_fakes == "train")
+        fakes = [state.G(part, phase.stage, phase.alpha) for part in chunks if len(part) > 1 or not state.G.training]
+        state.G.train()
+    return torch.cat(fakes)
 
 
 def _feature_std(state: TrainState, images: Tensor, phase: Phase) -> float:
     """The minibatch-std statistic over all the images, on the critic's features before that layer."""
-    parts = [state.D.features(part, phase.stage, phase.alpha) for part in images.split(max(1, phase.batch_size))]
+    parts = [state.D.features(part, phase.stage, phase.alpha) for part in images.split(max(2, phase.batch_size))]
     return batch_std(torch.cat(parts))
 
 

@@ -6,18 +6,16 @@ from typing import Any
 
 import torch
 
-from gancli import checkpoint, ema, files, growth, media, signals
+from gancli import checkpoint, ema, files, growth, media, plots, signals
 from gancli.config import Config
 from gancli.data import Dataset, Feed
 from gancli.growth import Phase, Schedule
-from gancli.latents import from_seeds
 from gancli.runs import Run
+from gancli.stats.histograms import Levels
 from gancli.training import alarms, log
 from gancli.training.state import TrainState
 from gancli.training.step import train_critic, train_generator
 from gancli.training.watch import Watcher
-
-GRID = 64  # pictures in reals.png and fakes-*.png
 
 
 @dataclass
@@ -37,6 +35,13 @@ class Sitting:
     saved_at: int = -1  # images at the last checkpoint of this sitting
     drawn_at: int = -1  # images at the last picture
     finding: str | None = None  # the warning at which --stop-on stopped
+    levels_of: dict[int, Levels] = field(default_factory=dict)  # of the training data, by stage
+
+    def levels(self, phase: Phase) -> Levels:
+        """The histograms of the training data's channels at a stage, taken once."""
+        if phase.stage not in self.levels_of:
+            self.levels_of[phase.stage] = log.reference_levels(self.feed, phase)
+        return self.levels_of[phase.stage]
 
 
 def train(
@@ -58,8 +63,8 @@ def train(
     while state.images < config.train.duration and not sitting.finding and not signals.stop_requested():
         before, started = state.images, time.monotonic()
         phase = sitting.schedule.phase_at(before)
-        losses, fakes = train_critic(state, config, sitting.feed, phase)
-        sitting.losses |= losses | train_generator(state, config, phase, sitting.feed, fakes)
+        losses, shown = train_critic(state, config, sitting.feed, phase)
+        sitting.losses |= losses | train_generator(state, config, phase, shown)
         average(state, config, state.images - before)
         if growth.resets_optimizer(config, phase, sitting.schedule.phase_at(state.images)):
             state.clear_adam()
@@ -94,7 +99,9 @@ def take_tick(sitting: Sitting, state: TrainState, phase: Phase, stop_on: frozen
     """Measure, look for alarms, write a line to the log, tell the watcher; note what `stop_on` was waiting for."""
     now = time.monotonic()
     speed = (state.images - sitting.images_at_tick) / max(1e-9, now - sitting.since_tick)
-    tick = log.measure(state, sitting.config, sitting.feed, phase, sitting.losses, images_per_s=speed)
+    tick = log.measure(
+        state, sitting.config, sitting.feed, phase, sitting.losses, sitting.levels(phase), images_per_s=speed
+    )
     raised = alarms.raised(tick, sitting.history, judged=alarms.may_judge(sitting.schedule, state.images))
     tick = replace(tick, warnings=alarms.unsaid(raised, sitting.history))
     sitting.finding = next((f"{name}: {text}" for name, text in raised.items() if name in stop_on), None)
@@ -134,17 +141,19 @@ def draw_fakes(sitting: Sitting, state: TrainState) -> None:
     if sitting.drawn_at == state.images:
         return
     phase = sitting.schedule.phase_at(state.images)
-    z = from_seeds(range(GRID), sitting.config.network.latent).to(state.device)
-    chunks = [state.ema(part, phase.stage, phase.alpha) for part in z.split(16)]
+    kind = sitting.feed.kind
+    z = sitting.feed.inputs(plots.COUNTS[kind], phase).to(state.device)
+    chunks = [state.ema(part, phase.stage, phase.alpha) for part in z.split(16 if kind == "image" else 256)]
     folder = sitting.run.path / "samples"
     folder.mkdir(exist_ok=True)
     name = f"fakes-{name_of(state.images, sitting.config.train.sample_every)}.png"
-    grid = media.grid(media.to_bytes(torch.cat(chunks)))
-    files.replace(folder / name, lambda file: file.write_bytes(media.png(grid)))
+    sheet = plots.sheet(torch.cat(chunks), kind)
+    files.replace(folder / name, lambda file: file.write_bytes(media.png(sheet)))
     sitting.drawn_at = state.images
 
 
 def draw_reals(run: Run, config: Config, dataset: Dataset) -> None:
     """reals.png: the first training samples at full size, in the layout of the fakes."""
-    rows = Feed(dataset, config).rows_at(0, min(GRID, len(dataset.train_rows)))
-    media.save(run.path / "reals.png", media.grid(dataset.values[rows.numpy()]))
+    count = min(plots.COUNTS[dataset.kind], len(dataset.train_rows))
+    x = Feed(dataset, config).first(count)
+    media.save(run.path / "reals.png", plots.sheet(x, dataset.kind))

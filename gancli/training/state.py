@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,8 @@ from gancli import checkpoint
 from gancli.checkpoint import Checkpoint
 from gancli.config import Config
 from gancli.errors import CheckpointError, TrainingDiverged
-from gancli.networks import build, set_precision
-from gancli.networks.progressive import Critic, Generator
+from gancli.networks import Critic, Generator, build, learning_rates, set_precision
+from gancli.networks.features import FeatureNetwork, feature_network
 from gancli.runs import Run
 
 AdamState = Mapping[str, Mapping[str, Tensor]]  # parameter -> Adam's tensors
@@ -32,20 +32,23 @@ class TrainState:
     images: int = 0
     generator_steps: int = 0
     seconds: float = 0.0
+    features: FeatureNetwork | None = None  # of a perceptual loss: fixed, so no part of a checkpoint
 
     @classmethod
     def fresh(cls, config: Config, device: torch.device) -> Self:
         """Networks drawn from the seed, nothing seen yet."""
         pair = build(config, device)
         set_precision(pair, config.train.precision)
-        ema = copy.deepcopy(pair.G).requires_grad_(False)
+        ema = copy.deepcopy(pair.G).requires_grad_(False).eval()
         ema.compute_dtype = torch.float32  # the average is for looking at and judging
         betas, eps = config.optimizer.betas, config.optimizer.eps
         opt_G, opt_D = (
-            torch.optim.Adam(network.parameters(), lr=config.growth.lr, betas=betas, eps=eps, fused=True)
+            torch.optim.Adam(_groups(network), lr=config.growth.lr, betas=betas, eps=eps, fused=True)
             for network in (pair.G, pair.D)
         )
-        return cls(pair.G, pair.D, ema, opt_G, opt_D, device)
+        perceptual = config.loss.perceptual
+        features = feature_network(perceptual.layers, perceptual.features).to(device) if perceptual else None
+        return cls(pair.G, pair.D, ema, opt_G, opt_D, device, features=features)
 
     @classmethod
     def open(cls, run: Run, config: Config, device: torch.device, say: Callable[[str], None]) -> Self:
@@ -119,6 +122,10 @@ class TrainState:
         """Forget Adam's memory in both optimizers."""
         self.opt_G.state.clear()
         self.opt_D.state.clear()
+
+
+def _groups(network: nn.Module) -> list[dict[str, Any]]:
+    return [{"params": group, "factor": factor} for factor, group in learning_rates(network).items()]
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,19 +1,21 @@
 """The equations of one step. x: reals, y = G(z): fakes, d_x and d_y: the critic's scores of them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gancli import growth
 from gancli.config import Config
 from gancli.config.schema import LossConfig
 from gancli.data import Feed
 from gancli.growth import Phase
+from gancli.latents import Prior
 from gancli.losses import ADVERSARIAL
-from gancli.networks.layers import interleave, undo_interleave
-from gancli.networks.progressive import Critic
-from gancli.penalties import between, drift, gradient_penalty, squared_gradients
+from gancli.networks import Critic
+from gancli.networks.layers import downscale, interleave, undo_interleave
+from gancli.penalties import between, drift, features, gradient_penalty, moment_distance, squared_gradients
 from gancli.seeds import stream
 from gancli.training.state import TrainState
 
@@ -55,49 +57,110 @@ def critic_loss(
     return named | ({"penalty": penalty} if penalise else {})
 
 
-def train_critic(state: TrainState, config: Config, feed: Feed, phase: Phase) -> tuple[dict[str, Tensor], Tensor]:
+@dataclass(frozen=True)
+class Shown:
+    """What the last critic step has seen, for the generator to learn from."""
+
+    x: Tensor  # reals
+    y: Tensor  # fakes, with their graph where the generator's step shares them
+
+
+def train_critic(state: TrainState, config: Config, feed: Feed, phase: Phase) -> tuple[dict[str, Tensor], Shown]:
     """The critic steps before one generator step; each has its own batch and latents and advances the clock.
 
-    Returns the losses of the last step, and its fakes with their graph, for the generator to learn from.
+    Returns the losses of the last step, and what it has seen. Without an adversarial loss only the clock moves.
     """
     losses: dict[str, Tensor] = {}
     steps = growth.critic_steps(config, state.generator_steps)
     for k in range(steps):
         x = feed.batch_at(state.images, phase).to(state.device)
-        with torch.set_grad_enabled(config.train.shared_fakes and k == steps - 1):
-            y = state.G(latents_at(state, config, phase, "latents"), phase.stage, phase.alpha)
-        u = torch.rand(len(x), generator=stream(config.train.seed, "between", state.images)).to(state.device)
+        make_noise(state, config, "critic noise")
+        y = fakes_for_critic(state, config, phase, x, shared=shares_fakes(config) and k == steps - 1)
         number = state.generator_steps * config.train.critic_steps.base + k
-        penalise = number % config.loss.penalty_every == 0
-        losses |= critic_loss(state.D, phase, x, y, u, config.loss, penalise=penalise)
-        _step(state.opt_D, losses["critic_loss"], _lr(config, state, phase))
+        losses |= critic_step(state, config, phase, Shown(x, y), penalise=number % config.loss.penalty_every == 0)
         state.images += phase.batch_size
-    return losses, y
+    return losses, Shown(x, y)
 
 
-def train_generator(state: TrainState, config: Config, phase: Phase, feed: Feed, y: Tensor) -> dict[str, Tensor]:
-    """One generator step: L_G = mean[ g(d_x, d_y) ], the critic held fixed. Returns the loss."""
+def critic_step(state: TrainState, config: Config, phase: Phase, shown: Shown, *, penalise: bool) -> dict[str, Tensor]:
+    """One step down the critic's loss, which is returned by its parts."""
+    if config.loss.adversarial == "none":
+        nothing = shown.x.new_zeros(())
+        return {"critic_loss": nothing, "score_gap": nothing}
+    u = torch.rand(len(shown.x), generator=stream(config.train.seed, "between", state.images)).to(state.device)
+    losses = critic_loss(state.D, phase, shown.x, shown.y, u, config.loss, penalise=penalise)
+    _step(state.opt_D, losses["critic_loss"], _lr(config, state, phase))
+    return losses
+
+
+def shares_fakes(config: Config) -> bool:
+    """Does the generator's step judge the critic's fakes again? Not those of the moving statistics."""
+    return config.train.shared_fakes and config.train.critic_fakes == "train"
+
+
+def fakes_for_critic(state: TrainState, config: Config, phase: Phase, x: Tensor, *, shared: bool) -> Tensor:
+    """G(z) for a critic step: by batch statistics, or with critic_fakes: eval by the moving ones. (N, C, *S)."""
+    state.G.train(config.train.critic_fakes == "train")
+    with torch.set_grad_enabled(shared):
+        y: Tensor = state.G(inputs_at(state, config, phase, "latents", x), phase.stage, phase.alpha)
+    state.G.train()
+    return y
+
+
+def train_generator(state: TrainState, config: Config, phase: Phase, shown: Shown) -> dict[str, Tensor]:
+    """One generator step, the critic held fixed. Returns the loss and its parts."""
     state.D.requires_grad_(False)
-    if not config.train.shared_fakes:
-        y = state.G(latents_at(state, config, phase, "generator latents"), phase.stage, phase.alpha)
-    game = ADVERSARIAL[config.loss.adversarial]
-    d_y = state.D(y, phase.stage, phase.alpha)
-    d_x = d_y.detach()
-    if game.generator_needs_reals:
-        shown = state.images - phase.batch_size  # the reals of the last critic step
-        with torch.no_grad():
-            d_x = state.D(feed.batch_at(shown, phase).to(state.device), phase.stage, phase.alpha)
-    loss = game.generator(d_x, d_y).mean()
-    _step(state.opt_G, loss, _lr(config, state, phase) * config.optimizer.generator_lr)
+    x, y = shown.x, shown.y
+    if not shares_fakes(config):
+        make_noise(state, config, "generator noise")
+        y = state.G(inputs_at(state, config, phase, "generator latents", x), phase.stage, phase.alpha)
+    losses = generator_loss(state, phase, x, y, config.loss)
+    _step(state.opt_G, losses["generator_loss"], _lr(config, state, phase) * config.optimizer.generator_lr)
     state.D.requires_grad_(True)
     state.generator_steps += 1
-    return {"generator_loss": loss}
+    return losses
 
 
-def latents_at(state: TrainState, config: Config, phase: Phase, name: str) -> Tensor:
-    """The latents of this moment: N(0, 1) from a named stream, drawn on the CPU. (N, latent)."""
+def generator_loss(state: TrainState, phase: Phase, x: Tensor, y: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """L_G = mean[ g(d_x, d_y) ] + w (moments of y against those of x) + w (features of y against those of x).
+
+    (N, C, *S) twice. The keys are the names in the log; the last two parts are switches.
+    """
+    losses: dict[str, Tensor] = {}
+    total = adversarial(state.D, phase, x, y, config) if config.adversarial != "none" else y.new_zeros(())
+    if (moments := config.moments) is not None:
+        means, variances = moment_distance(*(features(side, moments.over, moments.pool) for side in (x, y)))
+        losses["moments"] = moments.weight * (means + variances)
+        total = total + losses["moments"]
+    if config.perceptual is not None and state.features is not None:
+        losses["perceptual"] = config.perceptual.weight * state.features.distance(x, y)
+        total = total + losses["perceptual"]
+    return {"generator_loss": total, **losses}
+
+
+def adversarial(D: Critic, phase: Phase, x: Tensor, y: Tensor, config: LossConfig) -> Tensor:
+    """mean[ g(d_x, d_y) ], the generator's side of the game. (N, C, *S) twice -> ()."""
+    game = ADVERSARIAL[config.adversarial]
+    d_y = D(y, phase.stage, phase.alpha)
+    d_x = d_y.detach()
+    if game.generator_needs_reals:
+        with torch.no_grad():
+            d_x = D(x, phase.stage, phase.alpha)
+    return game.generator(d_x, d_y).mean()
+
+
+def inputs_at(state: TrainState, config: Config, phase: Phase, name: str, x: Tensor) -> Tensor:
+    """What goes into the generator: latents from a named stream, (N, latent); or the reals x made smaller."""
+    if state.G.enlarges:
+        return downscale(x, state.G.enlarges)
     draw = stream(config.train.seed, name, state.images)
-    return torch.randn(phase.batch_size, config.network.latent, generator=draw).to(state.device)
+    return Prior.of(config.network).draw(phase.batch_size, draw).to(state.device)
+
+
+def make_noise(state: TrainState, config: Config, name: str) -> None:
+    """Dropout draws from torch's global generator: seed that one by position too, where a network has dropout."""
+    if any(isinstance(layer, nn.Dropout) and layer.p > 0 for net in (state.G, state.D) for layer in net.modules()):
+        torch.manual_seed(stream(config.train.seed, name, state.images).initial_seed())
 
 
 def _lr(config: Config, state: TrainState, phase: Phase) -> float:
@@ -109,5 +172,5 @@ def _step(optimizer: torch.optim.Adam, loss: Tensor, lr: float) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["factor"]
     optimizer.step()

@@ -10,7 +10,8 @@ import torch
 from gancli import checkpoint, devices, files, process, runs
 from gancli import config as configs
 from gancli.checkpoint import Checkpoint
-from gancli.config import Config
+from gancli.config import Config, combinations
+from gancli.config.networks import USUAL_SIZE
 from gancli.data import Dataset, Shape, open_dataset, write_rejected
 from gancli.errors import ConfigError, DataError, UsageError
 from gancli.growth import lr_factor
@@ -36,7 +37,7 @@ def prepare(config: Config, data: str | None, watch: Watcher, *, rescan: bool = 
     source = data or config.data.source
     if source is None:
         raise UsageError("no data to train on", where=f"preset {config.preset}", mend="give DATA, or builtin:shapes")
-    height, width = config.network.size_at(config.network.stages - 1)
+    height, width = config.network.picture_size or USUAL_SIZE
     shape = Shape(height, width, config.data.channels, config.data.fit)
     dataset = open_dataset(
         source,
@@ -47,7 +48,10 @@ def prepare(config: Config, data: str | None, watch: Watcher, *, rescan: bool = 
         progress=watch.progress,
     )
     watch.data(dataset.report)
-    return resolve(config, dataset, source), dataset
+    resolved = resolve(config, dataset, source)
+    for warning in combinations.warnings(resolved):
+        watch.say(warning)
+    return resolved, dataset
 
 
 def plan(

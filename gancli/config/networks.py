@@ -1,0 +1,308 @@
+"""What a preset may say of its networks: one strict model a family, with the switches that all of them share."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from gancli.config.fields import Channels, Count, Positive, Share, Strict, no_bool
+
+MAX_RESOLUTION = 2048  # also the reader's bound: a hostile header may not ask for more memory
+MAX_VALUES = 1 << 24  # of one sample
+USUAL_SIZE = (32, 32)  # to which pictures are brought where a preset does not care
+
+Activation = Literal["relu", "leaky", "elu"]  # leaky: slope 0.2
+Norm = Literal["none", "batch", "layer"]  # layer: over the channels at each position
+Pixels = Annotated[int, Field(ge=1, le=MAX_RESOLUTION), BeforeValidator(no_bool)]
+Size = Annotated[int, Field(ge=1, le=MAX_VALUES), BeforeValidator(no_bool)]
+
+
+class MinibatchStd(Strict):
+    """The layer that shows the critic how much its samples differ."""
+
+    group_size: Count | Literal["all"] = 4
+    statistic: Literal["position", "channel"] = "position"  # deviation at each position (paper), or of each channel
+    feature_groups: Count = 1
+
+
+class Family(Strict):
+    """The switches of every pair of networks, and what the rest of gancli asks of any of them."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("image",)  # of data that the family takes
+
+    latent: Channels = 100
+    latents: Literal["normal", "uniform"] = "normal"  # N(0, 1), or uniform over (-1, 1)
+    latent_scale: Positive = 1.0  # latents are multiplied by it
+    output: Literal["linear", "tanh", "sigmoid", "bn-tanh", "bn-clip"] = "linear"
+    freeze_output: bool = False  # the final batch norm's gamma and beta stay as they begin
+    bn_keep: Share = 0.9  # what batch norm's moving statistics keep of their old value at each batch
+    minibatch_std: MinibatchStd | None = None
+    equalized_lr: bool = False
+
+    @property
+    def stages(self) -> int:
+        """How many resolutions there are, the first included."""
+        return 1
+
+    def size_at(self, stage: int) -> tuple[int, int]:
+        """(height, width) of the pictures of a stage; (length, 1) of signals, (dimensions, 1) of points."""
+        raise NotImplementedError
+
+    @property
+    def picture_size(self) -> tuple[int, int] | None:
+        """(height, width) to which pictures are brought; None where only the data can tell."""
+        return self.size_at(self.stages - 1)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, *S) of one full-size sample. The config must be resolved."""
+        raise NotImplementedError
+
+    @property
+    def is_resolved(self) -> bool:
+        """Is the shape of the samples known?"""
+        raise NotImplementedError
+
+    def of_data(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """The keys that samples of shape (C, *S) settle."""
+        raise NotImplementedError
+
+    @property
+    def uses_batch_norm(self) -> tuple[bool, bool]:
+        """Does the generator, does the critic have batch norm?"""
+        return self.output.startswith("bn-"), False
+
+    @property
+    def enlarges(self) -> int:
+        """By which factor a generator enlarges the pictures that go in; 0: latents go in."""
+        return 0
+
+
+class ProgressiveConfig(Family):
+    """Karras et al. 2018: generator and critic that grow together. Every technique of the paper is a switch."""
+
+    family: Literal["progressive"] = "progressive"
+    resolution: Annotated[int, Field(ge=4, le=MAX_RESOLUTION), BeforeValidator(no_bool)]  # height of the last stage
+    base: tuple[Annotated[int, Field(ge=2, le=64)], Annotated[int, Field(ge=2, le=64)]] = (4, 4)  # first stage
+    latent: Channels = 512
+    channels: tuple[Channels, ...] | None = None  # one a stage; None: min(channel_base / 2^stage, max_channels)
+    channel_base: Count = 8192
+    max_channels: Channels = 512
+    image_channels: Literal[1, 3, 4] | None = None  # None: as the data has
+    equalized_lr: bool = True
+    pixel_norm: bool = True  # generator only, after each activation
+    normalize_latent: bool = True
+    minibatch_std: MinibatchStd | None = MinibatchStd()
+    fused_down: bool = True  # convolution and 2x2 mean as one; activation after the pool, as the reference has it
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Self:
+        height, last = self.base[0], self.resolution
+        stages = 1
+        while height < last:
+            height, stages = height * 2, stages + 1
+        if height != last:
+            raise ValueError(f"resolution {last} is not {self.base[0]} doubled some number of times")
+        if self.channels is not None and len(self.channels) != stages:
+            raise ValueError(f"channels needs {stages} numbers, one a stage from {self.base[0]} to {last} px")
+        return self
+
+    @property
+    def stages(self) -> int:
+        """How many resolutions there are, the first included."""
+        return (self.resolution // self.base[0]).bit_length()
+
+    def size_at(self, stage: int) -> tuple[int, int]:
+        """(height, width) of the pictures of a stage, counted from 0."""
+        return self.base[0] << stage, self.base[1] << stage
+
+    def width_of(self, stage: int) -> int:
+        """Channels of a stage, counted from 0 (the papers count from 1, hence the + 1)."""
+        if self.channels is not None and stage < len(self.channels):
+            return self.channels[stage]
+        return max(1, min(self.channel_base >> (stage + 1), self.max_channels))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W)."""
+        assert self.image_channels is not None, "resolve(config, data) comes first"
+        return self.image_channels, *self.size_at(self.stages - 1)
+
+    @property
+    def is_resolved(self) -> bool:
+        """Are the channels known?"""
+        return self.image_channels is not None
+
+    def of_data(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """The channels."""
+        return {"image_channels": shape[0]}
+
+
+class FixedFamily(Family):
+    """Networks that do not grow: one size from the start, that of the samples."""
+
+    resolution: Pixels | tuple[Pixels, Pixels] | None = None  # pictures are brought to it; signals and points: left out
+    sample_shape: tuple[Size, ...] | None = None  # (C, *S), filled in from the data
+
+    @model_validator(mode="after")
+    def _small_enough(self) -> Self:
+        values = 1
+        for size in self.sample_shape or ():
+            values *= size
+        if values > MAX_VALUES:
+            raise ValueError(f"a sample of {values} values is too large")
+        return self
+
+    @property
+    def picture_size(self) -> tuple[int, int] | None:
+        """(height, width) to which pictures are brought."""
+        if isinstance(self.resolution, int):
+            return self.resolution, self.resolution
+        if self.resolution is None and self.sample_shape is not None and len(self.sample_shape) == 3:
+            return self.sample_shape[1], self.sample_shape[2]
+        return self.resolution
+
+    def size_at(self, stage: int) -> tuple[int, int]:
+        """(height, width) of pictures, (length, 1) of signals, (dimensions, 1) of points."""
+        if self.sample_shape is None:
+            return self.picture_size or (1, 1)
+        sizes = self.sample_shape[1:] or self.sample_shape
+        return sizes[0], sizes[1] if len(sizes) > 1 else 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, *S)."""
+        assert self.sample_shape is not None, "resolve(config, data) comes first"
+        return self.sample_shape
+
+    @property
+    def is_resolved(self) -> bool:
+        """Is the shape of the samples known?"""
+        return self.sample_shape is not None
+
+    def of_data(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """The whole shape."""
+        return {"sample_shape": shape}
+
+
+class ConvLayer(Strict):
+    """A convolution and what comes right before or after it."""
+
+    channels: Channels
+    kernel: Annotated[int, Field(ge=1, le=31), BeforeValidator(no_bool)] = 3
+    stride: Annotated[int, Field(ge=1, le=16), BeforeValidator(no_bool)] = 1
+    padding: Literal["same", "none"] = "same"
+    resample: Literal["keep", "up", "down"] = "keep"  # doubled (nearest) before it, or 2-means after its activation
+
+
+class ConvSide(Strict):
+    """What both networks of a convolutional pair are described by."""
+
+    layers: Annotated[tuple[ConvLayer, ...], Field(max_length=64)]
+    activation: Activation = "leaky"
+    norm: Norm = "none"
+    norm_first: bool = True  # the norm comes before the activation; else after it
+
+
+class ConvGenerator(ConvSide):
+    """Dense to a small base, then the layers, then one more convolution to the sample's channels."""
+
+    dense: Channels  # channels of the base, which is the sample's size halved by every `up`
+    last_kernel: Annotated[int, Field(ge=1, le=31), BeforeValidator(no_bool)] = 3
+
+
+class ConvCritic(ConvSide):
+    """The layers, minibatch std if it is on, more layers, dense layers, a score."""
+
+    last: Annotated[tuple[ConvLayer, ...], Field(max_length=64)] = ()  # after minibatch std
+    dense: Annotated[tuple[Channels, ...], Field(max_length=16)] = ()  # hidden ones, ReLU
+    score: Literal["linear", "tanh"] = "linear"
+
+
+class ConvConfig(FixedFamily):
+    """Convolutional pairs for pictures and for 1-D signals: iWGAN, minibatch-std-128, signal-1d, moments-conv."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("image", "signal")
+
+    family: Literal["conv"]
+    generator: ConvGenerator
+    critic: ConvCritic
+    width: Annotated[float, Field(gt=0, le=4), BeforeValidator(no_bool)] = 1.0  # of all channels; see init_std
+    init_std: Positive | None = None  # weights ~ N(0, init_std), times sqrt(1 / width) where fan-in shrank; None: He
+
+    @property
+    def uses_batch_norm(self) -> tuple[bool, bool]:
+        """Does the generator, does the critic have batch norm?"""
+        return super().uses_batch_norm[0] or self.generator.norm == "batch", self.critic.norm == "batch"
+
+
+class MlpSide(Strict):
+    """One hidden layer a number."""
+
+    hidden: Annotated[tuple[Channels, ...], Field(max_length=32)]
+    activation: Activation = "leaky"
+    norm: Norm = "none"
+    norm_first: bool = True
+    dropout: Annotated[tuple[Share, ...], Field(max_length=32)] = ()  # one a hidden layer; none for those left out
+
+
+class MlpConfig(FixedFamily):
+    """Dense layers only: pictures, signals and points alike."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("image", "signal", "points")
+
+    family: Literal["mlp"]
+    generator: MlpSide
+    critic: MlpSide
+
+    @property
+    def uses_batch_norm(self) -> tuple[bool, bool]:
+        """Does the generator, does the critic have batch norm?"""
+        return super().uses_batch_norm[0] or self.generator.norm == "batch", self.critic.norm == "batch"
+
+
+class SuperresConfig(FixedFamily):
+    """Johnson et al. 2016: a residual generator that enlarges pictures fourfold; a convolutional critic, if any."""
+
+    family: Literal["superres"]
+    channels: Channels = 64
+    blocks: Annotated[int, Field(ge=1, le=64), BeforeValidator(no_bool)] = 4
+    critic: ConvCritic
+
+    @model_validator(mode="after")
+    def _enlarges(self) -> Self:
+        if self.picture_size is None or any(side % 4 for side in self.picture_size):
+            raise ValueError("resolution must be a multiple of 4, the factor by which pictures are enlarged")
+        return self
+
+    @property
+    def uses_batch_norm(self) -> tuple[bool, bool]:
+        """The generator's blocks have it."""
+        return True, self.critic.norm == "batch"
+
+    @property
+    def enlarges(self) -> int:
+        """Four times, as in the paper's supplement, table 2."""
+        return 4
+
+
+def _family(values: Any) -> str:
+    if isinstance(values, Mapping):
+        return str(values.get("family", "progressive"))
+    return str(getattr(values, "family", "progressive"))
+
+
+FAMILIES: dict[str, type[Family]] = {
+    "progressive": ProgressiveConfig,
+    "conv": ConvConfig,
+    "mlp": MlpConfig,
+    "superres": SuperresConfig,
+}
+
+NetworkConfig = Annotated[
+    Annotated[ProgressiveConfig, Tag("progressive")]
+    | Annotated[ConvConfig, Tag("conv")]
+    | Annotated[MlpConfig, Tag("mlp")]
+    | Annotated[SuperresConfig, Tag("superres")],
+    Discriminator(_family),
+]

@@ -1,0 +1,150 @@
+"""Convolutional pairs of one size, for pictures and for 1-D signals, described layer by layer.
+
+The iWGAN of Mullery & Whelan, the 128 px pair of the minibatch-std source, its critic for signals, and
+convolutional moment GANs are presets of this family.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gancli.config.networks import ConvConfig, ConvCritic, ConvLayer, ConvSide, Family
+from gancli.errors import ConfigError
+from gancli.networks import base
+from gancli.networks.layers import ACTIVATIONS, Conv, Dense, Drawn, downscale, norm
+from gancli.networks.output import Moments
+
+
+class Recipe:
+    """How the layers of a pair are drawn: equalized, at He's scale or at `init_std`, and at which width."""
+
+    def __init__(self, config: Family) -> None:
+        self.equalized = config.equalized_lr
+        self.std: float | None = getattr(config, "init_std", None)
+        self.width: float = getattr(config, "width", 1.0)
+
+    def channels(self, full: int) -> int:
+        """A layer's channels at this width."""
+        return max(1, round(full * self.width))
+
+    def drawn(self, full_in: int = 1, own_in: int = 1) -> Drawn:
+        """For a layer whose inputs would be `full_in` at full width and are `own_in` here."""
+        return Drawn(self.equalized, self.std, full_in / own_in)
+
+
+class Block(nn.Module):
+    """Convolution, norm and activation in either order, perhaps 2-means. (N, C_in, *S) -> (N, C_out, *S')."""
+
+    def __init__(self, convolution: Conv, side: ConvSide, layer: ConvLayer, keep: float) -> None:
+        super().__init__()
+        rank = convolution.weight.ndim - 2
+        self.convolution = convolution
+        self.norm = norm(side.norm, convolution.weight.shape[0], rank, keep)
+        self.activation, self.norm_first = ACTIVATIONS[side.activation], side.norm_first
+        self.halve = layer.resample == "down"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, *S) -> (N, C_out, *S')."""
+        h = self.convolution(x)
+        h = self.activation(self.norm(h)) if self.norm_first else self.norm(self.activation(h))
+        return downscale(h) if self.halve else h
+
+
+def chain(
+    layers: Sequence[ConvLayer], side: ConvSide, recipe: Recipe, full_in: int, own_in: int, rank: int, keep: float
+) -> tuple[nn.Sequential, int, int]:
+    """The blocks of some layers, and the channels that come out: at full width, at ours."""
+    blocks = []
+    for layer in layers:
+        full_out, own_out = layer.channels, recipe.channels(layer.channels)
+        convolution = Conv(
+            own_in, own_out, layer.kernel, rank=rank, stride=layer.stride, padding=layer.padding,
+            resample="up" if layer.resample == "up" else "keep",
+            bias=not (side.norm == "batch" and side.norm_first), drawn=recipe.drawn(full_in, own_in),
+        )  # fmt: skip
+        blocks.append(Block(convolution, side, layer, keep))
+        full_in, own_in = full_out, own_out
+    return nn.Sequential(*blocks), full_in, own_in
+
+
+def sizes_after(layers: Sequence[ConvLayer], space: Sequence[int]) -> list[int]:
+    """The sizes that layers leave of a sample's. Raises ConfigError where nothing is left."""
+    sizes = list(space)
+    for number, layer in enumerate(layers):
+        doubled = [size * (2 if layer.resample == "up" else 1) for size in sizes]
+        lost = 1 if layer.padding == "same" else layer.kernel
+        sizes = [(size - lost) // layer.stride + 1 for size in doubled]
+        sizes = [size // (2 if layer.resample == "down" else 1) for size in sizes]
+        if min(sizes) < 1:
+            small = " x ".join(map(str, space))
+            mend = "larger samples, or fewer layers that make them smaller"
+            raise ConfigError(f"samples of {small} are too small", where=f"layer {number} of the critic", mend=mend)
+    return sizes
+
+
+class Generator(base.Generator):
+    """A dense layer to a small base, the layers, one more convolution to the channels of the samples.
+
+    The base is the samples' size halved by every `up`, rounded up; what is too much at the end is cut off
+    evenly, so that any size fits. Shape: (N, latent) -> (N, C, *S).
+    """
+
+    def __init__(self, config: ConvConfig, moments: Moments | None = None) -> None:
+        super().__init__(config, moments)
+        side, recipe, (channels, *self.space) = config.generator, Recipe(config), config.shape
+        ups, rank = sum(layer.resample == "up" for layer in side.layers), len(self.space)
+        self.base = [math.ceil(size / 2**ups) for size in self.space]
+        full, own = side.dense, recipe.channels(side.dense)
+        self.dense = Dense(config.latent, own * math.prod(self.base), drawn=recipe.drawn())
+        self.norm = norm(side.norm, own, rank, config.bn_keep)
+        self.activation, self.norm_first = ACTIVATIONS[side.activation], side.norm_first
+        self.layers, full, own = chain(side.layers, side, recipe, full, own, rank, config.bn_keep)
+        self.last = Conv(
+            own, channels, side.last_kernel, 1.0, rank=rank, bias=not self.output.normalises,
+            drawn=recipe.drawn(full, own),
+        )  # fmt: skip
+
+    def body(self, z: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
+        """(N, latent) -> (N, C, *S)."""
+        h: Tensor = self.dense(z).unflatten(1, (-1, *self.base))
+        h = h.contiguous(memory_format=torch.channels_last) if h.ndim == 4 else h
+        h = self.activation(self.norm(h)) if self.norm_first else self.norm(self.activation(h))
+        h = self.last(self.layers(h))
+        for dim, size in enumerate(self.space, start=2):
+            h = h.narrow(dim, (h.shape[dim] - size) // 2, size)
+        return h
+
+
+class Critic(base.Critic):
+    """The layers, minibatch std if it is on, more layers, dense layers, a score. Shape: (N, C, *S) -> (N,)."""
+
+    def __init__(self, config: Family, side: ConvCritic) -> None:
+        recipe, (channels, *space) = Recipe(config), config.shape
+        super().__init__(config, recipe.channels(side.layers[-1].channels) if side.layers else channels)
+        rank, keep = len(space), config.bn_keep
+        self.layers, full, own = chain(side.layers, side, recipe, channels, channels, rank, keep)
+        extra = self.extra_channels
+        self.last, full, own = chain(side.last, side, recipe, full + extra, own + extra, rank, keep)
+        area = math.prod(sizes_after([*side.layers, *side.last], space))
+        full, own = full * area, own * area
+        hidden = []
+        for width in side.dense:
+            hidden += [Dense(own, recipe.channels(width), drawn=recipe.drawn(full, own)), nn.ReLU()]
+            full, own = width, recipe.channels(width)
+        self.dense = nn.Sequential(*hidden)
+        self.score = Dense(own, 1, 1.0, drawn=recipe.drawn(full, own))
+        self.squash = torch.tanh if side.score == "tanh" else nn.Identity()
+
+    def features(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
+        """What the minibatch-std layer sees. (N, C, *S) -> (N, F, *S')."""
+        x = x.to(self.compute_dtype)
+        h: Tensor = self.layers(x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
+        return h
+
+    def head(self, h: Tensor) -> Tensor:
+        """(N, F + extra, *S') -> (N, 1)."""
+        h = self.dense(self.last(h).contiguous().flatten(1))
+        score: Tensor = self.squash(self.score(h))
+        return score

@@ -1,0 +1,112 @@
+"""A fixed network whose features say how alike two pictures look: the first layers of VGG-16.
+
+Its trained weights are the user's file, a state dict with torchvision's names; without one the weights are
+random, drawn once from a fixed seed: still a comparison at several scales, but one that has seen no picture.
+
+Source: Simonyan and Zisserman 2014, arXiv:1409.1556; as a loss, Johnson et al. 2016, arXiv:1603.08155.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, max_pool2d, mse_loss, relu
+
+from gancli import checkpoint
+from gancli.errors import ConfigError
+from gancli.seeds import stream
+
+
+class Layer(NamedTuple):
+    """One convolution of VGG-16."""
+
+    name: str
+    key: str  # in torchvision's state dict
+    c_in: int
+    c_out: int
+    pool: bool  # 2x2 maximum before it
+
+
+LAYERS = (
+    Layer("conv1_1", "features.0", 3, 64, False),
+    Layer("conv1_2", "features.2", 64, 64, False),
+    Layer("conv2_1", "features.5", 64, 128, True),
+    Layer("conv2_2", "features.7", 128, 128, False),
+    Layer("conv3_1", "features.10", 128, 256, True),
+    Layer("conv3_2", "features.12", 256, 256, False),
+    Layer("conv3_3", "features.14", 256, 256, False),
+    Layer("conv4_1", "features.17", 256, 512, True),
+)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the pictures that VGG was trained on, in [0, 1]
+
+
+class FeatureNetwork(nn.Module):
+    """VGG-16 up to the deepest layer that is asked for.
+
+    Shape: (N, 1 or 3, H, W) in [-1, 1] -> features after the ReLU, by layer name.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, layers: Mapping[str, float], weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.wanted = dict(layers)
+        deepest = max(i for i, layer in enumerate(LAYERS) if layer.name in layers)
+        self.layers = LAYERS[: deepest + 1]
+        for layer in self.layers:
+            self.register_buffer(f"{layer.name}_weight", weights[f"{layer.key}.weight"].float())
+            self.register_buffer(f"{layer.name}_bias", weights[f"{layer.key}.bias"].float())
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(N, 1 or 3, H, W) -> {name: (N, F, H', W')}."""
+        h = ((x[:, :3].expand(-1, 3, -1, -1) + 1) / 2 - self.mean) / self.std
+        found = {}
+        for layer in self.layers:
+            h = max_pool2d(h, 2) if layer.pool else h
+            weight, bias = (self.get_buffer(f"{layer.name}_{part}") for part in ("weight", "bias"))
+            h = relu(conv2d(h, weight, bias, padding=1))
+            found[layer.name] = h
+        return {name: found[name] for name in self.wanted}
+
+    def distance(self, x: Tensor, y: Tensor) -> Tensor:
+        """Sum over layers of weight * mean squared difference of the features. (N, C, H, W) twice -> ()."""
+        with torch.no_grad():
+            of_x = self(x)
+        of_y = self(y)
+        parts = [weight * mse_loss(of_y[name], of_x[name]) for name, weight in self.wanted.items()]
+        return torch.stack(parts).sum()
+
+
+def feature_network(layers: Mapping[str, float], file: str | None) -> FeatureNetwork:
+    """VGG-16's layers of these names, with the file's weights or with fixed random ones.
+
+    Raises ConfigError for a name that is not known, InputMissing or CheckpointError for the file.
+    """
+    names = [layer.name for layer in LAYERS]
+    for name in layers:
+        if name not in names:
+            raise ConfigError(f"no layer {name!r}", where="loss.perceptual.layers", mend=f"use {', '.join(names)}")
+    if not layers:
+        raise ConfigError("no layer is named", where="loss.perceptual.layers", mend=f"use {', '.join(names)}")
+    return FeatureNetwork(layers, random_weights() if file is None else checkpoint.read_tensors(file, shapes()))
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    """The tensors that a file of weights must hold; it may hold more."""
+    weights = {f"{layer.key}.weight": (layer.c_out, layer.c_in, 3, 3) for layer in LAYERS}
+    return weights | {f"{layer.key}.bias": (layer.c_out,) for layer in LAYERS}
+
+
+def random_weights() -> dict[str, Tensor]:
+    """He's scale, zero biases, always the same."""
+    draw = stream(0, "feature network", 0)
+    weights = {}
+    for layer in LAYERS:
+        weight = torch.randn(layer.c_out, layer.c_in, 3, 3, generator=draw)
+        weights[f"{layer.key}.weight"] = weight * (2 / (9 * layer.c_in)) ** 0.5
+        weights[f"{layer.key}.bias"] = torch.zeros(layer.c_out)
+    return weights

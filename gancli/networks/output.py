@@ -1,0 +1,57 @@
+"""The generator's final layer: how its last values become a picture.
+
+Source: Mullery & Whelan, "Batch normalisation in the final layer of generative networks" (bn-tanh, bn-clip).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from gancli.config.networks import Family
+from gancli.networks.layers import batch_norm
+
+Moments = tuple[tuple[float, ...], tuple[float, ...]]  # (means, standard deviations), one a channel
+
+SQUASH: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda x: x,
+    "tanh": torch.tanh,
+    "sigmoid": lambda x: torch.sigmoid(x) * 2 - 1,  # from (0, 1) to the units of the data
+    "bn-tanh": torch.tanh,
+    "bn-clip": lambda x: x.clamp(-1, 1),
+}
+
+
+class Output(nn.Module):
+    """linear | tanh | sigmoid | bn-tanh | bn-clip, in the units of the data, [-1, 1].
+
+    bn-tanh: batch norm with gamma 1 and beta 0, then tanh. bn-clip: batch norm whose gamma and beta begin as
+    the standard deviation and mean of the training data's channels, then clip, so that the first pictures
+    have the colours of the data already. Clip's gradient is zero outside [-1, 1]: a value that lies there
+    learns through its batch-mates alone. `freeze_output` keeps gamma and beta as they begin.
+
+    Shape: (N, C, *S) -> the same.
+    """
+
+    def __init__(self, config: Family, moments: Moments | None = None) -> None:
+        super().__init__()
+        self.squash = SQUASH[config.output]
+        self.norm: nn.Module = nn.Identity()
+        if not config.output.startswith("bn-"):
+            return
+        channels, *space = config.shape
+        self.norm = batch_norm(channels, len(space), config.bn_keep)
+        if config.output == "bn-clip":
+            assert moments is not None, "resolve(config, data) measures them"
+            means, deviations = (torch.tensor(values) for values in moments)
+            self.norm.load_state_dict({**self.norm.state_dict(), "bias": means, "weight": deviations})
+        self.norm.requires_grad_(not config.freeze_output)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, *S) -> the same."""
+        return self.squash(self.norm(x))
+
+    @property
+    def normalises(self) -> bool:
+        """Does a batch norm come first? The layer before it then needs no bias."""
+        return not isinstance(self.norm, nn.Identity)
