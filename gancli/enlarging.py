@@ -1,14 +1,14 @@
 """From small pictures to large ones: checkpoints whose generator enlarges what it is given."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from gancli import checkpoint, files, media, signals
-from gancli.data.images import as_it_is
+from gancli import files, media, signals
 from gancli.data.feed import to_unit
+from gancli.data.images import as_it_is
 from gancli.errors import DataError, InputMissing, UsageError
 from gancli.results import Progress, SampleReport, printable, silent
 from gancli.sampling import Generator, default_folder, target
@@ -44,8 +44,12 @@ def enlarge(
         large = _enlarged(generator, Path(source))
         written.append(place if form else place / f"{Path(source).stem}-{generator.network.enlarges}x.png")
         data = media.png(large)
-        files.replace(written[-1], lambda temporary, data=data: temporary.write_bytes(data), needed=len(data))
+        files.replace(written[-1], partial(_write, data), needed=len(data))
     return SampleReport(place, tuple(written), len(written), large.shape[0], large.shape[1])
+
+
+def _write(data: bytes, path: Path) -> None:
+    path.write_bytes(data)
 
 
 @torch.inference_mode()
@@ -61,5 +65,6 @@ def _enlarged(generator: Generator, source: Path) -> media.Pictures:
     if small.shape[0] * small.shape[1] > MOST_PIXELS:
         size = f"{small.shape[1]} x {small.shape[0]}"
         raise DataError(f"{size} pixels are too many", where=where, mend=f"at most {MOST_PIXELS:,} in all")
-    x = to_unit(np.ascontiguousarray(small)[None]).to(generator.device)
-    return media.to_bytes(generator.network(x))[0]
+    x = to_unit(small[None]).to(generator.device)
+    pixels: media.Pictures = media.to_bytes(generator.network(x))[0]
+    return pixels

@@ -8,6 +8,7 @@ GancliError                exit 1
 ├── ExtraMissing           exit 69   an optional package is not installed
 ├── TrainingDiverged       exit 70   a loss or a weight is no longer finite
 ├── CannotCreate           exit 73   the output exists already, or its folder cannot be written
+├── ChildFailed            as the training that failed: one of an ablation's
 ├── StorageError           exit 74   the disk is full, or reading or writing failed
 ├── RunBusy                exit 75   another process trains in this run folder
 └── ConfigError            exit 78   a preset or --set is wrong
@@ -79,6 +80,14 @@ class RunBusy(GancliError):
     """A run folder in which another process trains."""
 
     exit_code = 75
+
+
+class ChildFailed(GancliError):
+    """A training that another command had started and that failed; with its exit code."""
+
+    def __init__(self, what: str, code: int, *, where: str, mend: str) -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.exit_code = code if code > 0 else 128 - code
 
 
 class ConfigError(GancliError):

@@ -193,6 +193,53 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """A number over seeds."""
+
+    mean: float
+    spread: float  # standard deviation (n - 1); 0 for one seed
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """One variant over its seeds."""
+
+    variant: str
+    changes: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    runs: tuple[Path, ...]  # one a seed
+    durations: tuple[int, ...]  # images, one a seed
+    unfinished: tuple[int, ...]  # seeds whose run diverged
+    measures: Mapping[str, Mapping[str, Spread]]  # key of stats.jsonl -> untrained, last, peak, peak at, between
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The same run with one thing varied: what `ablate` found."""
+
+    preset: str
+    data: str
+    outdir: Path
+    quantities: tuple[str, ...]  # keys of stats.jsonl
+    window: int  # generator steps of the running mean and median
+    between: tuple[int, int] | None  # generator steps
+    rows: tuple[AblationRow, ...]
+    page: Path | None = None
+
+    def lines(self) -> list[tuple[str, str, str]]:
+        """(head, key of stats.jsonl, measure) of every line of its table."""
+        first = self.quantities[0]
+        lines = [(f"{first} peak", first, "peak"), ("  at step", first, "peak at")]
+        if self.between is not None:
+            lines.append((f"{first}, steps {self.between[0]}-{self.between[1]}", first, "between"))
+        for key in self.quantities:
+            if any("untrained" in row.measures[key] for row in self.rows):
+                lines.append((f"{key}, untrained", key, "untrained"))
+            lines.append((f"{key} at the end", key, "last"))
+        return lines
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """One row of `gancli runs`."""
 

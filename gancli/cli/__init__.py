@@ -11,6 +11,7 @@ import typer
 
 from gancli import process, signals
 from gancli.cli import show
+from gancli.cli.ablate import ablate
 from gancli.cli.doctor import doctor
 from gancli.cli.grow import grow
 from gancli.cli.inspect_stats import inspect_stats
@@ -34,6 +35,7 @@ app.command()(grow)
 app.command()(sample)
 app.command()(interpolate)
 app.command("inspect-stats")(inspect_stats)
+app.command()(ablate)
 app.command()(runs)
 app.command()(doctor)
 app.add_typer(presets, name="presets")

@@ -17,6 +17,7 @@ from gancli.cli import tables
 from gancli.errors import GancliError, PipeClosed, StorageError
 from gancli.results import (
     SCHEMA_VERSION,
+    Ablation,
     DataReport,
     Doctor,
     Forecast,
@@ -120,6 +121,8 @@ def result(value: Any, *, json_wanted: bool) -> None:
             out(f"{value.path}\n")
         case Health():
             _table_out(*tables.health_panel(value))
+        case Ablation():
+            _table_out(tables.ablation_table(value), f"page: {value.page}")
         case Forecast():
             _table_out(*tables.forecast_table(value))
         case Doctor():

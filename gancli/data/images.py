@@ -60,7 +60,8 @@ def as_it_is(data: bytes, channels: int) -> Pixels:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = _upright(_opened(data))
-    return np.asarray(_in_mode(image, channels)).reshape(image.height, image.width, channels)
+    pixels: Pixels = np.array(_in_mode(image, channels)).reshape(image.height, image.width, channels)
+    return pixels
 
 
 def from_array(pixels: Pixels, shape: Shape) -> Pixels:

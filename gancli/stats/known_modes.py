@@ -24,8 +24,8 @@ def coverage_of(source: str, x: Tensor, centre: float, scale: float) -> Coverage
     return count(x, centre, scale) if count else None
 
 
-def _shapes(x: Tensor, centre: float, scale: float) -> Coverage:
-    return modes.coverage(to_bytes(x))
+def _shapes(x: Tensor, centre: float, scale: float) -> Coverage | None:
+    return modes.coverage(to_bytes(x)) if x.shape[1] == 3 else None  # a colour is half of the mode
 
 
 def _ring(x: Tensor, centre: float, scale: float) -> Coverage:
@@ -40,7 +40,7 @@ def _signals(x: Tensor, centre: float, scale: float) -> Coverage:
     return _counted(frequencies(in_units(x, centre, scale)), len(CYCLES))
 
 
-COUNTERS: dict[str, Callable[[Tensor, float, float], Coverage]] = {
+COUNTERS: dict[str, Callable[[Tensor, float, float], Coverage | None]] = {
     "builtin:shapes": _shapes,
     "builtin:ring8": _ring,
     "builtin:grid25": _grid,

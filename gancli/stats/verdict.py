@@ -51,7 +51,7 @@ def _by_spread(relative: float, spread: str, coverage: Coverage | None) -> Verdi
     if relative < LOW_RATIO:
         return Verdict("low diversity", "high", (spread,))
     if coverage is not None:
-        few = f"only {coverage.recognised:.0%} of the pictures are recognisable, too few to count modes"
+        few = f"only {coverage.recognised:.0%} of the samples are recognisable, too few to count modes"
         return Verdict("undecided", "low", (spread, few))
     if relative > NOISE_RATIO:
         return Verdict("undecided", "low", (spread, "that much more is noise, not variety"))

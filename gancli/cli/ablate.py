@@ -1,0 +1,81 @@
+"""gancli ablate."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gancli.cli import options, show
+from gancli.cli.live import watcher
+from gancli.cli.options import Data, JsonOption, NoProgressOption, QuietOption, SetOption, VerboseOption
+from gancli.errors import UsageError
+
+DEFAULT_PRESET = "quickstart"
+
+
+def ablate(
+    ctx: typer.Context,
+    data: Data = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option("--vary", metavar="KEY=A,B,C", help="What is varied; given again: every combination."),
+    ] = None,
+    preset: options.PresetOption = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="Of the trainings: 0,1,2 or 0-2.")] = "0",
+    kimg: options.KimgOption = None,
+    batch: options.BatchOption = None,
+    precision: options.PrecisionOption = None,
+    set_: SetOption = None,
+    quantities: Annotated[
+        str | None, typer.Option("--show", metavar="KEYS", help="Keys of stats.jsonl to compare.", show_default=False)
+    ] = None,
+    window: Annotated[int, typer.Option("--window", min=1, help="Generator steps of the running mean.")] = 51,
+    between: Annotated[
+        str | None,
+        typer.Option("--between", metavar="A-B", help="Also the mean over these generator steps.", show_default=False),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--out", metavar="PAGE", help="[default: OUTDIR/ablation.html]", show_default=False),
+    ] = None,
+    outdir: Annotated[str, typer.Option("--outdir", help="Folder of the runs.")] = "ablations",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Trainings at a time, sharing the cores.")] = 1,
+    device: options.DeviceOption = "auto",
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+    no_progress: NoProgressOption = False,
+) -> None:
+    """Train one preset with one thing varied, and compare: a table, and a page with curves and pictures.
+
+    The same command again goes on where it was interrupted; a finished run is not trained again.
+
+    Example: gancli ablate --preset quickstart --vary network.minibatch_std=null,{group_size: 4} --seeds 0-2
+    """
+    changes = options.changes(ctx, set_, kimg=kimg, batch=batch, precision=precision)
+    chosen = options.seeds(seeds)
+    steps = _steps(between)
+
+    from gancli.report import ablation as report
+    from gancli.training import ablate as verb
+
+    with watcher("plain") as watch, show.progress() as progress:
+        found = verb.ablate(
+            vary or [], preset or DEFAULT_PRESET, data, seeds=chosen, changes=changes,
+            show=verb.SHOW if quantities is None else options.words(quantities),
+            window=window, between=steps, outdir=outdir, jobs=jobs, device=device, watch=watch, progress=progress,
+        )  # fmt: skip
+    page = Path(output) if output is not None else Path(outdir) / "ablation.html"
+    report.write(found, page)
+    show.result(replace(found, page=page), json_wanted=json)
+
+
+def _steps(text: str | None) -> tuple[int, int] | None:
+    """(51, 150) from "51-150". Raises UsageError."""
+    if text is None:
+        return None
+    low, _, high = text.partition("-")
+    if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high)):
+        raise UsageError(f"{text!r} is no range of steps", where="--between", mend="write it as 51-150")
+    return int(low), int(high)

@@ -1,0 +1,136 @@
+"""The page of an ablation: a table, curves, pictures at a few points, and histograms of colours against the data's."""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+from numpy.typing import NDArray
+from PIL import Image
+
+from gancli import files
+from gancli.report import svg
+from gancli.results import Ablation, AblationRow, Spread
+from gancli.runs import Run
+from gancli.training import curves
+from gancli.training.ablate import pairs
+from gancli.version import __version__
+
+POINTS = 4  # moments at which pictures are shown, beside the untrained ones
+TILES = 4  # pictures on a side of what is shown of a sheet
+BINS = 32
+INKS = {1: ("#444444",), 3: ("#c43131", "#2e8b3d", "#2f5fc4"), 4: ("#c43131", "#2e8b3d", "#2f5fc4", "#888888")}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One picture of samples, and the histograms of its channels beside the data's."""
+
+    caption: str
+    picture: str  # a data: address
+    histograms: tuple[str, ...]  # SVG
+
+
+def page(ablation: Ablation) -> str:
+    """The whole page as text, with everything in it."""
+    environment = Environment(loader=PackageLoader("gancli.report"), autoescape=True, trim_blocks=True)
+    template = environment.get_template("ablation.html")
+    return template.render(
+        ablation=ablation,
+        table=table(ablation),
+        charts=[chart(ablation, key) for key in ablation.quantities],
+        sheets={row.variant: sheets(row) for row in ablation.rows},
+        version=__version__,
+    )
+
+
+def write(ablation: Ablation, path: Path) -> None:
+    """Write the page. Raises StorageError."""
+    files.replace_text(path, page(ablation))
+
+
+def table(ablation: Ablation) -> list[tuple[str, list[str]]]:
+    """(head, one cell a variant) of every line: mean and spread over seeds."""
+    return [
+        (head.replace("_", " "), [spread(row.measures[key].get(name)) for row in ablation.rows])
+        for head, key, name in ablation.lines()
+    ]
+
+
+def spread(value: Spread | None) -> str:
+    """Mean ± deviation, or a dash."""
+    if value is None or not np.isfinite(value.mean):
+        return "-"
+    return f"{value.mean:.3g} ± {value.spread:.2g}" if value.spread else f"{value.mean:.3g}"
+
+
+def chart(ablation: Ablation, key: str) -> str:
+    """A quantity's running mean, averaged over seeds, with the band of all of them."""
+    lines = [line for row in ablation.rows if (line := _line(row, key, ablation.window))]
+    return svg.line_chart(
+        lines, "generator steps", f"{key.replace('_', ' ')}, running mean over {ablation.window} steps"
+    )
+
+
+def _line(row: AblationRow, key: str, window: int) -> svg.Line | None:
+    found = [curve for _, curve in pairs(row, key) if np.isfinite(curve.values).any()]
+    if not found:
+        return None
+    longest = max(found, key=lambda curve: len(curve.steps)).steps
+    smooth = [np.interp(longest, curve.steps, curves.running(curve, window), right=np.nan) for curve in found]
+    stacked = np.stack(smooth)
+    some = np.isfinite(stacked).any(0)
+    stacked, steps = stacked[:, some], longest[some]
+    mean, low, high = (reduce(stacked, axis=0) for reduce in (np.nanmean, np.nanmin, np.nanmax))
+    return svg.Line(row.variant, steps, mean, *((low, high) if len(found) > 1 else (None, None)))
+
+
+def sheets(row: AblationRow) -> list[Sheet]:
+    """What the first seed's run drew: untrained, and at a few points of the training; the data last."""
+    if not row.runs:
+        return []
+    run = Run(row.runs[0])
+    steps = {tick["images"]: tick["generator_steps"] for tick in run.stats()}
+    drawn = sorted(run.path.glob("samples/fakes-*.png"))
+    chosen = [drawn[i] for i in sorted({round(i) for i in np.linspace(0, len(drawn) - 1, POINTS)})] if drawn else []
+    places = [*((_caption(path, steps), path) for path in chosen), ("the data", run.path / "reals.png")]
+    places.insert(0, ("untrained", run.path / "samples" / "untrained.png"))
+    return [_sheet(run, caption, path) for caption, path in places if path.exists()]
+
+
+def _caption(path: Path, steps: dict[int, int]) -> str:
+    """fakes-000020.png: 20 kimg, after so many generator steps."""
+    digits = path.stem.removeprefix("fakes-")
+    images = int(digits) * (1 if len(digits) == 9 else 1_000)
+    near = min(steps, key=lambda at: abs(at - images), default=None)
+    return f"{images / 1000:g} kimg" + (f", step {steps[near]}" if near is not None else "")
+
+
+def _sheet(run: Run, caption: str, path: Path) -> Sheet:
+    reals, pixels = (np.asarray(Image.open(file)) for file in (run.path / "reals.png", path))
+    network = run.config().network
+    found: tuple[str, ...] = ()
+    shown = pixels
+    if network.picture_size is not None:
+        height, width = network.picture_size
+        real, fake = (levels(side) for side in (reals, pixels))
+        inks = INKS[len(real)]
+        found = tuple(svg.histogram(r, f, ink, caption) for r, f, ink in zip(real, fake, inks, strict=True))
+        shown = pixels[: height * TILES, : width * TILES]
+    return Sheet(caption, _address(shown), found)
+
+
+def levels(pixels: NDArray[np.uint8]) -> list[list[float]]:
+    """The shares of each channel's values in equal bins. (H, W) or (H, W, C) -> C lists."""
+    channels = pixels[..., None] if pixels.ndim == 2 else pixels
+    flat = channels.reshape(-1, channels.shape[2])
+    counts = [np.bincount(flat[:, c] // (256 // BINS), minlength=BINS) for c in range(flat.shape[1])]
+    return [[float(n) for n in count / count.sum()] for count in counts]
+
+
+def _address(pixels: NDArray[np.uint8]) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,145 @@
+"""Charts as SVG text: lines with bands, and histograms. Pure functions of numbers."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# Okabe and Ito's palette, told apart by colour-blind readers too
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#8f7a00")
+WIDTH, HEIGHT = 640, 300
+LEFT, RIGHT, TOP, BOTTOM = 62, 12, 12, 40
+MOST_POINTS = 600  # of a line; more are not seen
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a chart, perhaps with a band around it."""
+
+    name: str
+    x: Floats
+    y: Floats
+    low: Floats | None = None
+    high: Floats | None = None
+
+
+def ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers from `low` to `high`, about so many: multiples of 1, 2 or 5 times a power of ten."""
+    if not high > low:
+        return [low]
+    rough = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def line_chart(lines: Sequence[Line], across: str, title: str) -> str:
+    """Lines over a common axis, with a legend; what is not finite is left out."""
+    lines = [_thinned(line) for line in lines if np.isfinite(line.y).any()]
+    if not lines:
+        return ""
+    x_low, x_high = _range([line.x for line in lines], 0.0)
+    y_low, y_high = _range([part for line in lines for part in (line.y, line.low, line.high) if part is not None], 0.04)
+    frame = Frame(x_low, x_high, y_low, y_high)
+    parts = [frame.axes(across)]
+    for number, line in enumerate(lines):
+        colour = COLOURS[number % len(COLOURS)]
+        if line.low is not None and line.high is not None:
+            parts.append(f'<polygon points="{frame.band(line)}" fill="{colour}" fill-opacity="0.16"/>')
+        parts.append(f'<polyline points="{frame.points(line.x, line.y)}" fill="none" stroke="{colour}"/>')
+    return _svg(parts, title, [line.name for line in lines])
+
+
+@dataclass(frozen=True)
+class Frame:
+    """From values to places on the paper."""
+
+    x_low: float
+    x_high: float
+    y_low: float
+    y_high: float
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """(across, down) in pixels."""
+        right = LEFT + (x - self.x_low) / (self.x_high - self.x_low or 1) * (WIDTH - LEFT - RIGHT)
+        down = TOP + (self.y_high - y) / (self.y_high - self.y_low or 1) * (HEIGHT - TOP - BOTTOM)
+        return round(right, 1), round(down, 1)
+
+    def points(self, x: Floats, y: Floats) -> str:
+        """An SVG list of points."""
+        kept = np.isfinite(x) & np.isfinite(y)
+        placed = (self.place(float(a), float(b)) for a, b in zip(x[kept], y[kept], strict=True))
+        return " ".join(f"{a},{b}" for a, b in placed)
+
+    def band(self, line: Line) -> str:
+        """The outline of a line's band."""
+        assert line.low is not None
+        assert line.high is not None
+        return f"{self.points(line.x, line.high)} {self.points(line.x[::-1], line.low[::-1])}"
+
+    def axes(self, across: str) -> str:
+        """Rules, numbers, and the name of the axis that runs across."""
+        parts = []
+        for value in ticks(self.y_low, self.y_high):
+            x, y = self.place(self.x_low, value)
+            parts.append(f'<path class="rule" d="M{x} {y}H{WIDTH - RIGHT}"/>')
+            parts.append(f'<text x="{x - 6}" y="{y + 4}" text-anchor="end">{_number(value)}</text>')
+        for value in ticks(self.x_low, self.x_high, 7):
+            x, _ = self.place(value, self.y_low)
+            parts.append(f'<text x="{x}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{_number(value)}</text>')
+        middle = (LEFT + WIDTH - RIGHT) / 2
+        parts.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(across)}</text>')
+        return "".join(parts)
+
+
+def histogram(real: Sequence[float], fake: Sequence[float], colour: str, title: str) -> str:
+    """Two sets of shares in the same bins: the reals filled, the fakes as a line. No axes."""
+    top = max([*real, *fake, 1e-9])
+    steps = len(real)
+
+    def outline(shares: Sequence[float]) -> str:
+        corners = [(i + d, share) for i, share in enumerate(shares) for d in (0, 1)]
+        return " ".join(f"{x * 120 / steps:.1f},{48 - y / top * 44:.1f}" for x, y in corners)
+
+    return (
+        f'<svg class="histogram" viewBox="0 0 120 48" role="img" aria-label="{escape(title)}">'
+        f'<polygon points="0,48 {outline(real)} 120,48" fill="#c9c9c9"/>'
+        f'<polyline points="{outline(fake)}" fill="none" stroke="{colour}" stroke-width="1.6"/></svg>'
+    )
+
+
+def _svg(parts: Sequence[str], title: str, names: Sequence[str]) -> str:
+    keys = []
+    for number, name in enumerate(names):
+        colour = COLOURS[number % len(COLOURS)]
+        keys.append(f'<span class="key"><i style="background:{colour}"></i>{escape(name)}</span>')
+    body = "".join(parts)
+    return (
+        f'<figure><figcaption>{escape(title)}</figcaption><div class="legend">{"".join(keys)}</div>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{body}</svg></figure>'
+    )
+
+
+def _range(parts: Sequence[Floats], margin: float) -> tuple[float, float]:
+    values = np.concatenate([part[np.isfinite(part)] for part in parts])
+    low, high = float(values.min()), float(values.max())
+    room = (high - low) * margin or (abs(high) * 0.05 or 1.0) * (margin > 0)
+    return low - room, high + room
+
+
+def _thinned(line: Line) -> Line:
+    if len(line.x) <= MOST_POINTS:
+        return line
+    kept = np.linspace(0, len(line.x) - 1, MOST_POINTS).astype(int)
+    low, high = (None if part is None else part[kept] for part in (line.low, line.high))
+    return Line(line.name, line.x[kept], line.y[kept], low, high)
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if abs(value) < 10_000 else f"{value / 1000:g}k"

@@ -1,0 +1,72 @@
+"""The curves of runs, smoothed and boiled down to a few numbers. Steps are generator steps."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli.errors import UsageError
+from gancli.results import Spread, Tick
+
+Floats = NDArray[np.float64]
+
+LAST = 0.1  # share of a curve that stands for its end
+KEYS = tuple(name for name in Tick.__dataclass_fields__ if name not in ("warnings", "images", "kimg"))
+
+
+class Curve(NamedTuple):
+    """One quantity of one run."""
+
+    steps: Floats  # (T,)
+    values: Floats  # (T,), NaN where the log has null
+
+
+def curve(ticks: Sequence[Mapping[str, Any]], key: str, until: int) -> Curve:
+    """A key of `stats.jsonl` up to `until` images."""
+    kept = [tick for tick in ticks if tick["images"] <= until]
+    values = [np.nan if tick.get(key) is None else float(tick[key]) for tick in kept]
+    return Curve(np.array([float(tick["generator_steps"]) for tick in kept]), np.array(values))
+
+
+def running(wanted: Curve, window: int, by: str = "mean") -> Floats:
+    """The running mean or median over the ticks within window / 2 steps on either side. (T,)."""
+    reduce = np.nanmean if by == "mean" else np.nanmedian
+    low = np.searchsorted(wanted.steps, wanted.steps - window / 2)
+    high = np.searchsorted(wanted.steps, wanted.steps + window / 2, side="right")
+    parts = [wanted.values[a:b] for a, b in zip(low, high, strict=True)]
+    return np.array([reduce(part) if np.isfinite(part).any() else np.nan for part in parts])
+
+
+def measures(wanted: Curve, window: int, between: tuple[int, int] | None) -> dict[str, float]:
+    """last: mean of the last tenth. peak, peak at: the running median's largest size, and its step; between: a mean."""
+    if not np.isfinite(wanted.values).any():
+        return {}
+    tail = wanted.values[-max(1, round(len(wanted.values) * LAST)) :]
+    smooth = running(wanted, window, "median")
+    top = int(np.nanargmax(np.abs(smooth)))
+    found = {"last": _mean(tail), "peak": float(smooth[top]), "peak at": float(wanted.steps[top])}
+    if between is not None:
+        inside = (wanted.steps >= between[0]) & (wanted.steps <= between[1])
+        found["between"] = _mean(wanted.values[inside])
+    return found
+
+
+def _mean(values: Floats) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")
+
+
+def over_seeds(found: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
+    """Mean and standard deviation (n - 1) of each measure over seeds; the deviation of one seed is 0."""
+    names = [name for name in (found[0] if found else {}) if all(name in one for one in found)]
+    values = {name: np.array([one[name] for one in found]) for name in names}
+    return {n: Spread(float(v.mean()), float(v.std(ddof=1)) if len(v) > 1 else 0.0) for n, v in values.items()}
+
+
+def check_keys(keys: Sequence[str]) -> tuple[str, ...]:
+    """The keys, if all of them are logged. Raises UsageError."""
+    for key in keys:
+        if key not in KEYS:
+            raise UsageError(f"{key!r} is no key of stats.jsonl", where="--show", mend=f"use {', '.join(KEYS)}")
+    return tuple(keys)
