@@ -58,7 +58,9 @@ def truncate(z: Tensor, share: float, prior: Prior) -> Tensor:
     u = Phi(z); z' = Phi^-1(1/2 + share (u - 1/2)); share * z for uniform ones. This is truncation of |z|,
     all that a network without a mapping network can offer: outliers become rarer, variety shrinks a little.
     """
-    if share == 1 or prior.uniform:
+    if share == 1:
+        return z
+    if prior.uniform:
         return z * share
     u = torch.special.ndtr(z.double() / prior.scale)
     squeezed: Tensor = torch.special.ndtri(0.5 + share * (u - 0.5)).mul(prior.scale).to(z.dtype)

@@ -3,19 +3,20 @@ import pytest
 import torch
 
 from gancli import latents, seeds
+from gancli.latents import Prior
 
 
 def test_seed_42_has_one_latent_for_ever():
     """Golden values: a change here changes every picture that anybody has noted down by its seed."""
     np.testing.assert_array_equal(
-        latents.from_seed(42, 4),
+        latents.from_seed(42, Prior(4)),
         np.array([0.49671414494514465, -0.13826429843902588, 0.6476885676383972, 1.5230298042297363], np.float32),
     )
 
 
 def test_a_longer_latent_begins_with_the_shorter_one():
     """The first numbers do not depend on how many are drawn."""
-    np.testing.assert_array_equal(latents.from_seed(7, 512)[:3], latents.from_seed(7, 3))
+    np.testing.assert_array_equal(latents.from_seed(7, Prior(512))[:3], latents.from_seed(7, Prior(3)))
 
 
 def test_slerp_stays_on_the_sphere_and_turns_evenly():
@@ -40,40 +41,69 @@ class TestWalk:
     @pytest.mark.parametrize("path", ["slerp", "lerp"])
     def test_passes_through_its_seeds_exactly(self, path):
         """The same seed gives the same picture in a still and in a walk."""
-        way = latents.walk([3, 5, 9], 16, 12, loop=True, path=path)
+        way = latents.walk([3, 5, 9], Prior(16), 12, loop=True, path=path)
 
         for frame, seed in ((0, 3), (4, 5), (8, 9)):
-            assert torch.equal(way[frame], torch.from_numpy(latents.from_seed(seed, 16)))
+            assert torch.equal(way[frame], torch.from_numpy(latents.from_seed(seed, Prior(16))))
 
     def test_a_loop_stops_one_step_before_its_start(self):
         """It repeats without showing a frame twice."""
-        way = latents.walk([1, 2], 8, 10, loop=True)
+        way = latents.walk([1, 2], Prior(8), 10, loop=True)
 
         assert not torch.equal(way[0], way[-1])
         torch.testing.assert_close(way[1], way[-1])  # one step to either side of the start, on one arc
 
     def test_an_open_way_ends_on_its_last_seed(self):
         """Without a loop the last frame is the last keyframe."""
-        way = latents.walk([1, 2, 3], 8, 9, loop=False)
+        way = latents.walk([1, 2, 3], Prior(8), 9, loop=False)
 
-        assert torch.equal(way[-1], torch.from_numpy(latents.from_seed(3, 8)))
+        assert torch.equal(way[-1], torch.from_numpy(latents.from_seed(3, Prior(8))))
 
 
 class TestTruncate:
     def test_1_changes_nothing(self):
         """Off means off, bit for bit."""
         z = torch.randn(10)
-        assert latents.truncate(z, 1.0) is z
+        assert latents.truncate(z, 1.0, Prior(10)) is z
 
     def test_keeps_the_central_share(self):
         """share 0.5 of a normal lies within 0.6745 deviations; order and sign stay."""
         z = torch.linspace(-6, 6, 101)
 
-        squeezed = latents.truncate(z, 0.5)
+        squeezed = latents.truncate(z, 0.5, Prior(101))
 
         assert squeezed.abs().max() <= 0.6745
         assert (squeezed.diff() >= 0).all()
         assert torch.equal(squeezed.sign(), z.sign())
+
+
+class TestUniform:
+    PRIOR = Prior(1000, uniform=True, scale=0.5)
+
+    def test_lies_in_its_cube(self):
+        """Uniform over (-1, 1), times the scale, for training and for seeds."""
+        trained = self.PRIOR.draw(50, torch.Generator().manual_seed(0))
+        for z in (trained, latents.from_seeds(range(50), self.PRIOR)):
+            assert z.abs().max() <= 0.5
+            assert z.std() == pytest.approx(0.5 / 3**0.5, rel=0.02)
+
+    def test_truncation_shrinks_the_cube(self):
+        """The central share of a uniform distribution."""
+        z = latents.from_seeds([1], self.PRIOR)
+        torch.testing.assert_close(latents.truncate(z, 0.4, self.PRIOR), z * 0.4)
+
+    def test_a_walk_stays_in_the_cube(self):
+        """Straight lines: an arc between two corners would leave it."""
+        assert latents.walk([1, 2, 3], self.PRIOR, 30, path="slerp").abs().max() <= 0.5
+
+
+def test_scaled_normals_are_truncated_in_their_own_units():
+    """N(0, 0.2): the central half lies within 0.2 * 0.6745."""
+    prior = Prior(5000, scale=0.2)
+    z = latents.from_seeds([0], prior)
+
+    assert z.std() == pytest.approx(0.2, rel=0.05)
+    assert latents.truncate(z, 0.5, prior).abs().max() <= 0.2 * 0.6745
 
 
 class TestStream:

@@ -7,6 +7,7 @@ import torch
 from gancli.networks.layers import (
     Conv,
     Dense,
+    Drawn,
     MinibatchStdDev,
     downscale,
     interleave,
@@ -142,7 +143,7 @@ class TestEqualizedWeight:
     def test_switched_off_it_draws_the_final_scale(self):
         """equalized=False: He initialisation, nothing at run time."""
         torch.manual_seed(0)
-        layer = Dense(400, 400, math.sqrt(2), equalized=False)
+        layer = Dense(400, 400, math.sqrt(2), drawn=Drawn(equalized=False))
 
         assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / 400), rel=0.02)
         torch.testing.assert_close(layer.scaled(torch.float32), layer.weight)

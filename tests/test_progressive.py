@@ -2,7 +2,7 @@ import pytest
 import torch
 from conftest import tiny_config
 
-from gancli.config.schema import NetworkConfig
+from gancli.config.networks import ProgressiveConfig
 from gancli.networks import build
 from gancli.networks.layers import downscale, upscale
 from gancli.networks.progressive import Critic, Generator
@@ -58,8 +58,8 @@ class TestFade:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_any_base_and_any_channels(base, channels):
     """Non-square data: the base is doubled a stage, for one to four image channels."""
-    config = NetworkConfig(resolution=base[0] * 4, base=base, latent=8, channels=(8, 8, 4))
-    G, D = Generator(config, channels), Critic(config, channels)
+    config = ProgressiveConfig(resolution=base[0] * 4, base=base, latent=8, channels=(8, 8, 4), image_channels=channels)
+    G, D = Generator(config), Critic(config)
 
     for stage in range(3):
         x = G(normal(4, 8), stage, 0.5)
@@ -69,7 +69,7 @@ def test_any_base_and_any_channels(base, channels):
 
 def test_the_paper_s_widths():
     """512 up to 32 px, then halved: 256, 128, 64, 32, 16 at 64 ... 1024 px."""
-    config = NetworkConfig(resolution=1024)
+    config = ProgressiveConfig(resolution=1024)
 
     widths = [config.width_of(stage) for stage in range(config.stages)]
 
@@ -78,9 +78,9 @@ def test_the_paper_s_widths():
 
 def test_quickstart_s_size():
     """Counted by hand from the recipe: 212,540 and 212,433 parameters."""
-    config = NetworkConfig(resolution=32, latent=64, channels=(64, 64, 32, 16))
+    config = ProgressiveConfig(resolution=32, latent=64, channels=(64, 64, 32, 16), image_channels=3)
 
-    counts = [sum(p.numel() for p in network(config, 3).parameters()) for network in (Generator, Critic)]
+    counts = [sum(p.numel() for p in network(config).parameters()) for network in (Generator, Critic)]
 
     assert counts == [212_540, 212_433]
 

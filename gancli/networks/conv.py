@@ -98,7 +98,7 @@ class Generator(base.Generator):
         self.base = [math.ceil(size / 2**ups) for size in self.space]
         full, own = side.dense, recipe.channels(side.dense)
         self.dense = Dense(config.latent, own * math.prod(self.base), drawn=recipe.drawn())
-        self.norm = norm(side.norm, own, rank, config.bn_keep)
+        self.norm = norm(side.norm, own * math.prod(self.base), 0, config.bn_keep)  # that of a dense layer: by feature
         self.activation, self.norm_first = ACTIVATIONS[side.activation], side.norm_first
         self.layers, full, own = chain(side.layers, side, recipe, full, own, rank, config.bn_keep)
         self.last = Conv(
@@ -108,9 +108,10 @@ class Generator(base.Generator):
 
     def body(self, z: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """(N, latent) -> (N, C, *S)."""
-        h: Tensor = self.dense(z).unflatten(1, (-1, *self.base))
-        h = h.contiguous(memory_format=torch.channels_last) if h.ndim == 4 else h
+        h: Tensor = self.dense(z)
         h = self.activation(self.norm(h)) if self.norm_first else self.norm(self.activation(h))
+        h = h.unflatten(1, (-1, *self.base))
+        h = h.contiguous(memory_format=torch.channels_last) if h.ndim == 4 else h
         h = self.last(self.layers(h))
         for dim, size in enumerate(self.space, start=2):
             h = h.narrow(dim, (h.shape[dim] - size) // 2, size)

@@ -74,7 +74,7 @@ def _reals(opened: Checkpoint, data: str | None, progress: Progress) -> Dataset:
         raise InputMissing("the checkpoint names no data", where="DATA", mend="give the data after the checkpoint")
     dataset = _opened(opened, source, config.data.channels, progress)
     shape = _shape_of(dataset)
-    if dataset.kind == "image" and shape[0] != config.network.shape[0]:  # a grey set beside a generator of colour
+    if len(shape) == len(config.network.shape) == 3 and shape[0] != config.network.shape[0]:  # a grey set beside a generator of colour
         dataset = _opened(opened, source, config.network.shape[0], progress)
         shape = _shape_of(dataset)
     if shape != config.network.shape:

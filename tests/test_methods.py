@@ -1,0 +1,154 @@
+"""Every preset at toy size: trained, stopped and resumed, sampled, walked through, inspected."""
+
+import numpy as np
+import pytest
+import torch
+from test_presets import SHIPPED
+from test_training import assert_same_state, interrupted, train
+
+import gancli
+from gancli import config as configs
+from gancli.config import presets
+from gancli.errors import UsageError
+from gancli.sampling import Generator
+
+PROGRESSIVE = {
+    "network.resolution": 8, "network.channels": None, "network.max_channels": 8, "network.latent": 8,
+    "growth.at": {}, "growth.fade": 16, "growth.stable": 24, "growth.batch_size": 8,
+}  # fmt: skip
+SMALL = {
+    "conv": {"network.width": 0.03, "growth.batch_size": 8, "train.critic_steps": {"base": 2}},
+    "mlp": {"growth.batch_size": 16},
+    "superres": {"network.resolution": 16, "network.channels": 8, "network.blocks": 1},
+}
+KEPT = {"train.duration": 64, "train.tick_every": 16, "train.sample_every": 32, "train.checkpoint_every": 0}
+PICTURES = [name for name in SHIPPED if name not in ("signal-1d", "ring8", "grid25")]
+
+
+def toy(name, path):
+    """A preset as a file, made small."""
+    family = configs.load(name).network.family
+    changes = PROGRESSIVE if family == "progressive" else SMALL[family]
+    values = configs.overrides.apply(presets.load_values(name), {**changes, **KEPT})
+    path.write_text(configs.yaml.dump({key: value for key, value in values.items() if key != "preset"}))
+    return str(path)
+
+
+def data_for(name, folder):
+    """Enough samples of the preset's kind to inspect."""
+    rng = np.random.RandomState(0)
+    if name == "signal-1d":
+        values = rng.normal(0, 3, (160, 2, 50)).astype(np.float32).cumsum(2)
+    elif name in ("ring8", "grid25"):
+        values = rng.normal(5, 2, (160, 2)).astype(np.float32)
+    else:
+        channels = 1 if name.startswith(("moments", "bn-mlp")) else 3
+        values = rng.randint(0, 256, (160, 16, 16, channels)).astype(np.uint8)
+    np.save(folder / "data.npy", values)
+    return folder / "data.npy"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_preset_trains_resumes_samples_and_inspects(name, tmp_path):
+    """Stopped after its first steps and given again, it ends bit for bit as if it had never stopped."""
+    preset, data = toy(name, tmp_path / f"{name}.yaml"), data_for(name, tmp_path)
+
+    whole = train(preset, data, tmp_path / "whole")
+    interrupted(train, preset, data, tmp_path / "broken", at=20)
+    broken = train(preset, data, tmp_path / "broken")
+    health = gancli.inspect_stats(broken.run, samples=64)
+
+    assert_same_state(whole, broken)
+    assert health.verdict in ("healthy", "low diversity", "collapsed", "undecided")
+    assert all(np.isfinite(f.value) for f in health.panel)
+    assert len(list((broken.run / "samples").glob("*.png"))) >= 2
+    assert (broken.run / "reals.png").exists()
+    if name == "superres-4x":
+        return
+    shape = Generator.load(broken.run).checkpoint.config.network.shape
+    assert gancli.load(broken.run).sample(range(5)).shape == (5, *shape)
+    assert gancli.interpolate(broken.run, tmp_path / "walk.gif", frames=3).count == 3
+    gancli.sample(broken.run, range(3), tmp_path / "some.npy")
+    kept = np.load(tmp_path / "some.npy")
+    assert len(kept) == 3
+    assert kept.dtype == (np.uint8 if name in PICTURES else np.float32)
+
+
+@pytest.mark.parametrize("name", ["iwgan-32-lite", "bn-mlp-28", "moments-7", "signal-1d", "ring8"])
+def test_a_seed_s_sample_does_not_depend_on_its_batch_mates(name, tmp_path):
+    """Batch norm samples by its moving statistics, dropout is off: seed 42 is the same alone and among others."""
+    run = train(toy(name, tmp_path / f"{name}.yaml"), data_for(name, tmp_path), tmp_path / "runs").run
+
+    alone, among = (gancli.load(run).sample(seeds) for seeds in ([42], [7, 42, *range(100, 130)]))
+
+    torch.testing.assert_close(alone[0], among[1], atol=0, rtol=0)
+
+
+class TestKinds:
+    def test_signals_are_sampled_in_their_own_units(self, tmp_path):
+        """The affine that brought them into [-1, 1] is undone."""
+        rng = np.random.RandomState(0)
+        np.save(tmp_path / "far.npy", rng.uniform(900, 1100, (200, 1, 24)).astype(np.float32))
+        run = train(toy("signal-1d", tmp_path / "toy.yaml"), tmp_path / "far.npy", tmp_path / "runs").run
+
+        x = gancli.load(run).sample(range(8))
+
+        assert x.shape == (8, 1, 24)
+        assert 500 < x.mean() < 1500
+
+    def test_a_folder_of_signals_has_plots_and_the_numbers(self, tmp_path):
+        """One line plot a seed, and one array."""
+        run = train(toy("signal-1d", tmp_path / "toy.yaml"), data_for("signal-1d", tmp_path), tmp_path / "runs").run
+        (tmp_path / "out").mkdir()
+
+        report = gancli.sample(run, [3, 5], tmp_path / "out")
+
+        assert [file.name for file in report.files] == ["seed0003.png", "seed0005.png", "samples.npy"]
+        np.testing.assert_array_equal(np.load(tmp_path / "out/samples.npy"), gancli.load(run).sample([3, 5]).numpy())
+
+    def test_points_become_one_scatter_plot(self, tmp_path):
+        """A single point is no picture."""
+        run = train(toy("ring8", tmp_path / "toy.yaml"), data_for("ring8", tmp_path), tmp_path / "runs").run
+
+        report = gancli.sample(run, range(50), tmp_path / "cloud.png")
+
+        assert (report.count, report.height, report.width) == (50, 512, 512)
+
+    def test_another_kind_of_data_is_refused_for_inspection(self, tmp_path):
+        """Pictures are no reals for signals."""
+        run = train(toy("signal-1d", tmp_path / "toy.yaml"), data_for("signal-1d", tmp_path), tmp_path / "runs").run
+        np.save(tmp_path / "pictures.npy", np.zeros((200, 8, 8, 3), np.uint8))
+
+        with pytest.raises(gancli.errors.DataError, match="draws samples of shape"):
+            gancli.inspect_stats(run, str(tmp_path / "pictures.npy"))
+
+
+class TestSuperres:
+    @pytest.fixture
+    def run(self, tmp_path):
+        return train(toy("superres-4x", tmp_path / "s.yaml"), data_for("superres-4x", tmp_path), tmp_path / "runs").run
+
+    def test_enlarges_a_picture_of_any_size_fourfold(self, run, tmp_path):
+        """A photograph in, one of four times its sides out."""
+        from PIL import Image
+
+        Image.fromarray(np.random.RandomState(0).randint(0, 256, (10, 14, 3)).astype(np.uint8)).save(tmp_path / "p.png")
+        from gancli.enlarging import enlarge
+
+        report = enlarge(run, [tmp_path / "p.png"], tmp_path / "large.png")
+
+        assert (report.height, report.width) == (40, 56)
+        assert Image.open(tmp_path / "large.png").size == (56, 40)
+
+    def test_has_no_seeds(self, run, tmp_path):
+        """Nothing but a picture can be given to it."""
+        with pytest.raises(UsageError, match="enlarges pictures"):
+            gancli.sample(run, [0], tmp_path / "x.png")
+
+    def test_and_others_take_no_picture(self, tmp_path):
+        """--input on a network that draws from latents."""
+        from gancli.enlarging import enlarge
+
+        run = train(toy("ring8", tmp_path / "toy.yaml"), data_for("ring8", tmp_path), tmp_path / "runs").run
+        with pytest.raises(UsageError, match="draws from latents"):
+            enlarge(run, [tmp_path / "p.png"])
