@@ -185,7 +185,7 @@ class TestErrors:
             (["train", "DATA", "--preset", "PRESET", "--device", "warp"], 2, "no device 'warp'"),
             (["train", "DATA", "--preset", "PRESET", "--stop-on", "x"], 2, "unknown word 'x'"),
             (["train", "--from", "a.pt", "--preset", "quickstart"], 2, "its own preset"),
-            (["train", "builtin:ring8", "--preset", "PRESET"], 78, "take pictures"),
+            (["train", "builtin:ring8", "--preset", "PRESET"], 78, "take image data"),
             (["sample", "none.pt"], 66, "no such checkpoint"),
             (["sample", "PRESET"], 65, "not a checkpoint"),
             (["sample", "CKPT", "--seeds", "9-3"], 2, "no range of seeds"),
@@ -201,7 +201,7 @@ class TestErrors:
             (["inspect-stats", "CKPT", "--fail-on", ""], 2, "unknown word ''"),
             (["sample", "CKPT", "--seeds", "99999999999"], 2, "too large"),
             (["train", "DATA", "--preset", "PRESET", "--tick", "inf"], 2, "no number of images"),
-            (["inspect-stats", "CKPT", "builtin:ring8"], 65, "draws pictures"),
+            (["inspect-stats", "CKPT", "builtin:ring8"], 65, "draws samples of shape"),
             (["presets", "show", "nope"], 78, "no preset 'nope'"),
         ],
     )

@@ -12,6 +12,8 @@ from gancli.losses import ADVERSARIAL
     [
         ("wasserstein", lambda x, y: y - x, lambda x, y: -y),
         ("non-saturating", lambda x, y: np.log1p(np.exp(-x)) + np.log1p(np.exp(y)), lambda x, y: np.log1p(np.exp(-y))),
+        ("hinge", lambda x, y: np.maximum(0, 1 - x) + np.maximum(0, 1 + y), lambda x, y: -y),
+        ("least-squares", lambda x, y: ((x - 1) ** 2 + y**2) / 2, lambda x, y: (y - 1) ** 2 / 2),
         ("relativistic", lambda x, y: np.log1p(np.exp(-(x - y))), lambda x, y: np.log1p(np.exp(-(y - x)))),
     ],
 )
@@ -40,7 +42,7 @@ def test_scores_of_ten_thousand_leave_loss_and_gradient_finite(name):
 @pytest.mark.parametrize("name", sorted(ADVERSARIAL))
 def test_the_two_sides_pull_the_fake_s_score_apart(name):
     """The critic wants it lower, the generator higher."""
-    d_x, d_y = torch.zeros(1), torch.zeros(1, requires_grad=True)
+    d_x, d_y = torch.zeros(1), torch.full((1,), 0.5, requires_grad=True)
     game = ADVERSARIAL[name]
 
     (critic,) = torch.autograd.grad(game.critic(d_x, d_y).sum(), d_y)

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from test_presets import SHIPPED
 from test_training import assert_same_state, interrupted, train
 
 import gancli
 from gancli import config as configs
 from gancli.config import presets
+from gancli.enlarging import enlarge
 from gancli.errors import UsageError
 from gancli.sampling import Generator
 
@@ -130,15 +132,13 @@ class TestSuperres:
 
     def test_enlarges_a_picture_of_any_size_fourfold(self, run, tmp_path):
         """A photograph in, one of four times its sides out."""
-        from PIL import Image
-
         Image.fromarray(np.random.RandomState(0).randint(0, 256, (10, 14, 3)).astype(np.uint8)).save(tmp_path / "p.png")
-        from gancli.enlarging import enlarge
 
         report = enlarge(run, [tmp_path / "p.png"], tmp_path / "large.png")
 
         assert (report.height, report.width) == (40, 56)
-        assert Image.open(tmp_path / "large.png").size == (56, 40)
+        with Image.open(tmp_path / "large.png") as large:
+            assert large.size == (56, 40)
 
     def test_has_no_seeds(self, run, tmp_path):
         """Nothing but a picture can be given to it."""
@@ -147,8 +147,6 @@ class TestSuperres:
 
     def test_and_others_take_no_picture(self, tmp_path):
         """--input on a network that draws from latents."""
-        from gancli.enlarging import enlarge
-
         run = train(toy("ring8", tmp_path / "toy.yaml"), data_for("ring8", tmp_path), tmp_path / "runs").run
         with pytest.raises(UsageError, match="draws from latents"):
             enlarge(run, [tmp_path / "p.png"])

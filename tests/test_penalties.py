@@ -1,9 +1,11 @@
+import numpy as np
+import pytest
 import torch
 from conftest import tiny_config
 
 from gancli.growth import Schedule
 from gancli.networks import build
-from gancli.penalties import between, drift, gradient_penalty, squared_gradients
+from gancli.penalties import between, drift, features, gradient_penalty, moment_distance, squared_gradients
 from gancli.training.step import critic_loss
 
 
@@ -102,3 +104,46 @@ def test_a_lazy_penalty_is_left_out_or_counts_n_times():
     assert "penalty" not in without
     extra = with_penalty["critic_loss"] - without["critic_loss"]
     torch.testing.assert_close(extra, 3 * with_penalty["penalty"], atol=1e-5, rtol=1e-4)
+
+
+class TestMoments:
+    def test_is_the_sum_of_absolute_differences(self):
+        """sum_f |mean y - mean x| and sum_f |var y - var x|, biased, against numpy in float64."""
+        x, y = normal(7, 3, 4, 4), normal(9, 3, 4, 4, seed=1)
+
+        means, variances = moment_distance(x, y)
+
+        assert means.item() == pytest.approx(np.abs(y.numpy().mean(0) - x.numpy().mean(0)).sum(), rel=1e-5)
+        assert variances.item() == pytest.approx(np.abs(y.numpy().var(0) - x.numpy().var(0)).sum(), rel=1e-5)
+
+    def test_pulls_the_fakes_and_leaves_the_reals(self):
+        """Gradients flow to the generator only."""
+        x, y = normal(6, 5).requires_grad_(), normal(6, 5, seed=1).requires_grad_()
+        sum(moment_distance(x, y)).backward()
+        assert x.grad is None
+        assert y.grad.abs().sum() > 0
+
+    def test_of_a_set_with_itself_is_zero(self):
+        """A perfect generator pays nothing."""
+        assert sum(moment_distance(normal(6, 5), normal(6, 5))) == 0
+
+    @pytest.mark.parametrize("shape", [(6, 3, 8, 8), (6, 3, 16)])
+    def test_per_channel_takes_every_position_as_a_sample(self, shape):
+        """C means and variances, whatever the size of the picture."""
+        x, y = normal(*shape), 2 * normal(*shape, seed=1) + 1
+        means, variances = moment_distance(features(x, "channel", 4), features(y, "channel", 4))
+        axes = (0, *range(2, len(shape)))
+        assert means.item() == pytest.approx(np.abs(y.numpy().mean(axes) - x.numpy().mean(axes)).sum(), rel=1e-5)
+        assert variances.item() == pytest.approx(np.abs(y.numpy().var(axes) - x.numpy().var(axes)).sum(), rel=1e-5)
+
+    def test_pooled_compares_means_of_blocks(self):
+        """4 x 4 blocks of an 8 x 8 picture: four features a channel."""
+        x = normal(6, 3, 8, 8)
+        torch.testing.assert_close(features(x, "pooled", 4)[:, :, 0, 1], x[:, :, :4, 4:].mean((2, 3)))
+        assert features(normal(6, 3, 16), "pooled", 4).shape == (6, 3, 4)
+
+    @pytest.mark.parametrize("over", ["feature", "channel", "pooled"])
+    def test_points_are_their_own_features(self, over):
+        """Nothing to pool in a vector."""
+        x = normal(6, 2)
+        assert torch.equal(features(x, over, 4), x)

@@ -359,9 +359,9 @@ class TestRefusals:
         assert "--batch" in error.value.mend
 
     @pytest.mark.parametrize("data", ["builtin:ring8", "builtin:signals"])
-    def test_kinds_of_data_that_no_network_takes(self, tiny, tmp_path, data):
+    def test_kinds_of_data_that_the_network_does_not_take(self, tiny, tmp_path, data):
         """Said before anything is made."""
-        with pytest.raises(ConfigError, match="take pictures"):
+        with pytest.raises(ConfigError, match="take image data"):
             train(tiny, data, tmp_path / "runs")
         assert not (tmp_path / "runs").exists()
 

@@ -1,0 +1,178 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import make_pictures, write_preset
+
+from gancli.errors import ChildFailed, ConfigError, UsageError
+from gancli.report import ablation as report
+from gancli.results import Ablation
+from gancli.runs import Run, all_runs
+from gancli.training import ablate as verb
+from gancli.training import curves
+from gancli.training.curves import Curve
+
+SHORT = {"train.duration": 64, "train.tick_every": 8, "train.sample_every": 32, "network.channels": [4, 4, 4]}
+
+
+class TestVary:
+    def test_every_combination(self):
+        """Two keys of two values: four variants, each named by its values."""
+        found = verb.variants(["loss.r1=0,1", "network.output=tanh,linear"])
+        assert [v.name for v in found] == [
+            "r1 0, output tanh", "r1 0, output linear", "r1 1, output tanh", "r1 1, output linear",
+        ]  # fmt: skip
+        assert found[3].changes == {"loss.r1": 1, "network.output": "linear"}
+
+    def test_words_speak_for_themselves_and_numbers_do_not(self):
+        """tanh; but r1 0.5."""
+        assert [v.name for v in verb.variants(["network.output=tanh,bn-tanh"])] == ["tanh", "bn-tanh"]
+        assert [v.name for v in verb.variants(["loss.r1=0.5,null"])] == ["r1 0.5", "r1 null"]
+
+    def test_commas_in_brackets_part_nothing(self):
+        """A value may be a mapping or a list."""
+        assert verb.split("null, {group_size: 4, statistic: channel},[1,2]") == [
+            "null", "{group_size: 4, statistic: channel}", "[1,2]",
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("text", ["loss.r1", "=1,2", "loss.r1=1,,2", "loss.r1=1,1"])
+    def test_what_varies_nothing_is_refused(self, text):
+        """No key, an empty value, the same value twice."""
+        with pytest.raises(UsageError, match="KEY=A,B,C"):
+            verb.variants([text])
+
+
+class TestCurves:
+    def test_the_running_mean_is_over_steps_not_ticks(self):
+        """Against a loop over all pairs; ticks lie unevenly."""
+        steps = np.array([1.0, 2, 3, 10, 11, 30])
+        values = np.array([1.0, 2, 4, 8, 16, 32])
+        by_hand = [values[np.abs(steps - s) <= 2].mean() for s in steps]
+        np.testing.assert_allclose(curves.running(Curve(steps, values), 4), by_hand)
+
+    def test_measures_by_hand(self):
+        """The last tenth, the largest running median with its sign, the mean between two steps."""
+        steps = np.arange(1.0, 101)
+        values = np.where((steps > 40) & (steps < 60), -9.0, 1.0)
+        found = curves.measures(Curve(steps, values), 5, (45, 50))
+        assert found == {"last": 1, "peak": -9, "peak at": pytest.approx(42, abs=2), "between": -9}
+
+    def test_what_was_never_measured_has_no_measure(self):
+        """A key that is null in every line."""
+        assert curves.measures(Curve(np.arange(3.0), np.full(3, np.nan)), 5, None) == {}
+
+    def test_spread_over_seeds(self):
+        """Mean and the n - 1 deviation."""
+        spread = curves.over_seeds([{"last": 1.0}, {"last": 3.0}])["last"]
+        assert (spread.mean, spread.spread) == (2, pytest.approx(2**0.5))
+
+    def test_any_key_of_the_log_may_be_shown(self):
+        """And no other."""
+        assert curves.check_keys(["saturation", "images_per_s"]) == ("saturation", "images_per_s")
+        with pytest.raises(UsageError, match="no key"):
+            curves.check_keys(["loss"])
+
+
+@pytest.fixture(scope="module")
+def ablated(tmp_path_factory):
+    """Two final layers, two seeds, two at a time."""
+    place = tmp_path_factory.mktemp("ablate")
+    preset = write_preset(place / "tiny.yaml", SHORT)
+    pictures = make_pictures(place / "pictures", 24)
+    os.environ["GANCLI_CACHE_DIR"] = str(place / "cache")  # the fixture that sets it is of the single test
+
+    def run(seeds=(0, 1)):
+        return verb.ablate(["network.output=tanh,bn-clip"], preset, str(pictures), seeds=seeds,
+                           outdir=place / "out", jobs=2, between=(2, 6), window=3)  # fmt: skip
+
+    return run, run(), place / "out"
+
+
+class TestAblate:
+    def test_every_variant_is_a_run_with_every_seed(self, ablated):
+        """Four runs, all finished, with the same data order and weights but for what is varied."""
+        _, found, out = ablated
+        assert isinstance(found, Ablation)
+        assert [(row.variant, row.seeds, row.unfinished) for row in found.rows] == [
+            ("tanh", (0, 1), ()), ("bn-clip", (0, 1), ()),
+        ]  # fmt: skip
+        assert len(all_runs(out)) == 4
+
+    def test_the_numbers_are_the_log_s(self, ablated):
+        """The mean between steps 2 and 6, over seeds, put together here from stats.jsonl."""
+        _, found, _ = ablated
+        row = found.rows[0]
+        by_hand = [
+            np.mean([t["critic_loss"] for t in Run(path).stats() if 2 <= t["generator_steps"] <= 6])
+            for path in row.runs
+        ]
+        assert row.measures["critic_loss"]["between"].mean == pytest.approx(np.mean(by_hand))
+        assert row.measures["critic_loss"]["between"].spread == pytest.approx(np.std(by_hand, ddof=1))
+
+    def test_untrained_networks_are_measured_too(self, ablated):
+        """bn-clip starts with the colours of the data, tanh does not."""
+        _, found, _ = ablated
+        tanh, clip = (row.measures["colour_distance"]["untrained"].mean for row in found.rows)
+        assert clip < tanh
+
+    def test_the_same_words_train_nothing_again(self, ablated):
+        """And a further seed trains that seed alone."""
+        run, _, out = ablated
+        stamps = {r.path.name: r.last.stat().st_mtime_ns for r in all_runs(out)}
+        again = run((0, 1, 2))
+        now = {r.path.name: r.last.stat().st_mtime_ns for r in all_runs(out)}
+        assert {name: now[name] for name in stamps} == stamps
+        assert len(now) == 6
+        assert again.rows[0].seeds == (0, 1, 2)
+
+    def test_the_page_holds_all_it_shows(self, ablated):
+        """Nothing is fetched: no address but data: ones; table, curves, pictures and histograms are there."""
+        _, found, _ = ablated
+        page = report.page(found)
+        assert "http" not in page.replace("http-equiv", "")
+        assert "src=" in page
+        assert page.count("data:image/png;base64,") >= 6
+        assert page.count("<polyline") >= 2 * len(found.quantities)
+        assert 'class="histogram"' in page
+        assert "bn-clip" in page
+
+    def test_a_wrong_variant_is_refused_before_anything_trains(self, ablated, tmp_path):
+        """All configs are made first."""
+        with pytest.raises(ConfigError, match="bn-clop"):
+            verb.ablate(["network.output=tanh,bn-clop"], "quickstart", outdir=tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_fails_ends_the_ablation_with_its_exit_code(tiny, pictures, tmp_path, monkeypatch):
+    """And with the sentence that it left in its log."""
+    monkeypatch.setattr(verb, "_words", lambda *_: [sys.executable, "-c", "print('error: no room'); exit(74)"])
+    with pytest.raises(ChildFailed, match="no room") as caught:
+        verb.ablate(["loss.r1=0,1"], tiny, str(pictures), outdir=tmp_path / "out")
+    assert caught.value.exit_code == 74
+
+
+def test_an_interrupted_ablation_goes_on(pictures, tmp_path):
+    """SIGINT: the trainings save and leave, exit 130; the same command finishes them."""
+    preset = write_preset(tmp_path / "tiny.yaml", {**SHORT, "train.duration": 4_000, "train.checkpoint_every": 0})
+    words = [sys.executable, "-m", "gancli", "ablate", str(pictures), "--preset", preset,
+             "--vary", "loss.r1=0.1,0.2", "--outdir", str(tmp_path / "out"), "-j", "2"]  # fmt: skip
+    process = subprocess.Popen(words, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while sum(1 for r in all_runs(tmp_path / "out") if r.stats()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+    assert process.returncode == -signal.SIGINT
+    reached = [run.stats()[-1]["images"] for run in all_runs(tmp_path / "out")]
+    assert all(0 < images < 4_000 for images in reached)
+    assert all(run.last.exists() for run in all_runs(tmp_path / "out"))
+    done = subprocess.run([*words, "--kimg", "0.6", "--json"], capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(all_runs(tmp_path / "out")) == 2
+    assert json.loads(done.stdout)["rows"][0]["unfinished"] == []

@@ -1,0 +1,65 @@
+import pytest
+from conftest import tiny_config
+
+from gancli.config import combinations, presets
+from gancli.errors import ConfigError
+
+MLP = {
+    "network": {
+        "family": "mlp", "sample_shape": [3, 8, 8], "generator": {"hidden": [8]}, "critic": {"hidden": [8]},
+    },
+    "loss": {"adversarial": "non-saturating"}, "growth": {"batch_size": 16}, "train": {"duration": 100},
+}  # fmt: skip
+
+
+def mlp(**sections):
+    values = {**MLP, **{name: {**MLP.get(name, {}), **values} for name, values in sections.items()}}
+    return presets.build(values, "test")
+
+
+@pytest.mark.parametrize(
+    ("config", "kind", "reason"),
+    [
+        (mlp(network={"output": "bn-tanh"}, growth={"batch_size": 1}), "image", "batch norm needs a batch of 2"),
+        (mlp(network={"critic": {"hidden": [8], "norm": "batch"}}, growth={"batch_size": 1}), "image", "batch norm"),
+        (mlp(loss={"moments": {}}, growth={"batch_size": 1}), "image", "the variance of a batch of 1 is 0"),
+        (mlp(data={"mirror": True}), "signal", "only pictures can be mirrored"),
+        (mlp(loss={"perceptual": {}}), "image", "perceptual loss compares"),
+        (mlp(loss={"adversarial": "none"}), "image", "without a critic"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_reason(config, kind, reason):
+    """Before anything is trained."""
+    with pytest.raises(ConfigError, match=reason):
+        combinations.refuse(config, kind)
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (mlp(network={"critic": {"hidden": [8], "norm": "batch"}}, loss={"r1": 1}), "depends on its batch-mates"),
+        (mlp(network={"output": "bn-clip"}, train={"critic_fakes": "eval"}), "outrun"),
+        (mlp(loss={"adversarial": "wasserstein"}), "unbounded"),
+        (mlp(loss={"moments": {}}, growth={"batch_size": 8}), "mostly noise"),
+    ],
+)
+def test_what_works_badly_is_said(config, reason):
+    """It is trained, and a person knows."""
+    combinations.refuse(config, "image")
+    assert any(reason in warning for warning in combinations.warnings(config))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        mlp(),
+        mlp(network={"output": "bn-clip"}, train={"critic_fakes": "eval"}, growth={"lr": 1e-5}),
+        mlp(network={"critic": {"hidden": [8], "norm": "layer"}}, loss={"r1": 1}),
+        mlp(loss={"moments": {"over": "channel"}}, growth={"batch_size": 16}),
+        tiny_config(),
+    ],
+)
+def test_what_goes_together_is_passed_in_silence(config):
+    """No crying wolf."""
+    combinations.refuse(config, "image")
+    assert combinations.warnings(config) == []

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+
+from gancli.data import builtin
+from gancli.stats import known_modes
+from gancli.stats.modes import UNRECOGNISED
+
+
+@pytest.mark.parametrize(("name", "centres"), [("ring8", builtin.RING), ("grid25", builtin.GRID)])
+def test_a_perfect_sampler_reads_as_it_must(name, centres):
+    """1 - exp(-9/2) = 98.89 % of high quality, a spread of .974, every mode, no divergence."""
+    points = builtin.draw(name, 0).values
+
+    found = known_modes.of_points(points.astype(np.float64), centres, builtin.SPREAD[name])
+
+    assert found.covered == len(centres)
+    assert found.recognised == pytest.approx(1 - np.exp(-4.5), abs=0.001)
+    assert found.spread == pytest.approx(0.974, abs=0.005)
+    assert found.reverse_kl == pytest.approx(0, abs=0.001)
+
+
+def test_one_mode_is_one_mode():
+    """A collapsed sampler: one of eight, KL ln 8."""
+    found = known_modes.of_points(np.repeat(builtin.RING[:1], 100, 0), builtin.RING, 0.01)
+    assert (found.covered, found.recognised, found.spread) == (1, 1.0, 0.0)
+    assert found.reverse_kl == pytest.approx(np.log(8))
+
+
+def test_units_are_undone():
+    """Samples as the networks see them are brought back into the data's units first."""
+    x = torch.tensor((builtin.GRID - 1) / 3, dtype=torch.float32)
+    assert known_modes.coverage_of("builtin:grid25", x.repeat(3, 1), 1.0, 3.0).covered == 25
+    assert known_modes.coverage_of("builtin:grid25", x.repeat(3, 1), 0.0, 1.0).covered < 25
+
+
+def test_every_burst_is_told_by_its_frequency():
+    """The set's own signals, all of them; equally often."""
+    signals = builtin.draw("signals", 0).values.astype(np.float64)
+    found = known_modes.frequencies(signals)
+    assert np.bincount(found).tolist() == [500] * 6
+
+
+def test_noise_and_silence_have_no_frequency():
+    """What is no burst counts for nothing."""
+    noise = np.random.RandomState(0).normal(size=(200, 3, 300))
+    assert (known_modes.frequencies(noise) == UNRECOGNISED).all()
+    assert (known_modes.frequencies(np.zeros((3, 3, 300))) == UNRECOGNISED).all()
+
+
+def test_other_data_has_no_known_modes():
+    """A user's own."""
+    assert known_modes.coverage_of("data/", torch.zeros(4, 3, 8, 8), 0.0, 1.0) is None
+    assert known_modes.coverage_of("builtin:shapes", torch.zeros(4, 1, 8, 8), 0.0, 1.0) is None
