@@ -37,6 +37,7 @@ BATCH = 16
 class Pictures:
     """What Feed needs of a data set: random pixels of 64 px."""
 
+    kind = "image"
     values = np.random.RandomState(0).randint(0, 256, (256, 64, 64, 3)).astype(np.uint8)
     train_rows = np.arange(256)
 
@@ -56,8 +57,8 @@ def ours(workload: str, precision: str):
     phase = Schedule.of(config).phases[-1]
 
     def step() -> None:
-        _, fakes = train_critic(state, config, feed, phase)
-        train_generator(state, config, phase, feed, fakes)
+        _, shown = train_critic(state, config, feed, phase)
+        train_generator(state, config, phase, shown)
         ema.update(state.ema, state.G, 0.999)
 
     return step

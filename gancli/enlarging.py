@@ -11,7 +11,8 @@ from gancli.data.feed import to_unit
 from gancli.data.images import as_it_is
 from gancli.errors import DataError, InputMissing, UsageError
 from gancli.results import Progress, SampleReport, printable, silent
-from gancli.sampling import Generator, default_folder, target
+from gancli.sampling import Generator
+from gancli.writing import default_folder, target
 
 MOST_PIXELS = 250_000  # of one input: enlarged fourfold it takes about a gigabyte
 

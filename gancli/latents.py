@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gancli.config.networks import Family
+from gancli.config.family import Family
 
 SEEDS = 2**32  # how many there are
 

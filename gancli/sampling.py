@@ -2,19 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Self
-from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gancli import checkpoint, devices, files, latents, media, plots, signals
 from gancli.checkpoint import Checkpoint
-from gancli.errors import CannotCreate, UsageError
+from gancli.errors import UsageError
 from gancli.growth import Phase, Schedule
 from gancli.latents import Path as WalkPath
 from gancli.latents import Prior
@@ -22,8 +19,8 @@ from gancli.media import Pictures
 from gancli.networks import Generator as Network
 from gancli.networks import build_generator
 from gancli.results import Progress, SampleReport, printable, silent
+from gancli.writing import FORMS, Samples, default_folder, encode, make_folder, target, write_samples
 
-FORMS = ("png", "npy", "zip")
 IN_MEMORY = 256  # pictures held before they are written into a folder
 CHUNK_PIXELS = 16 * 64 * 64  # a chunk is 16 pictures of 64 px, fewer where they are larger
 
@@ -131,7 +128,7 @@ def sample(
     generator = Generator.load(ckpt, raw=raw, device=device)
     path = Path(out) if out is not None else default_folder(generator.checkpoint)
     if out is None:
-        _make_folder(path)
+        make_folder(path)
     form = target(path, FORMS)
     whole = form or generator.kind != "image"
     at_once = len(seeds) if whole else IN_MEMORY
@@ -158,15 +155,6 @@ def encoded(
     return encode(_samples(generator, seeds, trunc, size, silent), form, columns)
 
 
-@dataclass(frozen=True)
-class Samples:
-    """What is written: pictures with their names, and for signals and points the numbers themselves."""
-
-    pictures: Pictures  # (N, H, W, C)
-    names: Sequence[str]
-    values: NDArray[np.float32] | None = None  # (N, C, L) or (N, D), in the units of the data
-
-
 def _samples(generator: Generator, seeds: Sequence[int], trunc: float, size: int | None, progress: Progress) -> Samples:
     x = generator.drawn(seeds, trunc, progress)
     pictures = media.enlarged(plots.drawn(x, generator.kind), size)
@@ -174,74 +162,6 @@ def _samples(generator: Generator, seeds: Sequence[int], trunc: float, size: int
         return Samples(pictures, [f"seed{seed:04d}" for seed in seeds])
     names = ["samples"] if generator.kind == "points" else [f"seed{seed:04d}" for seed in seeds]
     return Samples(pictures, names, generator.in_units(x).numpy())
-
-
-def encode(samples: Samples, form: str, columns: int | None = None) -> bytes:
-    """Samples as one file's bytes. Raises UsageError for a form that is not known."""
-    buffer = BytesIO()
-    if form == "png":
-        return media.png(media.grid(samples.pictures, columns))
-    if form == "npy":
-        np.save(buffer, samples.pictures if samples.values is None else samples.values)
-    elif form == "zip":
-        with ZipFile(buffer, "w", ZIP_STORED) as archive:
-            for name, pixels in zip(samples.names, samples.pictures, strict=True):
-                archive.writestr(f"{name}.png", media.png(pixels))
-            if samples.values is not None:
-                archive.writestr("samples.npy", encode(samples, "npy"))
-    else:
-        raise UsageError(f"cannot write pictures as {form!r}", where="--format", mend=f"use {', '.join(FORMS)}")
-    return buffer.getvalue()
-
-
-def write_samples(out: Path, form: str, samples: Samples, columns: int | None) -> tuple[Path, ...]:
-    """Write samples into a folder (form ""), or as one file of that form. Raises StorageError."""
-    if form:
-        data = encode(samples, form, columns)
-        files.replace(out, lambda temporary: temporary.write_bytes(data), needed=len(data))
-        return (out,)
-    written = []
-    for name, pixels in zip(samples.names, samples.pictures, strict=True):
-        written.append(out / f"{name}.png")
-        written[-1].write_bytes(media.png(pixels))
-    if samples.values is not None:
-        written.append(out / "samples.npy")
-        written[-1].write_bytes(encode(samples, "npy"))
-    return tuple(written)
-
-
-def target(out: Path, forms: Sequence[str]) -> str:
-    """What an output name means: "" for a folder, which is made, else its form. Checked before anything is drawn.
-
-    Raises UsageError for a form that is not known, CannotCreate where the folder is missing.
-    """
-    form = "" if out.is_dir() else out.suffix[1:].lower()
-    if form and form not in forms:
-        mend = f"end it in .{', .'.join(forms)}, or give a folder"
-        raise UsageError(f"cannot write {form!r}", where=printable(str(out)), mend=mend)
-    if form and not out.parent.is_dir():
-        what = f"no folder {printable(str(out.parent))!r}"
-        raise CannotCreate(what, where=printable(str(out)), mend="make the folder first")
-    if not form:
-        _make_folder(out)
-    return form
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        what = f"cannot make the folder: {error.strerror}"
-        raise CannotCreate(what, where=printable(str(path)), mend="give another place") from error
-
-
-def default_folder(opened: Checkpoint) -> Path:
-    """`<run>-<kimg>-samples`, in the folder we are in."""
-    assert opened.path is not None, "a checkpoint that was read has a path"
-    place = opened.path.resolve().parent
-    run = place.parent if place.name == "checkpoints" else place
-    name = run.name if (run / "config.yaml").is_file() else opened.path.stem
-    return Path(f"{name}-{opened.images // 1000:06d}-samples")
 
 
 def interpolate(

@@ -23,6 +23,7 @@ ROWS = [
         "latents",
         "media",
         "plots",
+        "writing",
         "checkpoint",
         "devices",
     },

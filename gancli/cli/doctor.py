@@ -9,7 +9,7 @@ from gancli.cli.options import JsonOption
 from gancli.results import Doctor, Extra
 from gancli.version import __version__
 
-PACKAGES = ("numpy", "pillow", "typer", "rich", "pydantic", "pyyaml", "imageio")
+PACKAGES = ("numpy", "pillow", "typer", "rich", "pydantic", "pyyaml", "imageio", "jinja2")
 EXTRAS = {"video": ("imageio-ffmpeg", "MP4 out of `gancli interpolate`")}
 
 

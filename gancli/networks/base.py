@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from gancli.config.networks import Family
+from gancli.config.family import Family
 from gancli.errors import ConfigError
 from gancli.networks.layers import MinibatchStdDev
 from gancli.networks.output import Moments, Output

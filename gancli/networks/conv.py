@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gancli.config.networks import ConvConfig, ConvCritic, ConvLayer, ConvSide, Family
+from gancli.config.family import Family
+from gancli.config.networks import ConvConfig, ConvCritic, ConvLayer, ConvSide
 from gancli.errors import ConfigError
 from gancli.networks import base
 from gancli.networks.layers import ACTIVATIONS, Conv, Dense, Drawn, downscale, norm

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gancli.config.networks import Family
+from gancli.config.family import Family
 from gancli.networks.layers import batch_norm
 
 Moments = tuple[tuple[float, ...], tuple[float, ...]]  # (means, standard deviations), one a channel

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gancli import checkpoint, latents, runs
 from gancli.checkpoint import Checkpoint
-from gancli.config.networks import USUAL_SIZE
+from gancli.config.family import USUAL_SIZE
 from gancli.data import Dataset, Shape, fade, open_dataset, scaled, to_unit
 from gancli.errors import DataError, GancliError, InputMissing
 from gancli.networks.layers import downscale
@@ -74,7 +74,8 @@ def _reals(opened: Checkpoint, data: str | None, progress: Progress) -> Dataset:
         raise InputMissing("the checkpoint names no data", where="DATA", mend="give the data after the checkpoint")
     dataset = _opened(opened, source, config.data.channels, progress)
     shape = _shape_of(dataset)
-    if len(shape) == len(config.network.shape) == 3 and shape[0] != config.network.shape[0]:  # a grey set beside a generator of colour
+    both_pictures = len(shape) == len(config.network.shape) == 3
+    if both_pictures and shape[0] != config.network.shape[0]:  # a grey set beside a generator of colour
         dataset = _opened(opened, source, config.network.shape[0], progress)
         shape = _shape_of(dataset)
     if shape != config.network.shape:

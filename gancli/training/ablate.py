@@ -194,8 +194,8 @@ class Child:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         self.job, self.log_file = job, log_file
         with log_file.open("ab") as out:
-            # a session of its own: a Ctrl-C reaches us alone, and we pass it on once
-            self.process = subprocess.Popen(words, stdout=out, stderr=out, start_new_session=True)
+            # in a process group of its own: Ctrl-C reaches us alone, and we pass it on once
+            self.process = subprocess.Popen(words, stdout=out, stderr=out, process_group=0)
 
     def has_ended(self) -> bool:
         """Is it over, well or badly?"""

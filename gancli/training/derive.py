@@ -10,7 +10,8 @@ from gancli import checkpoint, growth
 from gancli import config as configs
 from gancli.checkpoint import Checkpoint
 from gancli.config import Config, combinations
-from gancli.config.networks import MAX_RESOLUTION, ProgressiveConfig
+from gancli.config.family import MAX_RESOLUTION
+from gancli.config.networks import ProgressiveConfig
 from gancli.data import Dataset
 from gancli.errors import ConfigError
 from gancli.growth import Schedule

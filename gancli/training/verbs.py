@@ -11,7 +11,7 @@ from gancli import checkpoint, devices, files, process, runs
 from gancli import config as configs
 from gancli.checkpoint import Checkpoint
 from gancli.config import Config, combinations
-from gancli.config.networks import USUAL_SIZE
+from gancli.config.family import USUAL_SIZE
 from gancli.data import Dataset, Shape, open_dataset, write_rejected
 from gancli.errors import ConfigError, DataError, UsageError
 from gancli.growth import lr_factor
