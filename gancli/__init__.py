@@ -15,8 +15,10 @@ from gancli import process
 from gancli.version import __version__
 
 if TYPE_CHECKING:
+    from gancli.enlarging import enlarge
     from gancli.sampling import Generator, interpolate, sample
     from gancli.stats.inspect import inspect_stats
+    from gancli.training.ablate import ablate
     from gancli.training.verbs import grow, plan, train
 
     load = Generator.load
@@ -29,11 +31,15 @@ _HOME = {
     "train": "gancli.training.verbs",
     "grow": "gancli.training.verbs",
     "plan": "gancli.training.verbs",
+    "ablate": "gancli.training.ablate",
+    "enlarge": "gancli.enlarging",
 }
 
 __all__ = [
     "Generator",
     "__version__",
+    "ablate",
+    "enlarge",
     "grow",
     "inspect_stats",
     "interpolate",

@@ -35,6 +35,12 @@ def ablate(
         str | None,
         typer.Option("--between", metavar="A-B", help="Also the mean over these generator steps.", show_default=False),
     ] = None,
+    points: Annotated[
+        str | None,
+        typer.Option(
+            "--points", metavar="KIMG", help="Show samples there: 5,20,60. [default: four, evenly]", show_default=False
+        ),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option("-o", "--out", metavar="PAGE", help="[default: OUTDIR/ablation.html]", show_default=False),
@@ -55,7 +61,7 @@ def ablate(
     """
     changes = options.changes(ctx, set_, kimg=kimg, batch=batch, precision=precision)
     chosen = options.seeds(seeds)
-    steps = _steps(between)
+    steps, moments = _steps(between), _points(points)
 
     from gancli.report import ablation as report
     from gancli.training import ablate as verb
@@ -67,8 +73,16 @@ def ablate(
             window=window, between=steps, outdir=outdir, jobs=jobs, device=device, watch=watch, progress=progress,
         )  # fmt: skip
     page = Path(output) if output is not None else Path(outdir) / "ablation.html"
-    report.write(found, page)
+    report.write(found, page, moments)
     show.result(replace(found, page=page), json_wanted=json)
+
+
+def _points(text: str | None) -> list[float]:
+    """[5.0, 20.0] from "5,20". Raises UsageError."""
+    try:
+        return [float(word) for word in options.words(text)]
+    except ValueError as error:
+        raise UsageError(f"{text!r} are no kimg", where="--points", mend="write it as 5,20,60") from error
 
 
 def _steps(text: str | None) -> tuple[int, int] | None:

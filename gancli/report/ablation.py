@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,22 +34,22 @@ class Sheet:
     histograms: tuple[str, ...]  # SVG
 
 
-def page(ablation: Ablation) -> str:
-    """The whole page as text, with everything in it."""
+def page(ablation: Ablation, points: Sequence[float] = ()) -> str:
+    """The whole page as text, with everything in it. points: kimg at which samples are shown; none: four, evenly."""
     environment = Environment(loader=PackageLoader("gancli.report"), autoescape=True, trim_blocks=True)
     template = environment.get_template("ablation.html")
     return template.render(
         ablation=ablation,
         table=table(ablation),
         charts=[chart(ablation, key) for key in ablation.quantities],
-        sheets={row.variant: sheets(row) for row in ablation.rows},
+        sheets={row.variant: sheets(row, points) for row in ablation.rows},
         version=__version__,
     )
 
 
-def write(ablation: Ablation, path: Path) -> None:
+def write(ablation: Ablation, path: Path, points: Sequence[float] = ()) -> None:
     """Write the page. Raises StorageError."""
-    files.replace_text(path, page(ablation))
+    files.replace_text(path, page(ablation, points))
 
 
 def table(ablation: Ablation) -> list[tuple[str, list[str]]]:
@@ -87,23 +88,34 @@ def _line(row: AblationRow, key: str, window: int) -> svg.Line | None:
     return svg.Line(row.variant, steps, mean, *((low, high) if len(found) > 1 else (None, None)))
 
 
-def sheets(row: AblationRow) -> list[Sheet]:
-    """What the first seed's run drew: untrained, and at a few points of the training; the data last."""
+def sheets(row: AblationRow, points: Sequence[float] = ()) -> list[Sheet]:
+    """What the first seed's run drew: untrained, and at a few points of the training; the data last.
+
+    points: kimg, each the nearest sheet that was drawn; none: evenly spread ones.
+    """
     if not row.runs:
         return []
     run = Run(row.runs[0])
     steps = {tick["images"]: tick["generator_steps"] for tick in run.stats()}
     drawn = sorted(run.path.glob("samples/fakes-*.png"))
-    chosen = [drawn[i] for i in sorted({round(i) for i in np.linspace(0, len(drawn) - 1, POINTS)})] if drawn else []
+    even = [images_of(drawn[round(i)]) for i in np.linspace(0, len(drawn) - 1, POINTS)] if drawn else []
+    wanted = [point * 1000 for point in points] or even
+    nearest = {min(drawn, key=lambda path: abs(images_of(path) - at)) for at in wanted} if drawn else set()
+    chosen = sorted(nearest)
     places = [*((_caption(path, steps), path) for path in chosen), ("the data", run.path / "reals.png")]
     places.insert(0, ("untrained", run.path / "samples" / "untrained.png"))
     return [_sheet(run, caption, path) for caption, path in places if path.exists()]
 
 
-def _caption(path: Path, steps: dict[int, int]) -> str:
-    """fakes-000020.png: 20 kimg, after so many generator steps."""
+def images_of(path: Path) -> int:
+    """fakes-000020.png was drawn after 20,000 images; nine digits are images."""
     digits = path.stem.removeprefix("fakes-")
-    images = int(digits) * (1 if len(digits) == 9 else 1_000)
+    return int(digits) * (1 if len(digits) == 9 else 1_000)
+
+
+def _caption(path: Path, steps: dict[int, int]) -> str:
+    """20 kimg, after so many generator steps."""
+    images = images_of(path)
     near = min(steps, key=lambda at: abs(at - images), default=None)
     return f"{images / 1000:g} kimg" + (f", step {steps[near]}" if near is not None else "")
 
