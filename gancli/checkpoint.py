@@ -117,12 +117,16 @@ def read(path: str | Path) -> Checkpoint:
     the schema, with its bounds; every tensor against the networks that the config describes.
     """
     path = locate(path)
+    return _from_values(_values(path), path)
+
+
+def _values(path: Path) -> Any:
+    """What the file holds, through every guard but the last two."""
     _check_zip(path)
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # eleven kinds come out, and their advice is to switch the guard off
         raise _refusal(path, "its content is not that of a checkpoint") from error
-    return _from_values(values, path)
 
 
 def read_tensors(file: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
@@ -133,11 +137,11 @@ def read_tensors(file: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dic
     path = Path(file)
     if not path.exists():
         raise InputMissing("no such file of weights", where=printable(str(path)), mend="give a PyTorch state dict")
-    _check_zip(path)
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # as in `read`
-        raise _refusal(path, "its content is not that of a state dict") from error
+        values = _values(path)
+    except CheckpointError as error:
+        mend = "a state dict; one from before torch 1.6: torch.save(torch.load(old, weights_only=True), new)"
+        raise CheckpointError(error.what, where=error.where, mend=mend) from error
     found = values if isinstance(values, dict) else {}
     for name, shape in shapes.items():
         tensor = found.get(name)

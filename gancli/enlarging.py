@@ -38,15 +38,21 @@ def enlarge(
     form = target(place, ("png",))
     if form and len(inputs) > 1:
         raise UsageError(f"{len(inputs)} pictures do not fit into one file", where="-o", mend="give a folder")
-    written = []
+    written: list[Path] = []
     for number, source in enumerate(inputs):
         signals.poll()
         progress("enlarging", number, len(inputs))
         large = _enlarged(generator, Path(source))
-        written.append(place if form else place / f"{Path(source).stem}-{generator.network.enlarges}x.png")
+        written.append(place if form else _free(place, f"{Path(source).stem}-{generator.network.enlarges}x", written))
         data = media.png(large)
         files.replace(written[-1], partial(_write, data), needed=len(data))
     return SampleReport(place, tuple(written), len(written), large.shape[0], large.shape[1])
+
+
+def _free(folder: Path, stem: str, taken: Sequence[Path]) -> Path:
+    """A name that no other picture of this call has: photo.png and photo.jpg both come out."""
+    names = (folder / f"{stem}{'' if number == 0 else f'-{number + 1}'}.png" for number in range(len(taken) + 1))
+    return next(name for name in names if name not in taken)
 
 
 def _write(data: bytes, path: Path) -> None:
@@ -66,6 +72,6 @@ def _enlarged(generator: Generator, source: Path) -> media.Pictures:
     if small.shape[0] * small.shape[1] > MOST_PIXELS:
         size = f"{small.shape[1]} x {small.shape[0]}"
         raise DataError(f"{size} pixels are too many", where=where, mend=f"at most {MOST_PIXELS:,} in all")
-    x = to_unit(small[None]).to(generator.device)
+    x = to_unit(small[None].copy()).to(generator.device)
     pixels: media.Pictures = media.to_bytes(generator.network(x))[0]
     return pixels

@@ -94,6 +94,7 @@ class Tick:
     images_per_s: float
     memory_mib: float
     seconds: float  # of training so far, earlier sittings included
+    saturation_real: float = math.nan  # the same of the reals
     moments: float = math.nan  # the moment penalty, as weighted in the generator's loss; a switch
     perceptual: float = math.nan  # the perceptual loss, as weighted; networks that enlarge pictures
     colour_distance: float = math.nan  # Wasserstein, values against the training data's; mean over channels, 0-255
@@ -198,6 +199,12 @@ class Spread:
 
     mean: float
     spread: float  # standard deviation (n - 1); 0 for one seed
+
+    def __str__(self) -> str:
+        """0.512 ± 0.054, or a dash where there is no number."""
+        if not math.isfinite(self.mean):
+            return "-"
+        return f"{self.mean:.3g}" + (f" ± {self.spread:.2g}" if self.spread else "")
 
 
 @dataclass(frozen=True)

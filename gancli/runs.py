@@ -110,6 +110,8 @@ def identity(config: Config, *, data: bool = True) -> dict[str, Any]:
     values["train"] = {key: value for key, value in values["train"].items() if key not in CADENCE}
     left_out = ("source",) if data else ("source", *FROM_CONTENT)
     values["data"] = {key: value for key, value in values["data"].items() if key not in left_out}
+    if values["loss"]["perceptual"]:
+        values["loss"]["perceptual"].pop("features")  # its digest stays
     if values["origin"]:
         values["origin"].pop("checkpoint")
     return values
@@ -198,6 +200,6 @@ def summary(run: Run) -> RunSummary:
         duration_kimg=duration / 1000,
         state=state,
         std_ratio=ticks[-1]["std_ratio"] if ticks else None,
-        at_full_size=bool(ticks) and ticks[-1]["resolution"] == config.network.resolution and ticks[-1]["alpha"] >= 1,
+        at_full_size=bool(ticks) and ticks[-1]["resolution"] == config.network.full_height and ticks[-1]["alpha"] >= 1,
         warning=warned[-1] if warned else None,
     )

@@ -21,7 +21,6 @@ from gancli.networks import build_generator
 from gancli.results import Progress, SampleReport, printable, silent
 from gancli.writing import FORMS, Samples, default_folder, encode, make_folder, target, write_samples
 
-IN_MEMORY = 256  # pictures held before they are written into a folder
 CHUNK_PIXELS = 16 * 64 * 64  # a chunk is 16 pictures of 64 px, fewer where they are larger
 
 
@@ -130,13 +129,8 @@ def sample(
     if out is None:
         make_folder(path)
     form = target(path, FORMS)
-    whole = form or generator.kind != "image"
-    at_once = len(seeds) if whole else IN_MEMORY
-    written: list[Path] = []
-    for start in range(0, len(seeds), at_once):
-        samples = _samples(generator, seeds[start : start + at_once], trunc, size, progress)
-        written += write_samples(path, form, samples, columns)
-    return _report(path, tuple(written), len(seeds), samples.pictures)
+    samples = _samples(generator, seeds, trunc, size, progress)
+    return SampleReport(path, write_samples(path, form, samples, columns), len(seeds), *_size(generator, size))
 
 
 def encoded(
@@ -156,12 +150,24 @@ def encoded(
 
 
 def _samples(generator: Generator, seeds: Sequence[int], trunc: float, size: int | None, progress: Progress) -> Samples:
-    x = generator.drawn(seeds, trunc, progress)
-    pictures = media.enlarged(plots.drawn(x, generator.kind), size)
-    if generator.kind == "image":
-        return Samples(pictures, [f"seed{seed:04d}" for seed in seeds])
-    names = ["samples"] if generator.kind == "points" else [f"seed{seed:04d}" for seed in seeds]
-    return Samples(pictures, names, generator.in_units(x).numpy())
+    """Drawn as they are written, so that any number of pictures fits into memory; of the rest the numbers are kept."""
+    names, kind = [f"seed{seed:04d}" for seed in seeds], generator.kind
+    z = latents.truncate(latents.from_seeds(list(seeds), generator.prior), trunc, generator.prior)
+    if kind == "image":
+        pictures = (picture for x in generator.draw(z, progress) for picture in plots.drawn(x, kind))
+        return Samples((media.enlarged(picture, size) for picture in pictures), names)
+    x = torch.cat(list(generator.draw(z, progress)))
+    parts = [x] if kind == "points" else x.split(1)
+    pictures = (media.enlarged(plots.drawn(part, kind)[0], size) for part in parts)
+    return Samples(pictures, ["samples"] if kind == "points" else names, generator.in_units(x).numpy())
+
+
+def _size(generator: Generator, size: int | None) -> tuple[int, int]:
+    """(height, width) of the pictures that are written."""
+    phase, kind = generator.phase, generator.kind
+    height, width = plots.DOTS if kind == "points" else plots.LINES if kind == "signal" else (phase.height, phase.width)
+    factor = 1 if size is None else max(1, size // height)
+    return height * factor, width * factor
 
 
 def interpolate(
@@ -210,7 +216,7 @@ def interpolate(
         written: tuple[Path, ...] = (out,)
     else:
         written = write_samples(out, "", Samples(pictures, [f"frame{i:05d}" for i in range(frames)]), None)
-    return _report(out, written, frames, pictures)
+    return SampleReport(out, written, frames, pictures.shape[1], pictures.shape[2])
 
 
 def _frames(generator: Generator, z: Tensor, columns: int, progress: Progress) -> Pictures:
@@ -222,7 +228,3 @@ def _frames(generator: Generator, z: Tensor, columns: int, progress: Progress) -
     if generator.kind == "points":
         return np.stack([plots.sheet(x[: i + 1].flatten(0, 1), "points") for i in range(len(x))])
     return np.stack([media.grid(plots.drawn(walks, generator.kind), columns) for walks in x])
-
-
-def _report(path: Path, files: tuple[Path, ...], count: int, pictures: Pictures) -> SampleReport:
-    return SampleReport(path, files, count, pictures.shape[1], pictures.shape[2])

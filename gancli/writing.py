@@ -1,6 +1,6 @@
 """Samples to files: a folder of PNGs, a grid, .npy or .zip."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -22,7 +22,7 @@ FORMS = ("png", "npy", "zip")
 class Samples:
     """What is written: pictures with their names, and for signals and points the numbers themselves."""
 
-    pictures: Pictures  # (N, H, W, C)
+    pictures: Iterable[Pictures]  # (H, W, C) each, perhaps drawn as they are asked for
     names: Sequence[str]
     values: NDArray[np.float32] | None = None  # (N, C, L) or (N, D), in the units of the data
 
@@ -31,9 +31,9 @@ def encode(samples: Samples, form: str, columns: int | None = None) -> bytes:
     """Samples as one file's bytes. Raises UsageError for a form that is not known."""
     buffer = BytesIO()
     if form == "png":
-        return media.png(media.grid(samples.pictures, columns))
+        return media.png(media.grid(np.stack(list(samples.pictures)), columns))
     if form == "npy":
-        np.save(buffer, samples.pictures if samples.values is None else samples.values)
+        np.save(buffer, np.stack(list(samples.pictures)) if samples.values is None else samples.values)
     elif form == "zip":
         with ZipFile(buffer, "w", ZIP_STORED) as archive:
             for name, pixels in zip(samples.names, samples.pictures, strict=True):

@@ -15,6 +15,7 @@ from gancli.results import Ablation
 from gancli.runs import Run, all_runs
 from gancli.training import ablate as verb
 from gancli.training import curves
+from gancli.training.children import Task
 from gancli.training.curves import Curve
 
 SHORT = {"train.duration": 64, "train.tick_every": 8, "train.sample_every": 32, "network.channels": [4, 4, 4]}
@@ -141,6 +142,21 @@ class TestAblate:
         assert 'class="histogram"' in page
         assert "bn-clip" in page
 
+    def test_seeds_are_given_as_seeds(self, ablated, tmp_path):
+        """And two variants that would be one run are refused: lengths make no other run."""
+        for vary in ("train.seed=0,1", "train.duration=100,200", "loss.r1=1,1.0"):
+            with pytest.raises(UsageError):
+                verb.ablate([vary], "quickstart", outdir=tmp_path / "out")
+        with pytest.raises(UsageError, match="--seeds"):
+            verb.ablate(["loss.r1=1,2"], "quickstart", changes={"train.seed": 3}, outdir=tmp_path / "out")
+
+    def test_the_user_s_variables_do_not_reach_the_runs(self, ablated, monkeypatch):
+        """GANCLI_MIRROR would make another run of each; all are found finished."""
+        run, _, out = ablated
+        monkeypatch.setenv("GANCLI_MIRROR", "1")
+        assert run((0, 1, 2)).rows[0].unfinished == ()
+        assert len(all_runs(out)) == 6
+
     def test_a_wrong_variant_is_refused_before_anything_trains(self, ablated, tmp_path):
         """All configs are made first."""
         with pytest.raises(ConfigError, match="bn-clop"):
@@ -150,7 +166,8 @@ class TestAblate:
 
 def test_a_run_that_fails_ends_the_ablation_with_its_exit_code(tiny, pictures, tmp_path, monkeypatch):
     """And with the sentence that it left in its log."""
-    monkeypatch.setattr(verb, "_words", lambda *_: [sys.executable, "-c", "print('error: no room'); exit(74)"])
+    words = [sys.executable, "-c", "print('error: no room'); exit(74)"]
+    monkeypatch.setattr(verb, "_tasks", lambda *_: [Task("first", words, tmp_path / "out" / "log", 100)])
     with pytest.raises(ChildFailed, match="no room") as caught:
         verb.ablate(["loss.r1=0,1"], tiny, str(pictures), outdir=tmp_path / "out")
     assert caught.value.exit_code == 74

@@ -46,8 +46,8 @@ def test_the_spread_is_judged_once_the_second_resolution_is_stable():
     """At 64 images of the tiny preset; a run that starts later is judged after its first fade."""
     fresh, grown = Schedule.of(tiny_config()), Schedule.of(tiny_config(growth__start_at=16))
 
-    assert [alarms.may_judge(fresh, images) for images in (63, 64, 65)] == [False, False, True]
-    assert [alarms.may_judge(grown, images) for images in (32, 33)] == [False, True]
+    assert [alarms.may_judge(fresh, images, 160) for images in (63, 64, 65)] == [False, False, True]
+    assert [alarms.may_judge(grown, images, 160) for images in (32, 33)] == [False, True]
 
 
 def test_nothing_is_judged_before_the_second_resolution_is_stable():
@@ -78,5 +78,6 @@ def test_an_exploding_penalty_is_said():
 
 
 def test_saturation_is_said():
-    """Half of all values at black or white."""
-    assert warned(replace(HEALTHY, saturation=0.6), []) == ["saturation"]
+    """Half of all values at black or white; unless the reals have nearly as many, as digits do."""
+    assert warned(replace(HEALTHY, saturation=0.6, saturation_real=0.02), []) == ["saturation"]
+    assert warned(replace(HEALTHY, saturation=0.6, saturation_real=0.5), []) == []

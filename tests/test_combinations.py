@@ -41,6 +41,8 @@ def test_what_cannot_work_is_refused_with_the_reason(config, kind, reason):
         (mlp(network={"output": "bn-clip"}, train={"critic_fakes": "eval"}), "outrun"),
         (mlp(loss={"adversarial": "wasserstein"}), "unbounded"),
         (mlp(loss={"moments": {}}, growth={"batch_size": 8}), "mostly noise"),
+        (mlp(network={"freeze_output": True}), "freeze_output does nothing"),
+        (mlp(train={"critic_fakes": "eval"}), "does nothing without batch norm"),
     ],
 )
 def test_what_works_badly_is_said(config, reason):

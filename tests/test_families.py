@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.functional import conv2d
 
 from gancli import config as configs
 from gancli.config import presets
@@ -9,6 +10,7 @@ from gancli.errors import ConfigError
 from gancli.networks import build, learning_rates, on_meta
 from gancli.networks.base import statistics_kept
 from gancli.networks.conv import sizes_after
+from gancli.networks.layers import Conv, upscale
 
 
 def resolved(name, shape, **changes):
@@ -90,6 +92,28 @@ class TestSignals:
         """The question's own; a raw score is the default."""
         scores = build(resolved("signal-1d", [3, 300], network__critic__score="tanh")).D(100 * torch.randn(64, 3, 300))
         assert scores.abs().max() <= 1
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("padding", ["same", "none"])
+def test_doubling_by_one_convolution_is_for_plain_ones_only(stride, padding):
+    """A stride or a missing padding is never passed over in silence."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 2, 6, 6, generator=draw)
+    layer = Conv(2, 3, 3, resample="up", stride=stride, padding=padding)
+
+    expected = conv2d(
+        upscale(x), layer.scaled(x.dtype), layer.bias, stride=stride, padding=1 if padding == "same" else 0
+    )
+
+    torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_generator_that_does_not_reach_its_samples_is_refused():
+    """Striding or unpadded layers leave too little."""
+    layers = [{"channels": 8, "kernel": 3, "padding": "none", "resample": "up"}]
+    with pytest.raises(ConfigError, match="layers reach"):
+        build(resolved("moments-conv", [1, 28, 28], network__generator={"dense": 8, "layers": layers}))
 
 
 @pytest.mark.parametrize("name", ["iwgan-32", "minibatch-std-128", "signal-1d", "moments-conv"])

@@ -11,7 +11,7 @@ import gancli
 from gancli import config as configs
 from gancli.config import presets
 from gancli.enlarging import enlarge
-from gancli.errors import UsageError
+from gancli.errors import ConfigError, UsageError
 from gancli.sampling import Generator
 
 PROGRESSIVE = {
@@ -150,3 +150,63 @@ class TestSuperres:
         run = train(toy("ring8", tmp_path / "toy.yaml"), data_for("ring8", tmp_path), tmp_path / "runs").run
         with pytest.raises(UsageError, match="draws from latents"):
             enlarge(run, [tmp_path / "p.png"])
+
+
+@pytest.mark.parametrize("name", ["iwgan-32-lite", "moments-7", "ring8", "signal-1d"])
+def test_transfer_starts_from_trained_weights(name, tmp_path):
+    """--from: a fresh clock, the source's weights, other samples of the same shape; another shape is refused."""
+    data = data_for(name, tmp_path)
+    source = train(toy(name, tmp_path / f"{name}.yaml"), data, tmp_path / "runs")
+    other = np.load(data)[::-1]
+    np.save(tmp_path / "other.npy", other[:150])
+
+    report = gancli.train(data=str(tmp_path / "other.npy"), start_from=source.checkpoint, outdir=tmp_path / "new",
+                          changes={"train.duration": 16}, threads=1)  # fmt: skip
+
+    assert 16 <= report.images < 40
+    np.save(tmp_path / "wrong.npy", other[:150].repeat(2, axis=1))
+    if name in ("signal-1d", "ring8"):
+        with pytest.raises(ConfigError, match="the source's networks take"):
+            gancli.train(
+                data=str(tmp_path / "wrong.npy"), start_from=source.checkpoint, outdir=tmp_path / "w", threads=1
+            )
+        assert not (tmp_path / "w").exists()
+
+
+def test_transfer_of_bn_clip_measures_the_new_data(tmp_path):
+    """Its moments are those of the data that it is trained on now."""
+    preset = toy("iwgan-32-lite", tmp_path / "i.yaml")
+    data = data_for("iwgan-32-lite", tmp_path)
+    clip = {"network.output": "bn-clip"}
+    source = train(preset, data, tmp_path / "runs", changes=clip)
+    np.save(tmp_path / "dark.npy", (np.load(data) // 4))
+
+    run = gancli.train(
+        data=str(tmp_path / "dark.npy"), start_from=source.checkpoint, outdir=tmp_path / "new", threads=1
+    )
+
+    before, after = (gancli.load(r.run).checkpoint.config.data.mean[0] for r in (source, run))
+    assert before == pytest.approx(0, abs=0.05)
+    assert after == pytest.approx(-0.75, abs=0.05)
+
+
+def test_points_can_be_healthy(tmp_path):
+    """Nothing is left to grow: the verdict is not held back."""
+    run = train(toy("ring8", tmp_path / "toy.yaml"), data_for("ring8", tmp_path), tmp_path / "runs").run
+    assert not any("grows" in text for text in gancli.inspect_stats(run, samples=64).evidence)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 21, 63])
+def test_any_batch_of_two_or_more_suits_batch_norm(batch, tmp_path):
+    """No part of a measurement is a single sample."""
+    changes = {"growth.batch_size": batch, "train.duration": 2 * batch, "train.tick_every": batch}
+    report = train(
+        toy("bn-mlp-28", tmp_path / "toy.yaml"), data_for("bn-mlp-28", tmp_path), tmp_path / "runs", changes=changes
+    )
+    assert report.state == "finished"
+
+
+def test_one_length_stands_for_the_others():
+    """--set train.epochs on a preset that counts images, and the other way round."""
+    assert configs.load("signal-1d", {"train.epochs": 2}).train.duration is None
+    assert configs.load("moments-1", {"train.generator_steps": 5}).train.epochs is None

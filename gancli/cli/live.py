@@ -84,7 +84,8 @@ class Lines(Teller):
 
 def key_values(tick: Tick) -> str:
     """One tick as key=value pairs; warnings come last, quoted."""
-    pairs = [f"{key}={value:.6g}" for key, value in plain(tick).items() if isinstance(value, int | float)]
+    numbers = {key: value for key, value in plain(tick).items() if isinstance(value, int | float)}
+    pairs = [f"{key}={value}" if isinstance(value, int) else f"{key}={value:.6g}" for key, value in numbers.items()]
     return " ".join(pairs + [f"warning={json.dumps(w)}" for w in tick.warnings])
 
 

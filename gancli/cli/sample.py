@@ -31,6 +31,9 @@ def sample(
     if json and show.is_stdout(output):
         raise UsageError("--json and -o - both want standard output", where="-o", mend="keep one of them")
 
+    if input_ and show.is_stdout(output):
+        raise UsageError("--input writes files", where="-o", mend="give a folder, or a .png for one picture")
+
     from gancli import sampling
 
     if show.is_stdout(output):

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gancli.config import yaml
-from gancli.results import Ablation, Doctor, Figure, Forecast, Health, Histogram, RunSummary, Spread
+from gancli.results import Ablation, Doctor, Figure, Forecast, Health, Histogram, RunSummary
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 COLOURS = {"healthy": "green", "low diversity": "yellow", "collapsed": "red", "undecided": "cyan"}
@@ -113,14 +113,8 @@ def ablation_table(ablation: Ablation) -> Table:
     for row in ablation.rows:
         table.add_column(Text(row.variant), justify="right", no_wrap=True)
     for head, key, name in ablation.lines():
-        table.add_row(head, *(_spread(row.measures[key].get(name)) for row in ablation.rows))
+        table.add_row(head, *(str(row.measures[key].get(name, "-")) for row in ablation.rows))
     return table
-
-
-def _spread(value: Spread | None) -> str:
-    if value is None or not math.isfinite(value.mean):
-        return "-"
-    return f"{value.mean:.3g}" + (f" ±{value.spread:.2g}" if value.spread else "")
 
 
 def doctor_table(doctor: Doctor) -> Table:

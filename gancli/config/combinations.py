@@ -56,6 +56,13 @@ def warnings(config: Config) -> list[str]:
             "the perceptual loss uses fixed random weights, which have seen no picture; "
             "VGG-16's own: --features FILE, a state dict"
         )
+    network = config.network
+    if getattr(network, "init_std", None) is not None and network.equalized_lr:
+        found.append("network.init_std does nothing with equalized_lr, which draws at N(0, 1)")
+    if network.freeze_output and not network.output.startswith("bn-"):
+        found.append(f"network.freeze_output does nothing with output: {network.output}")
+    if train.critic_fakes == "eval" and not of_G:
+        found.append("train.critic_fakes: eval does nothing without batch norm, and draws the generator's fakes anew")
     return found
 
 

@@ -46,6 +46,11 @@ class Family(Strict):
         raise NotImplementedError
 
     @property
+    def full_height(self) -> int:
+        """The first size of a full-size sample: pixels, length or dimensions."""
+        return self.size_at(self.stages - 1)[0]
+
+    @property
     def picture_size(self) -> tuple[int, int] | None:
         """(height, width) to which pictures are brought; None where only the data can tell."""
         return self.size_at(self.stages - 1)

@@ -28,10 +28,21 @@ def merge(flags: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[str, Any]:
 
 def apply(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of nested values with dotted keys replaced; intermediate sections are made as needed."""
-    result = for_all_stages(values, changes)
+    result = _one_length(for_all_stages(values, changes), changes)
     for key, value in changes.items():
         result = _replaced(result, key.split("."), value, key)
     return result
+
+
+LENGTHS = ("duration", "epochs", "generator_steps")  # three ways to say how long a run is
+
+
+def _one_length(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop a preset's own length where a change says another, in whatever unit."""
+    train = values.get("train")
+    if not isinstance(train, Mapping) or not any(f"train.{key}" in changes for key in LENGTHS):
+        return dict(values)
+    return {**values, "train": {key: value for key, value in train.items() if key not in LENGTHS}}
 
 
 def for_all_stages(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

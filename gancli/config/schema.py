@@ -40,6 +40,7 @@ class PerceptualConfig(Strict):
     weight: Weight = 1.0
     layers: dict[str, Weight] = Field({"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0})  # of VGG-16, with weights
     features: str | None = None  # a file with VGG-16's weights, a state dict; None: fixed random weights
+    digest: str | None = None  # of that file; filled in when a run starts
 
 
 class LossConfig(Strict):

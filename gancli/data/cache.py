@@ -45,6 +45,12 @@ class Dataset:
     report: DataReport
 
     @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """(C, *S) of one sample, as the networks see it."""
+        shape = self.values.shape[1:]
+        return (shape[2], *shape[:2]) if self.kind == "image" else shape
+
+    @property
     def train_rows(self) -> NDArray[np.int64]:
         """Row numbers of the samples to train on."""
         return np.flatnonzero(~self.held_out)

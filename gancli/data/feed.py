@@ -26,7 +26,7 @@ class Feed:
         self.values = dataset.values
         self.rows = torch.from_numpy(dataset.train_rows)
         self.seed, self.mirror = config.train.seed, config.data.mirror
-        self.full_height = config.network.size_at(config.network.stages - 1)[0]
+        self.full_height = config.network.full_height
         self.kind, self.prior = dataset.kind, Prior.of(config.network)
         self.enlarges = config.network.enlarges
         self.affine = None if dataset.kind == "image" else (config.data.centre, config.data.scale)

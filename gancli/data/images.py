@@ -60,8 +60,7 @@ def as_it_is(data: bytes, channels: int) -> Pixels:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = _upright(_opened(data))
-    pixels: Pixels = np.array(_in_mode(image, channels)).reshape(image.height, image.width, channels)
-    return pixels
+    return _pixels(_in_mode(image, channels), channels)
 
 
 def from_array(pixels: Pixels, shape: Shape) -> Pixels:

@@ -8,9 +8,11 @@ from torch import nn
 
 from gancli.config.networks import ConvConfig, MlpConfig, ProgressiveConfig, SuperresConfig
 from gancli.config.schema import Config
+from gancli.errors import ConfigError
 from gancli.networks import conv, mlp, progressive, superres
 from gancli.networks.base import Critic, Generator
 from gancli.networks.layers import EqualizedWeight, initialise
+from gancli.networks.output import Moments
 
 
 @dataclass
@@ -23,8 +25,7 @@ class Pair:
 
 def generator_of(config: Config) -> Generator:
     """The generator of a resolved config, wherever torch is making tensors. Raises ConfigError."""
-    network, data = config.network, config.data
-    moments = (data.mean, data.std) if data.mean and data.std else None
+    network, moments = config.network, _moments(config)
     match network:
         case ProgressiveConfig():
             return progressive.Generator(network, moments)
@@ -36,6 +37,17 @@ def generator_of(config: Config) -> Generator:
             return superres.Generator(network, moments)
         case _:
             assert_never(network)
+
+
+def _moments(config: Config) -> Moments | None:
+    """(means, deviations) of the data's channels, where the final layer starts from them. Raises ConfigError."""
+    if config.network.output != "bn-clip":
+        return None
+    mean, std, channels = config.data.mean, config.data.std, config.network.shape[0]
+    if mean is None or std is None or not len(mean) == len(std) == channels:
+        what = f"bn-clip needs the mean and deviation of {channels} channels"
+        raise ConfigError(what, where="data.mean, data.std", mend="they are measured when a run starts")
+    return mean, std
 
 
 def critic_of(config: Config) -> Critic:

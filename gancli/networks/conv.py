@@ -97,6 +97,10 @@ class Generator(base.Generator):
         side, recipe, (channels, *self.space) = config.generator, Recipe(config), config.shape
         ups, rank = sum(layer.resample == "up" for layer in side.layers), len(self.space)
         self.base = [math.ceil(size / 2**ups) for size in self.space]
+        reached = sizes_after(side.layers, self.base)
+        if any(got < size for got, size in zip(reached, self.space, strict=True)):
+            what = f"the generator's layers reach {reached}, and the samples have {self.space}"
+            raise ConfigError(what, where="network.generator.layers", mend="no stride and no padding: none there")
         full, own = side.dense, recipe.channels(side.dense)
         self.dense = Dense(config.latent, own * math.prod(self.base), drawn=recipe.drawn())
         self.norm = norm(side.norm, own * math.prod(self.base), 0, config.bn_keep)  # that of a dense layer: by feature

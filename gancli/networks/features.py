@@ -6,7 +6,8 @@ random, drawn once from a fixed seed: still a comparison at several scales, but 
 Source: Simonyan and Zisserman 2014, arXiv:1409.1556; as a loss, Johnson et al. 2016, arXiv:1603.08155.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, max_pool2d, mse_loss, relu
 
 from gancli import checkpoint
+from gancli.config.schema import PerceptualConfig
 from gancli.errors import ConfigError
 from gancli.seeds import stream
 
@@ -81,17 +83,31 @@ class FeatureNetwork(nn.Module):
         return torch.stack(parts).sum()
 
 
+def check_names(layers: Iterable[str]) -> None:
+    """Raise ConfigError where a name is not known, or none is given."""
+    names = [layer.name for layer in LAYERS]
+    unknown = [name for name in layers if name not in names]
+    if unknown or not list(layers):
+        what = f"no layer {unknown[0]!r}" if unknown else "no layer is named"
+        raise ConfigError(what, where="loss.perceptual.layers", mend=f"use {', '.join(names)}")
+
+
+def identified(config: PerceptualConfig) -> dict[str, str | None]:
+    """Where the file of weights lies, in full, and its digest, by which a run knows it. Raises as `feature_network`."""
+    check_names(config.layers)
+    if config.features is None:
+        return {"features": None, "digest": None}
+    checkpoint.read_tensors(config.features, shapes())
+    path = Path(config.features).absolute()
+    return {"features": str(path), "digest": checkpoint.digest(path)}
+
+
 def feature_network(layers: Mapping[str, float], file: str | None) -> FeatureNetwork:
     """VGG-16's layers of these names, with the file's weights or with fixed random ones.
 
     Raises ConfigError for a name that is not known, InputMissing or CheckpointError for the file.
     """
-    names = [layer.name for layer in LAYERS]
-    for name in layers:
-        if name not in names:
-            raise ConfigError(f"no layer {name!r}", where="loss.perceptual.layers", mend=f"use {', '.join(names)}")
-    if not layers:
-        raise ConfigError("no layer is named", where="loss.perceptual.layers", mend=f"use {', '.join(names)}")
+    check_names(layers)
     return FeatureNetwork(layers, random_weights() if file is None else checkpoint.read_tensors(file, shapes()))
 
 

@@ -117,7 +117,8 @@ class Conv(EqualizedWeight):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, *S) -> (N, C_out, *S), doubled, halved, or smaller by stride and padding."""
         weight, bias = self.scaled(x.dtype), None if self.bias is None else self.bias.to(x.dtype)
-        if weight.shape[2:] == (3, 3) and self.resample == "up":
+        plain = self.stride == 1 and self.padding == "same"
+        if weight.shape[2:] == (3, 3) and self.resample == "up" and plain:
             # flipped: conv_transpose2d convolves where conv2d correlates
             return F.conv_transpose2d(x, _four_shifts(weight.flip(2, 3)).transpose(0, 1), bias, stride=2, padding=1)
         if self.resample == "down":

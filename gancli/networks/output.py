@@ -42,7 +42,7 @@ class Output(nn.Module):
         channels, *space = config.shape
         self.norm = batch_norm(channels, len(space), config.bn_keep)
         if config.output == "bn-clip":
-            assert moments is not None, "resolve(config, data) measures them"
+            assert moments is not None, "build looks after that"
             means, deviations = (torch.tensor(values) for values in moments)
             self.norm.load_state_dict({**self.norm.state_dict(), "bias": means, "weight": deviations})
         self.norm.requires_grad_(not config.freeze_output)

@@ -40,7 +40,10 @@ class Generator(base.Generator):
             )
             for s in range(1, self.stages)
         )
-        self.to_rgb = nn.ModuleList(Conv(width(s), image_channels, 1, 1.0, drawn=drawn) for s in range(self.stages))
+        bias = not self.output.normalises
+        self.to_rgb = nn.ModuleList(
+            Conv(width(s), image_channels, 1, 1.0, bias=bias, drawn=drawn) for s in range(self.stages)
+        )
 
     def body(self, z: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """(N, latent) -> (N, C, H, W). rgb = (1 - alpha) upscale(to_rgb_old(h)) + alpha to_rgb_new(block(h))."""

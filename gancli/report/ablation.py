@@ -13,10 +13,10 @@ from PIL import Image
 
 from gancli import files
 from gancli.report import svg
-from gancli.results import Ablation, AblationRow, Spread
+from gancli.results import Ablation, AblationRow
 from gancli.runs import Run
+from gancli.stats.histograms import shares
 from gancli.training import curves
-from gancli.training.ablate import pairs
 from gancli.version import __version__
 
 POINTS = 4  # moments at which pictures are shown, beside the untrained ones
@@ -55,16 +55,9 @@ def write(ablation: Ablation, path: Path, points: Sequence[float] = ()) -> None:
 def table(ablation: Ablation) -> list[tuple[str, list[str]]]:
     """(head, one cell a variant) of every line: mean and spread over seeds."""
     return [
-        (head.replace("_", " "), [spread(row.measures[key].get(name)) for row in ablation.rows])
+        (head.replace("_", " "), [str(row.measures[key].get(name, "-")) for row in ablation.rows])
         for head, key, name in ablation.lines()
     ]
-
-
-def spread(value: Spread | None) -> str:
-    """Mean ± deviation, or a dash."""
-    if value is None or not np.isfinite(value.mean):
-        return "-"
-    return f"{value.mean:.3g} ± {value.spread:.2g}" if value.spread else f"{value.mean:.3g}"
 
 
 def chart(ablation: Ablation, key: str) -> str:
@@ -76,7 +69,7 @@ def chart(ablation: Ablation, key: str) -> str:
 
 
 def _line(row: AblationRow, key: str, window: int) -> svg.Line | None:
-    found = [curve for _, curve in pairs(row, key) if np.isfinite(curve.values).any()]
+    found = [curve for curve in curves.of_row(row, key) if np.isfinite(curve.values).any()]
     if not found:
         return None
     longest = max(found, key=lambda curve: len(curve.steps)).steps
@@ -134,12 +127,10 @@ def _sheet(run: Run, caption: str, path: Path) -> Sheet:
     return Sheet(caption, _address(shown), found)
 
 
-def levels(pixels: NDArray[np.uint8]) -> list[list[float]]:
-    """The shares of each channel's values in equal bins. (H, W) or (H, W, C) -> C lists."""
-    channels = pixels[..., None] if pixels.ndim == 2 else pixels
-    flat = channels.reshape(-1, channels.shape[2])
-    counts = [np.bincount(flat[:, c] // (256 // BINS), minlength=BINS) for c in range(flat.shape[1])]
-    return [[float(n) for n in count / count.sum()] for count in counts]
+def levels(pixels: NDArray[np.uint8]) -> list[tuple[float, ...]]:
+    """The shares of each channel's values in equal bins. (H, W) or (H, W, C) -> C tuples."""
+    channels = pixels.reshape(-1, 1 if pixels.ndim == 2 else pixels.shape[2]).T
+    return [shares(np.bincount(channel, minlength=256), BINS) for channel in channels]
 
 
 def _address(pixels: NDArray[np.uint8]) -> str:

@@ -73,23 +73,17 @@ def _reals(opened: Checkpoint, data: str | None, progress: Progress) -> Dataset:
     if source is None:
         raise InputMissing("the checkpoint names no data", where="DATA", mend="give the data after the checkpoint")
     dataset = _opened(opened, source, config.data.channels, progress)
-    shape = _shape_of(dataset)
+    shape = dataset.sample_shape
     both_pictures = len(shape) == len(config.network.shape) == 3
     if both_pictures and shape[0] != config.network.shape[0]:  # a grey set beside a generator of colour
         dataset = _opened(opened, source, config.network.shape[0], progress)
-        shape = _shape_of(dataset)
+        shape = dataset.sample_shape
     if shape != config.network.shape:
         what = f"the generator draws samples of shape {config.network.shape}, and these have {shape}"
         raise DataError(what, where=source, mend="give data of the kind that it was trained on")
     if data is None and dataset.fingerprint != config.data.fingerprint:
         raise InputMissing("the data has changed since the training", where=source, mend="give the data as DATA")
     return dataset
-
-
-def _shape_of(dataset: Dataset) -> tuple[int, ...]:
-    """(C, *S) of one sample."""
-    shape = dataset.values.shape[1:]
-    return (shape[2], *shape[:2]) if dataset.kind == "image" else shape
 
 
 def _opened(opened: Checkpoint, source: str, channels: int | None, progress: Progress) -> Dataset:
@@ -142,7 +136,7 @@ def _judge(
 
 def _unfinished(verdict: Verdict, generator: Generator) -> Verdict:
     """What still grows may be called collapsed, but not yet healthy."""
-    phase, last = generator.phase, generator.checkpoint.config.network.resolution
+    phase, last = generator.phase, generator.checkpoint.config.network.full_height
     if verdict.word != "healthy" or (phase.height == last and phase.alpha >= 1):
         return verdict
     growing = f"it still grows: {phase.height} of {last} px, alpha {phase.alpha:.2f}"

@@ -12,7 +12,8 @@ from gancli.growth import Schedule
 from gancli.results import COLLAPSED_RATIO, LOW_RATIO, Tick
 
 PENALTY_FACTOR = 50.0  # times the run's own median penalty
-SATURATION = 0.5  # share of generated values at -1 or 1
+SATURATION = 0.5  # share of generated values at -1 or 1, where the reals have less than half of that
+WARM_UP = 0.1  # share of a run of one resolution before its spread is judged
 
 Row = Mapping[str, Any]
 
@@ -23,9 +24,11 @@ def unsaid(raised: Mapping[str, str], history: Iterable[Row]) -> tuple[str, ...]
     return tuple(f"{name}: {text}" for name, text in raised.items() if name not in said)
 
 
-def may_judge(schedule: Schedule, images: int) -> bool:
-    """Is the second resolution stable by now, or does the run start later?"""
+def may_judge(schedule: Schedule, images: int, duration: int) -> bool:
+    """Is the second resolution stable by now, or does the run start later? With one resolution: is it warm?"""
     segments = schedule.segments
+    if len(segments) == 1:
+        return images > WARM_UP * duration
     begin = next((s.start for s in segments if s.stage >= 1 and not s.fading), segments[-1].start)
     return images > begin
 
@@ -44,7 +47,7 @@ def raised(tick: Tick, history: Sequence[Row], *, judged: bool) -> dict[str, str
         found["low diversity"] = ratio
     if _penalty_explodes(tick, history):
         found["penalty"] = f"the penalty is {tick.penalty:.3g}, far above what it was: the critic has become steep"
-    if tick.saturation > SATURATION:
+    if tick.saturation > SATURATION and tick.saturation > 2 * tick.saturation_real:
         found["saturation"] = f"{tick.saturation:.0%} of the generated values lie at the ends of the range"
     return found
 

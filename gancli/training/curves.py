@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancli.errors import UsageError
-from gancli.results import Spread, Tick
+from gancli.results import AblationRow, Spread, Tick
+from gancli.runs import Run
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +28,12 @@ def curve(ticks: Sequence[Mapping[str, Any]], key: str, until: int) -> Curve:
     kept = [tick for tick in ticks if tick["images"] <= until]
     values = [np.nan if tick.get(key) is None else float(tick[key]) for tick in kept]
     return Curve(np.array([float(tick["generator_steps"]) for tick in kept]), np.array(values))
+
+
+def of_row(row: AblationRow, key: str) -> list[Curve]:
+    """A quantity of every run of a variant."""
+    pairs = zip(row.runs, row.durations, strict=True)
+    return [curve(Run(path).stats(), key, until) for path, until in pairs]
 
 
 def running(wanted: Curve, window: int, by: str = "mean") -> Floats:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gancli import checkpoint, growth
 from gancli import config as configs
@@ -15,7 +16,7 @@ from gancli.config.networks import ProgressiveConfig
 from gancli.data import Dataset
 from gancli.errors import ConfigError
 from gancli.growth import Schedule
-from gancli.networks import on_meta
+from gancli.networks import features, on_meta
 
 
 def resolve(config: Config, dataset: Dataset, source: str) -> Config:
@@ -27,12 +28,14 @@ def resolve(config: Config, dataset: Dataset, source: str) -> Config:
             where="network.family",
             mend="take a preset for this kind of data: see `gancli presets list`",
         )
+    refuse_other_shape(config, dataset, source)
     values = config.model_dump()
     values["data"] |= {"source": _absolute(source), "fingerprint": dataset.fingerprint, **_units(dataset)}
-    if config.network.output == "bn-clip":
-        values["data"] |= _channel_moments(dataset, values["data"]["centre"], values["data"]["scale"])
-    shape = dataset.values.shape[1:]
-    values["network"] |= config.network.of_data((shape[2], *shape[:2]) if kind == "image" else shape)
+    clips = config.network.output == "bn-clip"
+    values["data"] |= _channel_moments(dataset, values["data"]) if clips else {"mean": None, "std": None}
+    values["network"] |= config.network.of_data(dataset.sample_shape)
+    if config.loss.perceptual is not None:
+        values["loss"]["perceptual"] |= features.identified(config.loss.perceptual)
     values["train"]["duration"] = config.train.duration or _duration(config, len(dataset.train_rows))
     resolved = configs.presets.build(values, "the resolved config")
     largest = max(phase.batch_size for phase in Schedule.of(resolved).phases)
@@ -43,25 +46,40 @@ def resolve(config: Config, dataset: Dataset, source: str) -> Config:
             mend=f"--batch {max(1, len(dataset.train_rows) // 4)}, or more data",
         )
     combinations.refuse(resolved, kind)
+    on_meta(resolved)  # what does not fit is said before a run is made
     return resolved
+
+
+def refuse_other_shape(config: Config, dataset: Dataset, source: str) -> None:
+    """Weights that came from another run fit samples of its own shape alone. Raises ConfigError."""
+    if config.origin is not None and config.network.shape != dataset.sample_shape:
+        raise ConfigError(
+            f"the source's networks take samples of {config.network.shape}, and these have {dataset.sample_shape}",
+            where=source,
+            mend="give data of the same kind and size",
+        )
 
 
 def _units(dataset: Dataset) -> dict[str, float]:
     """One affine for signals and points: the middle of their range, and half of it. Pictures need none."""
     if dataset.kind == "image":
         return {"centre": 0.0, "scale": 1.0}
-    values = dataset.values[dataset.train_rows]
-    low, high = float(values.min()), float(values.max())
+    chunks = [dataset.values[rows] for rows in _chunks(dataset.train_rows)]
+    low, high = min(float(c.min()) for c in chunks), max(float(c.max()) for c in chunks)
     return {"centre": (low + high) / 2, "scale": (high - low) / 2 or 1.0}
 
 
-def _channel_moments(dataset: Dataset, centre: float, scale: float) -> dict[str, tuple[float, ...]]:
+def _chunks(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return np.array_split(rows, max(1, len(rows) // 256))
+
+
+def _channel_moments(dataset: Dataset, data: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
     """Mean and deviation of each channel over the training samples, as the networks see them."""
-    rows, count = dataset.train_rows, 0
-    sums, squares = np.zeros(1), np.zeros(1)
-    for chunk in np.array_split(rows, max(1, len(rows) // 256)):
+    count, sums, squares = 0, np.zeros(1), np.zeros(1)
+    for chunk in _chunks(dataset.train_rows):
         values = np.asarray(dataset.values[chunk], dtype=np.float64)
-        x = values / 127.5 - 1 if dataset.kind == "image" else np.moveaxis((values - centre) / scale, 1, -1)
+        x = values / 127.5 - 1 if dataset.kind == "image" else (values - data["centre"]) / data["scale"]
+        x = x if dataset.kind == "image" else np.moveaxis(x, 1, -1)
         x = x.reshape(-1, x.shape[-1])
         sums, squares, count = sums + x.sum(0), squares + (x**2).sum(0), count + len(x)
     mean = sums / count
@@ -141,19 +159,21 @@ def transferred(source: Checkpoint, changes: Mapping[str, Any]) -> Config:
     """The source's config with a fresh clock that stays at its last resolution: all its stages are trained."""
     refuse_unfinished(source, "transfer from")
     values = source.config.model_dump()
-    height = source.config.network.size_at(source.config.network.stages - 1)[0]
-    values["growth"]["start_at"] = height
-    own = values["growth"]["at"].get(height) or {}
-    values["growth"]["at"] = {**values["growth"]["at"], height: {**own, "fade": 0}}
+    if isinstance(source.config.network, ProgressiveConfig):
+        height = source.config.network.resolution
+        values["growth"]["start_at"] = height
+        own = values["growth"]["at"].get(height) or {}
+        values["growth"]["at"] = {**values["growth"]["at"], height: {**own, "fade": 0}}
     return _derived(source, values, "transfer", changes)
 
 
 def _derived(source: Checkpoint, values: dict[str, Any], verb: str, changes: Mapping[str, Any]) -> Config:
     assert source.path is not None, "a checkpoint that was read has a path"
     values["preset"] = f"{source.config.preset.removesuffix(f'-{verb}')}-{verb}"
-    values["train"]["duration"] = None
+    if isinstance(source.config.network, ProgressiveConfig):
+        values["train"]["duration"] = None  # that of the new schedule
     channels = source.config.network.shape[0]
-    values["data"] |= {"fingerprint": None, "mean": None, "std": None}
+    values["data"] |= {"fingerprint": None, **_some_moments(source.config)}
     values["data"]["channels"] = channels if source.config.network.picture_size else None
     values["origin"] = {
         "verb": verb,
@@ -165,6 +185,12 @@ def _derived(source: Checkpoint, values: dict[str, Any], verb: str, changes: Map
     config = configs.presets.build(configs.overrides.apply(values, changes), where, changes)
     _refuse_misfit(source, config, where)
     return config
+
+
+def _some_moments(config: Config) -> dict[str, tuple[float, ...]]:
+    """Those of the source's data, or any: the networks need some to be built, and `resolve` measures the new ones."""
+    channels = config.network.shape[0]
+    return {"mean": config.data.mean or (0.0,) * channels, "std": config.data.std or (1.0,) * channels}
 
 
 def _refuse_misfit(source: Checkpoint, config: Config, where: str) -> None:

@@ -72,7 +72,7 @@ def measure(
         resolution=phase.height,
         alpha=round(phase.alpha, 6),
         batch=phase.batch_size,
-        lr=state.opt_D.param_groups[0]["lr"] / state.opt_D.param_groups[0]["factor"],
+        lr=_rate(state, config),
         critic_loss=number.get("critic_loss", math.nan),
         score_gap=number.get("score_gap", math.nan),
         penalty=number.get("penalty", math.nan),
@@ -84,6 +84,14 @@ def measure(
         seconds=state.seconds,
         **spread,
     )
+
+
+def _rate(state: TrainState, config: Config) -> float:
+    """The critic's rate in the last step, before any factor; the generator's own where no critic is trained."""
+    alone = config.loss.adversarial == "none"
+    group = (state.opt_G if alone else state.opt_D).param_groups[0]
+    rate: float = group["lr"] / group["factor"]
+    return rate / config.optimizer.generator_lr if alone else rate
 
 
 @torch.no_grad()
@@ -101,6 +109,7 @@ def _spreads(state: TrainState, config: Config, feed: Feed, phase: Phase, refere
         "feature_std_fake": feature_fake,
         "feature_std_ratio": feature_fake / max(feature_real, 1e-12),
         "saturation": saturation(fake),
+        "saturation_real": saturation(real),
         "colour_distance": levels_distance(levels(fake), reference),
     }
 
@@ -108,17 +117,22 @@ def _spreads(state: TrainState, config: Config, feed: Feed, phase: Phase, refere
 @torch.no_grad()
 def fakes_seen(state: TrainState, config: Config, feed: Feed, phase: Phase) -> Tensor:
     """64 fakes on fixed inputs as a critic step would see them; no moving statistic changes. (64, C, *S)."""
-    chunks = feed.inputs(JUDGED, phase).to(state.device).split(max(2, phase.batch_size))
     with statistics_kept(state.G):
         state.G.train(config.train.critic_fakes == "train")
-        fakes = [state.G(part, phase.stage, phase.alpha) for part in chunks if len(part) > 1 or not state.G.training]
+        inputs = feed.inputs(JUDGED, phase).to(state.device)
+        fakes = [state.G(part, phase.stage, phase.alpha) for part in _like_batches(inputs, phase)]
         state.G.train()
     return torch.cat(fakes)
 
 
+def _like_batches(x: Tensor, phase: Phase) -> tuple[Tensor, ...]:
+    """Equal parts, none larger than a batch, none of a single sample, which batch norm could not take."""
+    return x.tensor_split(math.ceil(len(x) / max(2, phase.batch_size)))
+
+
 def _feature_std(state: TrainState, images: Tensor, phase: Phase) -> float:
     """The minibatch-std statistic over all the images, on the critic's features before that layer."""
-    parts = [state.D.features(part, phase.stage, phase.alpha) for part in images.split(max(2, phase.batch_size))]
+    parts = [state.D.features(part, phase.stage, phase.alpha) for part in _like_batches(images, phase)]
     return batch_std(torch.cat(parts))
 
 

@@ -102,7 +102,8 @@ def take_tick(sitting: Sitting, state: TrainState, phase: Phase, stop_on: frozen
     tick = log.measure(
         state, sitting.config, sitting.feed, phase, sitting.losses, sitting.levels(phase), images_per_s=speed
     )
-    raised = alarms.raised(tick, sitting.history, judged=alarms.may_judge(sitting.schedule, state.images))
+    judged = alarms.may_judge(sitting.schedule, state.images, sitting.config.train.duration or 0)
+    raised = alarms.raised(tick, sitting.history, judged=judged)
     tick = replace(tick, warnings=alarms.unsaid(raised, sitting.history))
     sitting.finding = next((f"{name}: {text}" for name, text in raised.items() if name in stop_on), None)
     sitting.history.append(log.append(sitting.run, tick))
