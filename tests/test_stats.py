@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from gancli.data import shapes
-from gancli.stats import histograms, modes, moments
+from gancli.stats import histograms, modes, moments, neighbours, random_features
 from gancli.stats.batch_std import batch_std, channel_std, saturation
 from gancli.stats.modes import Coverage
 from gancli.stats.panel import channel_histograms, panel, value_of
@@ -170,6 +170,46 @@ class TestPanel:
         names = [h.channel for h in channel_histograms(grey, grey)]
         assert names == ["grey"]
         assert not [f for f in panel(grey, grey, grey) if "red" in f.name]
+
+
+class TestCoverage:
+    def normal(self, n, seed=0, shift=0.0):
+        return torch.randn(n, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + shift
+
+    def test_against_a_loop_over_all_pairs(self):
+        """The definition, in numpy."""
+        reals, fakes = self.normal(40).numpy(), self.normal(30, 1, 0.8).numpy()
+        hits = 0
+        for x in reals:
+            own = np.sort(np.linalg.norm(reals - x, axis=1))[5]  # 0 is the sample itself
+            hits += np.linalg.norm(fakes - x, axis=1).min() <= own
+        assert neighbours.coverage(torch.tensor(reals), torch.tensor(fakes)) == pytest.approx(hits / 40)
+
+    def test_of_equal_sets_of_one_distribution(self):
+        """1 - 2^-5."""
+        assert neighbours.coverage(self.normal(1500), self.normal(1500, 1)) == pytest.approx(0.969, abs=0.02)
+
+    def test_falls_with_what_is_left_out(self):
+        """One sample again and again; half of the data; another place altogether."""
+        reals = self.normal(600)
+        half = self.normal(1200, 1)
+        half = half[half[:, 0] > 0][:600]
+        assert neighbours.coverage(reals, reals[:1].expand(600, -1)) < 0.05
+        assert 0.4 < neighbours.coverage(reals, half) < 0.85
+        assert neighbours.coverage(reals, self.normal(600, 1, 50.0)) == 0
+
+    def test_features_do_not_depend_on_batch_or_order(self):
+        """A sample's features are its own; and they are the same for ever."""
+        x = unit(pictures(70)).float().repeat(1, 1, 4, 4)
+        rows = random_features.of_samples(x, "image")
+        torch.testing.assert_close(random_features.of_samples(x.flip(0)[:30], "image"), rows.flip(0)[:30])
+        assert rows.shape == (70, 512)
+        assert rows.std(0).min() > 0
+
+    def test_grey_pictures_and_signals_have_features_too(self):
+        """Any kind of data."""
+        assert random_features.of_samples(torch.zeros(3, 1, 16, 16), "image").shape == (3, 512)
+        assert random_features.of_samples(torch.zeros(3, 2, 50), "signal").shape == (3, 100)
 
 
 class TestVerdict:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from gancli.results import Figure, Histogram
-from gancli.stats import histograms, moments
+from gancli.stats import histograms, moments, random_features
 from gancli.stats.batch_std import batch_std, channel_std, saturation
 from gancli.stats.histograms import levels
 from gancli.stats.modes import MIN_HITS, Coverage
+from gancli.stats.neighbours import coverage
 
 COLOURS = {1: ("grey",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
 
@@ -23,7 +24,8 @@ def panel(fakes: Tensor, reals: Tensor, others: Tensor, kind: str = "image") -> 
     """The figures that any samples have. Fakes and two disjoint halves of the reals, (N, C, *S) each, equal N."""
     names = channel_names(kind, fakes.shape[1])
     sides = (fakes, reals, others)
-    return tuple([*_spread(*sides, names, kind), *_channels(*sides, names, kind), *_values(*sides)])
+    parts = [_spread(*sides, names, kind), [_coverage(*sides, kind)], _channels(*sides, names, kind), _values(*sides)]
+    return tuple(figure for part in parts for figure in part)
 
 
 def _spread(f: Tensor, r: Tensor, o: Tensor, names: Sequence[str], kind: str) -> list[Figure]:
@@ -33,6 +35,15 @@ def _spread(f: Tensor, r: Tensor, o: Tensor, names: Sequence[str], kind: str) ->
     ends = "share of values at black or white" if kind == "image" else "share of values at the ends of the data's range"
     figures.append(Figure("saturation", saturation(f), saturation(o), note=ends))
     return figures
+
+
+def _coverage(f: Tensor, r: Tensor, o: Tensor, kind: str) -> Figure:
+    """On fixed random features of pictures, on the values themselves of the rest."""
+    reals = random_features.of_samples(r, kind)
+    fakes, others = (random_features.standardised(random_features.of_samples(x, kind), reals) for x in (f, o))
+    reals = random_features.standardised(reals, reals)
+    note = "share of the reals with a fake nearby, by random features"
+    return Figure("coverage", coverage(reals, fakes), coverage(reals, others), note=note)
 
 
 def ratio(name: str, fake: float, real: float, other: float, note: str) -> Figure:
