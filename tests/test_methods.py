@@ -86,6 +86,18 @@ def test_a_seed_s_sample_does_not_depend_on_its_batch_mates(name, tmp_path):
     torch.testing.assert_close(alone[0], among[1], atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["bn-mlp-28", "moments-7"])
+def test_the_run_s_own_pictures_are_what_sample_draws(name, tmp_path):
+    """Batch norm by its moving statistics, dropout off, in samples/fakes-*.png as in `gancli sample`."""
+    run = train(toy(name, tmp_path / f"{name}.yaml"), data_for(name, tmp_path), tmp_path / "runs").run
+
+    gancli.sample(run, range(64), tmp_path / "grid.png")
+
+    last = sorted((run / "samples").glob("fakes-*.png"))[-1]
+    with Image.open(last) as theirs, Image.open(tmp_path / "grid.png") as ours:
+        np.testing.assert_array_equal(np.asarray(theirs), np.asarray(ours))
+
+
 class TestKinds:
     def test_signals_are_sampled_in_their_own_units(self, tmp_path):
         """The affine that brought them into [-1, 1] is undone."""
