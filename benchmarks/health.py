@@ -1,6 +1,6 @@
 """inspect-stats of every run of a folder, as a Markdown table: one line a variant, mean and range over seeds.
 
-    python benchmarks/health.py ablations/ --by network.output --figures "batch std ratio,pixel means"
+    python benchmarks/health.py ablations/ --by network.output --figures "batch std ratio;pixel means"
 
 --by: dotted keys of the config that tell variants apart. Figures are those of the averaged generator, beside the
 floor: the same figure between two halves of the reals.
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--raw", action="store_true")
     given = parser.parse_args()
-    names = given.figures.split(",")
+    names = given.figures.split(";")
     found, floors = defaultdict(list), {}
     for run in all_runs(given.folder):
         variant = ", ".join(value_at(run, key) for key in given.by.split(","))

@@ -232,6 +232,11 @@ class TestVerdict:
         """A tenth of the modes or .3 of the spread: collapsed; six tenths: low diversity."""
         assert judge(ratio, 1.0, samples, coverage).word == word
 
+    def test_a_spread_far_from_the_reals_is_not_healthy(self):
+        """As varied as the reals, and nowhere near them."""
+        assert judge(1.0, 1.0, 1000, None, near=0.02).word == "undecided"
+        assert judge(1.0, 1.0, 1000, None, near=0.5).word == "healthy"
+
     def test_reals_that_do_not_differ_decide_nothing(self):
         """A floor of zero is no measure."""
         assert judge(0.0, 0.0, 1000, None).word == "undecided"

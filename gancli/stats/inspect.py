@@ -152,7 +152,8 @@ def _look(
     if covered and of_reals:
         figures += mode_figures(covered, of_reals)
     spread = value_of(figures, "batch std ratio")
-    verdict = judge(spread.value, spread.floor, len(fakes), covered)
+    near = value_of(figures, "coverage")
+    verdict = judge(spread.value, spread.floor, len(fakes), covered, near.value / max(near.floor, 1e-12))
     return verdict, figures, channel_histograms(fakes, reals, kind)
 
 

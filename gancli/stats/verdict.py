@@ -12,6 +12,7 @@ from gancli.stats.modes import Coverage
 
 ENOUGH = 64  # samples of each side
 COLLAPSED_SHARE, LOW_SHARE = 0.1, 0.6  # of the known modes
+FAR = 0.05  # share of the reals with a fake nearby, over its floor, below which the fakes are something else
 NOISE_RATIO = 1.4  # healthy runs stay below 1.1
 ENOUGH_RECOGNISED = 0.3  # share below which counting modes says more of the pictures' quality
 
@@ -25,8 +26,12 @@ class Verdict:
     evidence: tuple[str, ...]
 
 
-def judge(ratio: float, floor: float, samples: int, coverage: Coverage | None) -> Verdict:
-    """The verdict on batch std as a ratio to that of the reals, its floor, and the known modes where there are any."""
+def judge(ratio: float, floor: float, samples: int, coverage: Coverage | None, near: float | None = None) -> Verdict:
+    """The verdict on batch std as a ratio to that of the reals, its floor, and the known modes where there are any.
+
+    near: the share of the reals with a fake nearby, over its floor. Where hardly any has one the spread is that of
+    something else, and nothing is called healthy.
+    """
     if samples < ENOUGH:
         return Verdict("undecided", "low", (f"{samples} samples a side are too few; {ENOUGH} are needed",))
     if not floor > 0:
@@ -37,7 +42,7 @@ def judge(ratio: float, floor: float, samples: int, coverage: Coverage | None) -
         return Verdict("collapsed", "high", (spread,))
     counted = coverage is not None and coverage.recognised >= ENOUGH_RECOGNISED
     if coverage is None or not counted:
-        return _by_spread(relative, spread, coverage)
+        return _by_spread(relative, spread, coverage, near)
     modes = f"{coverage.covered} of {coverage.modes} known modes are covered"
     left = coverage.covered / coverage.modes
     if left <= COLLAPSED_SHARE:
@@ -47,7 +52,7 @@ def judge(ratio: float, floor: float, samples: int, coverage: Coverage | None) -
     return Verdict("healthy", "high", (modes, spread))
 
 
-def _by_spread(relative: float, spread: str, coverage: Coverage | None) -> Verdict:
+def _by_spread(relative: float, spread: str, coverage: Coverage | None, near: float | None) -> Verdict:
     if relative < LOW_RATIO:
         return Verdict("low diversity", "high", (spread,))
     if coverage is not None:
@@ -55,5 +60,7 @@ def _by_spread(relative: float, spread: str, coverage: Coverage | None) -> Verdi
         return Verdict("undecided", "low", (spread, few))
     if relative > NOISE_RATIO:
         return Verdict("undecided", "low", (spread, "that much more is noise, not variety"))
+    if near is not None and near < FAR:
+        return Verdict("undecided", "low", (spread, f"only {near:.0%} of the reals have a fake nearby"))
     blind = "the spread alone does not show the loss of single modes, nor copies of the training set"
     return Verdict("healthy", "low", (spread, blind))
