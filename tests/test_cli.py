@@ -18,7 +18,7 @@ from gancli.cli import app, options, show, tables
 from gancli.errors import UsageError
 from gancli.stats.verdict import judge
 
-COMMANDS = ["train", "grow", "sample", "interpolate", "inspect-stats", "runs", "doctor", "presets"]
+COMMANDS = ["train", "grow", "sample", "interpolate", "inspect-stats", "ablate", "runs", "doctor", "presets"]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ class TestStreams:
 
         body = json.loads(out)
         assert (code, body["schema_version"]) == (0, 1)
-        assert body["verdict"] in ("healthy", "low diversity", "collapsed")
+        assert body["verdict"] in ("healthy", "low diversity", "collapsed", "undecided")
         assert {"value", "floor", "name", "fake", "real", "note"} == set(body["panel"][0])
         assert (body["samples"], body["weights"]) == (100, "ema")
 
