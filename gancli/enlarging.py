@@ -68,7 +68,7 @@ def _enlarged(generator: Generator, source: Path) -> media.Pictures:
     try:
         small = as_it_is(source.read_bytes(), generator.checkpoint.config.network.shape[0])
     except Exception as error:  # Pillow raises anything
-        raise DataError(f"not a picture that can be read: {error}", where=where, mend="save it as PNG") from error
+        raise DataError("not a picture that can be read", where=where, mend="save it as PNG") from error
     if small.shape[0] * small.shape[1] > MOST_PIXELS:
         size = f"{small.shape[1]} x {small.shape[0]}"
         raise DataError(f"{size} pixels are too many", where=where, mend=f"at most {MOST_PIXELS:,} in all")

@@ -216,7 +216,7 @@ class AblationRow:
     seeds: tuple[int, ...]
     runs: tuple[Path, ...]  # one a seed
     durations: tuple[int, ...]  # images, one a seed
-    unfinished: tuple[int, ...]  # seeds whose run diverged
+    diverged: tuple[int, ...]  # seeds whose run diverged
     measures: Mapping[str, Mapping[str, Spread]]  # key of stats.jsonl -> untrained, last, peak, peak at, between
 
 

@@ -99,7 +99,7 @@ class TestAblate:
         """Four runs, all finished, with the same data order and weights but for what is varied."""
         _, found, out = ablated
         assert isinstance(found, Ablation)
-        assert [(row.variant, row.seeds, row.unfinished) for row in found.rows] == [
+        assert [(row.variant, row.seeds, row.diverged) for row in found.rows] == [
             ("tanh", (0, 1), ()), ("bn-clip", (0, 1), ()),
         ]  # fmt: skip
         assert len(all_runs(out)) == 4
@@ -154,7 +154,7 @@ class TestAblate:
         """GANCLI_MIRROR would make another run of each; all are found finished."""
         run, _, out = ablated
         monkeypatch.setenv("GANCLI_MIRROR", "1")
-        assert run((0, 1, 2)).rows[0].unfinished == ()
+        assert run((0, 1, 2)).rows[0].diverged == ()
         assert len(all_runs(out)) == 6
 
     def test_a_wrong_variant_is_refused_before_anything_trains(self, ablated, tmp_path):
@@ -192,4 +192,4 @@ def test_an_interrupted_ablation_goes_on(pictures, tmp_path):
     done = subprocess.run([*words, "--kimg", "0.6", "--json"], capture_output=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert len(all_runs(tmp_path / "out")) == 2
-    assert json.loads(done.stdout)["rows"][0]["unfinished"] == []
+    assert json.loads(done.stdout)["rows"][0]["diverged"] == []

@@ -199,7 +199,7 @@ def _row(
         seeds=tuple(job.seed for job, _ in trained),
         runs=tuple(run.path for _, run in trained),
         durations=tuple(job.config.train.duration or 0 for job, _ in trained),
-        unfinished=tuple(job.seed for job in group if not job.is_done(outdir)),
+        diverged=tuple(job.seed for job in group if not job.is_done(outdir)),
         measures={key: curves.over_seeds(found[key]) for key in keys},
     )
 
