@@ -16,6 +16,7 @@ from gancli.version import __version__
 
 if TYPE_CHECKING:
     from gancli.enlarging import enlarge
+    from gancli.report.verb import write_report
     from gancli.sampling import Generator, interpolate, sample
     from gancli.stats.inspect import inspect_stats
     from gancli.training.ablate import ablate
@@ -33,6 +34,7 @@ _HOME = {
     "plan": "gancli.training.verbs",
     "ablate": "gancli.training.ablate",
     "enlarge": "gancli.enlarging",
+    "write_report": "gancli.report.verb",
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "plan",
     "sample",
     "train",
+    "write_report",
 ]
 
 

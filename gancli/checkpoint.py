@@ -134,20 +134,35 @@ def read_tensors(file: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dic
 
     The file may hold more. Raises InputMissing or CheckpointError; never runs code from the file.
     """
+    return fitting(read_state_dict(file), shapes, where=file, mend="give the state dict of another file")
+
+
+def read_state_dict(file: str | Path) -> dict[str, Tensor]:
+    """Every named tensor of somebody else's file, through the same guards. Raises InputMissing or CheckpointError."""
     path = Path(file)
     if not path.exists():
         raise InputMissing("no such file of weights", where=printable(str(path)), mend="give a PyTorch state dict")
     try:
         values = _values(path)
     except CheckpointError as error:
-        mend = "a state dict; one from before torch 1.6: torch.save(torch.load(old, weights_only=True), new)"
+        mend = (
+            "give a plain state dict: torch.save(model.state_dict(), FILE); from an older one: "
+            "torch.save({k: v.detach() for k, v in torch.load(OLD, weights_only=True).items()}, FILE)"
+        )
         raise CheckpointError(error.what, where=error.where, mend=mend) from error
     found = values if isinstance(values, dict) else {}
+    return {name: tensor for name, tensor in found.items() if isinstance(name, str) and isinstance(tensor, Tensor)}
+
+
+def fitting(
+    found: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], *, where: str | Path, mend: str
+) -> dict[str, Tensor]:
+    """The tensors of these names and shapes. Raises CheckpointError where one is missing, misshapen or not finite."""
     for name, shape in shapes.items():
         tensor = found.get(name)
-        if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape or not tensor.isfinite().all():
+        if tensor is None or tuple(tensor.shape) != shape or not tensor.isfinite().all():
             what = f"it holds no finite tensor {name!r} of shape {shape}"
-            raise CheckpointError(what, where=printable(str(path)), mend="give the state dict of another file")
+            raise CheckpointError(what, where=printable(str(where)), mend=mend)
     return {name: found[name] for name in shapes}
 
 
@@ -175,6 +190,8 @@ def _check_zip(path: Path) -> None:
 
 def _check_entries(archive: zipfile.ZipFile, path: Path) -> None:
     infos = archive.infolist()
+    if any("/code/" in info.filename or info.filename.endswith("/constants.pkl") for info in infos):
+        raise _refusal(path, "it is TorchScript, which is refused because it holds code")
     if len({info.filename for info in infos}) != len(infos):
         raise _refusal(path, "two entries have the same name")
     if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in infos):

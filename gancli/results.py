@@ -6,7 +6,7 @@ A field may be added without notice; renaming or removing one raises `schema_ver
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -156,41 +156,12 @@ class SampleReport:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One figure of the health panel beside its real-against-real floor."""
+class PageReport:
+    """The page of a run that was written."""
 
-    name: str
-    value: float  # fakes against reals
-    floor: float  # one half of the reals against the other, at equal N: what a perfect generator would get
-    fake: float | None = None  # the quantity itself, where the value is a ratio or a distance of two
-    real: float | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """Values of one channel in 16 equal bins over [-1, 1], as shares."""
-
-    channel: str
-    real: tuple[float, ...]
-    fake: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Health:
-    """The panel and the verdict on one set of samples."""
-
-    verdict: str  # healthy, low diversity, collapsed, undecided
-    confidence: str  # high, low
-    evidence: tuple[str, ...]
-    panel: tuple[Figure, ...] = ()
-    histograms: tuple[Histogram, ...] = ()
-    samples: int = 0
-    weights: str = "ema"
-    raw_verdict: str | None = None  # the same judgement on the raw weights
-    source: str = ""  # the checkpoint
-    reals: str | None = None
-    history: Mapping[str, Any] = field(default_factory=dict)
+    path: Path
+    verdict: str
+    confidence: str
 
 
 @dataclass(frozen=True)

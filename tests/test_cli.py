@@ -16,9 +16,10 @@ from PIL import Image
 from gancli import results
 from gancli.cli import app, options, show, tables
 from gancli.errors import UsageError
-from gancli.stats.verdict import judge
+from gancli.health import WORDS
+from gancli.stats.verdict import by_spread
 
-COMMANDS = ["train", "grow", "sample", "interpolate", "inspect-stats", "ablate", "runs", "doctor", "presets"]
+COMMANDS = ["train", "grow", "sample", "interpolate", "inspect-stats", "report", "ablate", "runs", "doctor", "presets"]
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +121,8 @@ class TestStreams:
 
         body = json.loads(out)
         assert (code, body["schema_version"]) == (0, 1)
-        assert body["verdict"] in ("healthy", "low diversity", "collapsed", "undecided")
-        assert {"value", "floor", "name", "fake", "real", "note"} == set(body["panel"][0])
+        assert body["verdict"] in WORDS
+        assert {"value", "floor", "name", "fake", "real", "note", "group", "mark", "advice"} == set(body["panel"][0])
         assert (body["samples"], body["weights"]) == (100, "ema")
 
     def test_inspect_stats_for_people(self, gancli, trained):
@@ -396,7 +397,7 @@ class TestOtherCommands:
         code, out, _ = gancli("runs", "--outdir", trained[0].parents[1], "--json")
         (run,) = json.loads(out)["items"]
         assert (code, run["name"], run["state"], run["kimg"]) == (0, "00000-pictures-tiny", "finished", 0.16)
-        assert run["verdict"] == judge(run["std_ratio"], 1.0, 64, None).word
+        assert run["verdict"] == by_spread(run["std_ratio"])
 
     def test_doctor_tells_versions(self, gancli):
         """And what each extra would add."""

@@ -9,7 +9,7 @@ import gancli
 
 PACKAGE = Path(gancli.__file__).parent
 ROWS = [
-    {"errors", "files", "process", "results", "version"},
+    {"errors", "files", "health", "process", "results", "version"},
     {"config", "runs"},
     {
         "seeds",

@@ -17,6 +17,7 @@ from gancli.cli.grow import grow
 from gancli.cli.inspect_stats import inspect_stats
 from gancli.cli.interpolate import interpolate
 from gancli.cli.presets import app as presets
+from gancli.cli.report import report
 from gancli.cli.runs import runs
 from gancli.cli.sample import sample
 from gancli.cli.train import train
@@ -35,6 +36,7 @@ app.command()(grow)
 app.command()(sample)
 app.command()(interpolate)
 app.command("inspect-stats")(inspect_stats)
+app.command()(report)
 app.command()(ablate)
 app.command()(runs)
 app.command()(doctor)

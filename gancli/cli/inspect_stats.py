@@ -1,59 +1,89 @@
 """gancli inspect-stats."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gancli.cli import options, show
+from gancli.cli import options, piped, show, watching
 from gancli.cli.options import JsonOption, NoProgressOption, QuietOption, VerboseOption
 from gancli.errors import Finding, UsageError
+from gancli.health import WORDS, Health
 
-FINDINGS = {"collapse": "collapsed", "collapsed": "collapsed", "low-diversity": "low diversity"}
+FINDINGS = {"collapse": "collapsed"} | {word.replace(" ", "-"): word for word in WORDS if word != "undecided"}
+del FINDINGS["healthy"]
 
 
 def inspect_stats(
     target: Annotated[
-        str | None, typer.Argument(help="Run folder or .pt. Left out: the newest run.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="Run folder, .pt, or a folder, zip, tar or array of anybody's samples; - is a pipe. "
+            "Left out: the newest run.",
+            show_default=False,
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Argument(help="The reals. Left out: the data of the training.", show_default=False)
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="REALS", help="The reals, for a set of samples.", show_default=False),
+    ] = None,
     samples: Annotated[
         int, typer.Option("--samples", min=2, help="Samples of each side; at most half the reals.")
     ] = 1000,
+    quick: Annotated[bool, typer.Option("--quick", help="400 samples at most, without the slower figures.")] = False,
     raw: options.RawOption = False,
-    fail_on: Annotated[
+    features: Annotated[
         str | None,
         typer.Option(
-            "--fail-on",
-            metavar="WORDS",
-            envvar="GANCLI_FAIL_ON",
-            help="Exit 4 on collapse, low-diversity.",
+            "--features",
+            metavar="FILE",
+            help="Weights of inception-v3 or vgg16 (a state dict): adds a FID and a KID on their features.",
             show_default=False,
         ),
     ] = None,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            "--fail-on", metavar="WORDS", envvar="GANCLI_FAIL_ON",
+            help=f"Exit 4 on {', '.join(FINDINGS)}.", show_default=False,
+        ),
+    ] = None,
+    plot: Annotated[
+        str | None, typer.Option("--plot", metavar="FILE.svg", help="Draw every figure.", show_default=False)
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow a run that is being trained.")] = False,
     outdir: options.OutdirOption = "runs",
     device: options.DeviceOption = "auto",
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
-) -> None:
+) -> None:  # fmt: skip
     """Mode-collapse diagnostics: figures beside their real-against-real floors, and a verdict.
 
-    The verdict is healthy, low diversity, collapsed or undecided.
+    The verdict is healthy, low diversity, collapsed, memorising, washed out, artefacts, diverged or undecided.
 
-    Example: gancli inspect-stats ckpt.pt data/ --fail-on collapse
+    Example: gancli inspect-stats fakes/ --against photos.zip --fail-on collapse,memorising
     """
     wanted = {_finding(word) for word in options.words(fail_on)}
+    if data is not None and against is not None:
+        raise UsageError("the reals are given twice", where=f"{data}, --against {against}", mend="keep one of them")
+    if watch:
+        watching.follow(target, Path(outdir), as_json=json)
+        return
 
     import gancli
 
-    with show.progress() as progress:
+    with show.progress() as progress, piped.spooled(target) as place:
         health = gancli.inspect_stats(
-            target, data, outdir=outdir, samples=samples, raw=raw, need_reals=bool(wanted),
-            device=device, progress=progress,
+            place, data or against, outdir=outdir, samples=samples, raw=raw, quick=quick, features=features,
+            need_reals=bool(wanted), device=device, progress=progress,
         )  # fmt: skip
+    if plot is not None:
+        _draw(health, Path(plot))
     show.result(health, json_wanted=json)
     if health.verdict in wanted:
         raise Finding(health.verdict)
@@ -63,3 +93,11 @@ def _finding(word: str) -> str:
     if word not in FINDINGS:
         raise UsageError(f"unknown word {word!r}", where="--fail-on", mend=f"use {', '.join(FINDINGS)}")
     return FINDINGS[word]
+
+
+def _draw(health: Health, path: Path) -> None:
+    from gancli.report import health_plot
+
+    if path.suffix.lower() != ".svg":
+        raise UsageError("the plot is an SVG", where=f"--plot {path}", mend="give a name that ends in .svg")
+    health_plot.write(health, path)

@@ -27,6 +27,6 @@ def runs(outdir: options.OutdirOption = "runs", json: JsonOption = False) -> Non
 def _judged(summary: RunSummary) -> RunSummary:
     if summary.std_ratio is None or not summary.at_full_size:
         return summary
-    from gancli.stats.verdict import ENOUGH, judge
+    from gancli.stats.verdict import by_spread
 
-    return replace(summary, verdict=judge(summary.std_ratio, 1.0, ENOUGH, None).word)
+    return replace(summary, verdict=by_spread(summary.std_ratio))

@@ -15,13 +15,14 @@ from rich.text import Text
 
 from gancli.cli import tables
 from gancli.errors import GancliError, PipeClosed, StorageError
+from gancli.health import Health
 from gancli.results import (
     SCHEMA_VERSION,
     Ablation,
     DataReport,
     Doctor,
     Forecast,
-    Health,
+    PageReport,
     Progress,
     SampleReport,
     TrainReport,
@@ -117,7 +118,7 @@ def result(value: Any, *, json_wanted: bool) -> None:
     match value:
         case TrainReport():
             out(f"{value.checkpoint}\n")
-        case SampleReport():
+        case SampleReport() | PageReport():
             out(f"{value.path}\n")
         case Health():
             _table_out(*tables.health_panel(value))

@@ -8,10 +8,21 @@ from rich.table import Table
 from rich.text import Text
 
 from gancli.config import yaml
-from gancli.results import Ablation, Doctor, Figure, Forecast, Health, Histogram, RunSummary
+from gancli.health import GROUPS, Figure, Health, Histogram
+from gancli.results import Ablation, Doctor, Forecast, RunSummary
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
-COLOURS = {"healthy": "green", "low diversity": "yellow", "collapsed": "red", "undecided": "cyan"}
+COLOURS = {
+    "healthy": "green",
+    "low diversity": "yellow",
+    "washed out": "yellow",
+    "artefacts": "yellow",
+    "collapsed": "red",
+    "memorising": "red",
+    "diverged": "red",
+    "undecided": "cyan",
+}
+MARKS = {"good": ("●", "green"), "watch": ("▲", "yellow"), "bad": ("✖", "red")}  # a shape each, not colour alone
 
 
 def bars(values: Sequence[float]) -> str:
@@ -30,7 +41,7 @@ def sparkline(values: Sequence[float | None], width: int = 40) -> str:
 
 
 def health_panel(health: Health) -> list[Any]:
-    """Verdict, evidence, panel, histograms and history."""
+    """Verdict, evidence, panel, what to try, histograms, spectra and history."""
     colour = COLOURS.get(health.verdict, "white")
     head = Text.assemble(
         ("verdict: ", "bold"), (health.verdict, f"bold {colour}"), f"  (confidence {health.confidence})"
@@ -38,7 +49,11 @@ def health_panel(health: Health) -> list[Any]:
     parts: list[Any] = [Text(health.source), head, *(Text(f"  {line}") for line in health.evidence)]
     if health.panel:
         parts.append(_panel(health.panel, f"{health.samples} samples a side, {health.weights} weights"))
+        parts += _advice(health.panel)
     parts += [_histogram(h) for h in health.histograms]
+    if health.spectrum is not None:
+        lines = (("real", health.spectrum.real, "cyan"), ("fake", health.spectrum.fake, "magenta"))
+        parts += [Text.assemble(f"spectrum  {name}  ", (sparkline(line, 60), style)) for name, line, style in lines]
     if health.history:
         parts.append(Text(f"batch std ratio   {sparkline(health.history['std_ratio'])}"))
         parts.append(Text(f"critic loss       {sparkline(health.history['critic_loss'])}"))
@@ -48,12 +63,31 @@ def health_panel(health: Health) -> list[Any]:
 
 def _panel(figures: Sequence[Figure], title: str) -> Table:
     table = Table(title=Text(title), box=None, title_justify="left", pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("figure", "value", "floor", "fake", "real", ""):
+    for name in ("", "figure", "value", "floor", "fake", "real", "what it means"):
         table.add_column(name, justify="right" if name in ("value", "floor", "fake", "real") else "left")
-    for f in figures:
+    said = ""
+    for f in sorted(figures, key=lambda figure: GROUPS.index(figure.group)):
+        note, said = "" if f.note == said else f.note, f.note  # once for all channels
         numbers = [_number(x) for x in (f.value, f.floor, f.fake, f.real)]
-        table.add_row(Text(f.name), numbers[0], Text(numbers[1], style="dim"), *numbers[2:], Text(f.note, style="dim"))
+        sign, colour = MARKS.get(f.mark, (" ", ""))
+        table.add_row(
+            Text(sign, style=colour), Text(f.name), numbers[0], Text(numbers[1], style="dim"), *numbers[2:],
+            Text(note, style="dim"),
+        )  # fmt: skip
     return table
+
+
+def _advice(figures: Sequence[Figure]) -> list[Text]:
+    """What to try, each piece once, with the figures that it would mend."""
+    found: dict[str, list[str]] = {}
+    for figure in figures:
+        if figure.mark == "bad" and figure.advice:
+            found.setdefault(figure.advice, []).append(figure.name)
+    return [Text(f"try: {advice}  ({_some(names)})", style="yellow") for advice, names in found.items()]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _number(value: float | None) -> str:

@@ -1,8 +1,8 @@
 """Data sets: found, decoded once, cached, fed by position."""
 
-from gancli.data.cache import Dataset, open_dataset
+from gancli.data.cache import Dataset, open_dataset, picture_size
 from gancli.data.feed import Feed, fade, scaled, to_unit
 from gancli.data.images import Shape
 from gancli.data.scan import write_rejected
 
-__all__ = ["Dataset", "Feed", "Shape", "fade", "open_dataset", "scaled", "to_unit", "write_rejected"]
+__all__ = ["Dataset", "Feed", "Shape", "fade", "open_dataset", "picture_size", "scaled", "to_unit", "write_rejected"]

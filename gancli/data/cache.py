@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -21,16 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancli import files
-from gancli.data import scan
+from gancli.data import images, scan
 from gancli.data.images import Shape
 from gancli.data.sources import Array, Files, find
 from gancli.errors import DataError, StorageError
-from gancli.results import DataReport, Progress, Rejected, silent
+from gancli.results import DataReport, Progress, Rejected, printable, silent
 
 FORMAT = 1  # raise it when decoding changes: old caches are then left alone
 HELD_OUT_MOST = 1_000
 HELD_OUT_FROM = 500  # smaller sets are trained on whole
 FEW = 500
+DRAWN_SIZE = 32  # px of a built-in set where nothing says otherwise
 STALE_SECONDS = 86_400
 
 
@@ -86,6 +88,18 @@ def open_dataset(
         stamp.parent.mkdir(parents=True, exist_ok=True)
         files.replace_text(stamp, fingerprint)
     return _open(place, data, fingerprint, held_out, kind)
+
+
+def picture_size(data: str) -> tuple[int, int] | None:
+    """(height, width) of the first picture of a set that can be read; None for signals and points. Raises DataError."""
+    source = find(data)
+    if isinstance(source, Array):
+        samples = source.load(DRAWN_SIZE)
+        return samples.values.shape[1:3] if samples.kind == "image" else None
+    for entry in source.entries:
+        with suppress(Exception):  # the scan will name it
+            return images.size_of(entry.read())
+    raise DataError("no usable picture", where=printable(data), mend="give a folder, zip or tar of pictures")
 
 
 def _fingerprint_in(stamp: Path) -> str | None:

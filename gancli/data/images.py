@@ -63,6 +63,11 @@ def as_it_is(data: bytes, channels: int) -> Pixels:
     return _pixels(_in_mode(image, channels), channels)
 
 
+def size_of(data: bytes) -> tuple[int, int]:
+    """(height, width) of one file's picture, upright. Raises as `decode`."""
+    return as_it_is(data, 3).shape[:2]
+
+
 def from_array(pixels: Pixels, shape: Shape) -> Pixels:
     """One picture of an array brought to size. (h, w, c) -> (H, W, C)."""
     channels = shape.channels or (1 if pixels.shape[2] == 1 else 3)

@@ -1,7 +1,8 @@
-"""Where samples come from: a folder or zip of pictures, an array file, or a built-in set."""
+"""Where samples come from: a folder, zip or tar of pictures, an array file, or a built-in set."""
 
 import os
 import stat
+import tarfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Files:
-    """The picture files of a folder or zip, sorted by name."""
+    """The picture files of a folder, zip or tar, sorted by name."""
 
     name: str
     stamp: str  # changes when any file does, as far as size, times and inode tell
@@ -95,6 +96,8 @@ def find(data: str) -> Files | Array:
 def _file(path: Path) -> Files | Array:
     if zipfile.is_zipfile(path) and path.suffix.lower() != ".npz":
         return _zip(path)
+    if tarfile.is_tarfile(path):
+        return _tar(path)
     if path.suffix.lower() in SUFFIXES:
         raise DataError("this is one picture", where=printable(str(path)), mend="give the folder that it stands in")
     reader = arrays.reader(path)
@@ -179,3 +182,39 @@ def _zip_refusal(info: zipfile.ZipInfo) -> str | None:
     if info.file_size > MAX_FILE_BYTES:
         return f"{info.file_size:,} bytes are too many for one picture"
     return None
+
+
+def _tar(path: Path) -> Files:
+    """The pictures in a tar that is not compressed, so that any of them can be read at once."""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            members = sorted((m for m in archive.getmembers() if not m.isdir()), key=lambda m: m.name)
+    except tarfile.TarError as error:
+        mend = "unpack it: gunzip, bunzip2 or unxz"
+        raise DataError(f"not a plain tar: {error}", where=printable(str(path)), mend=mend) from error
+    entries, rejected, ignored = [], [], 0
+    for member in members:
+        if any(part.startswith(".") and part not in (".", "..") for part in Path(member.name).parts):
+            continue
+        if Path(member.name).suffix.lower() not in SUFFIXES:
+            ignored += 1
+        elif reason := _tar_refusal(member):
+            rejected.append(Rejected(printable(member.name), reason))
+        else:
+            entries.append(Entry(member.name, _slice(path, member.offset_data, member.size)))
+    return Files(path.stem, _stamp(path), tuple(entries), tuple(rejected), ignored)
+
+
+def _tar_refusal(member: tarfile.TarInfo) -> str | None:
+    if not member.isreg() or member.issparse():
+        return "not a regular file"
+    return f"{member.size:,} bytes are too many for one picture" if member.size > MAX_FILE_BYTES else None
+
+
+def _slice(path: Path, start: int, size: int) -> Callable[[], bytes]:
+    def read() -> bytes:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(size)
+
+    return read

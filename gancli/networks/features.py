@@ -1,4 +1,4 @@
-"""A fixed network whose features say how alike two pictures look: the first layers of VGG-16.
+"""A fixed network whose features say how alike two pictures look: the convolutions of VGG-16.
 
 Its trained weights are the user's file, a state dict with torchvision's names; without one the weights are
 random, drawn once from a fixed seed: still a comparison at several scales, but one that has seen no picture.
@@ -6,7 +6,7 @@ random, drawn once from a fixed seed: still a comparison at several scales, but 
 Source: Simonyan and Zisserman 2014, arXiv:1409.1556; as a loss, Johnson et al. 2016, arXiv:1603.08155.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +39,11 @@ LAYERS = (
     Layer("conv3_2", "features.12", 256, 256, False),
     Layer("conv3_3", "features.14", 256, 256, False),
     Layer("conv4_1", "features.17", 256, 512, True),
+    Layer("conv4_2", "features.19", 512, 512, False),
+    Layer("conv4_3", "features.21", 512, 512, False),
+    Layer("conv5_1", "features.24", 512, 512, True),
+    Layer("conv5_2", "features.26", 512, 512, False),
+    Layer("conv5_3", "features.28", 512, 512, False),
 )
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the pictures that VGG was trained on, in [0, 1]
 
@@ -55,8 +60,7 @@ class FeatureNetwork(nn.Module):
     def __init__(self, layers: Mapping[str, float], weights: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.wanted = dict(layers)
-        deepest = max(i for i, layer in enumerate(LAYERS) if layer.name in layers)
-        self.layers = LAYERS[: deepest + 1]
+        self.layers = through(layers)
         for layer in self.layers:
             self.register_buffer(f"{layer.name}_weight", weights[f"{layer.key}.weight"].float())
             self.register_buffer(f"{layer.name}_bias", weights[f"{layer.key}.bias"].float())
@@ -97,7 +101,7 @@ def identified(config: PerceptualConfig) -> dict[str, str | None]:
     check_names(config.layers)
     if config.features is None:
         return {"features": None, "digest": None}
-    checkpoint.read_tensors(config.features, shapes())
+    checkpoint.read_tensors(config.features, shapes(through(config.layers)))
     path = Path(config.features).absolute()
     return {"features": str(path), "digest": checkpoint.digest(path)}
 
@@ -108,20 +112,29 @@ def feature_network(layers: Mapping[str, float], file: str | None) -> FeatureNet
     Raises ConfigError for a name that is not known, InputMissing or CheckpointError for the file.
     """
     check_names(layers)
-    return FeatureNetwork(layers, random_weights() if file is None else checkpoint.read_tensors(file, shapes()))
+    needed = through(layers)
+    return FeatureNetwork(
+        layers, random_weights(needed) if file is None else checkpoint.read_tensors(file, shapes(needed))
+    )
 
 
-def shapes() -> dict[str, tuple[int, ...]]:
+def through(names: Iterable[str]) -> tuple[Layer, ...]:
+    """The layers up to the deepest one that is named."""
+    wanted = set(names)
+    return LAYERS[: 1 + max(i for i, layer in enumerate(LAYERS) if layer.name in wanted)]
+
+
+def shapes(layers: Sequence[Layer] = LAYERS) -> dict[str, tuple[int, ...]]:
     """The tensors that a file of weights must hold; it may hold more."""
-    weights = {f"{layer.key}.weight": (layer.c_out, layer.c_in, 3, 3) for layer in LAYERS}
-    return weights | {f"{layer.key}.bias": (layer.c_out,) for layer in LAYERS}
+    weights = {f"{layer.key}.weight": (layer.c_out, layer.c_in, 3, 3) for layer in layers}
+    return weights | {f"{layer.key}.bias": (layer.c_out,) for layer in layers}
 
 
-def random_weights() -> dict[str, Tensor]:
-    """He's scale, zero biases, always the same."""
+def random_weights(layers: Sequence[Layer] = LAYERS) -> dict[str, Tensor]:
+    """He's scale, zero biases, always the same, however many layers are drawn."""
     draw = stream(0, "feature network", 0)
     weights = {}
-    for layer in LAYERS:
+    for layer in layers:
         weight = torch.randn(layer.c_out, layer.c_in, 3, 3, generator=draw)
         weights[f"{layer.key}.weight"] = weight * (2 / (9 * layer.c_in)) ** 0.5
         weights[f"{layer.key}.bias"] = torch.zeros(layer.c_out)

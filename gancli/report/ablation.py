@@ -1,18 +1,15 @@
 """The page of an ablation: a table, curves, pictures at a few points, and histograms of colours against the data's."""
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 from PIL import Image
 
 from gancli import files
-from gancli.report import svg
+from gancli.report import pages, pictures, svg
 from gancli.results import Ablation, AblationRow
 from gancli.runs import Run
 from gancli.stats.histograms import shares
@@ -36,15 +33,14 @@ class Sheet:
 
 def page(ablation: Ablation, points: Sequence[float] = ()) -> str:
     """The whole page as text, with everything in it. points: kimg at which samples are shown; none: four, evenly."""
-    environment = Environment(loader=PackageLoader("gancli.report"), autoescape=True, trim_blocks=True)
-    template = environment.get_template("ablation.html")
-    return template.render(
-        ablation=ablation,
-        table=table(ablation),
-        charts=[chart(ablation, key) for key in ablation.quantities],
-        sheets={row.variant: sheets(row, points) for row in ablation.rows},
-        version=__version__,
-    )
+    values = {
+        "ablation": ablation,
+        "table": table(ablation),
+        "charts": [chart(ablation, key) for key in ablation.quantities],
+        "sheets": {row.variant: sheets(row, points) for row in ablation.rows},
+        "version": __version__,
+    }
+    return pages.render("ablation.html", values)
 
 
 def write(ablation: Ablation, path: Path, points: Sequence[float] = ()) -> None:
@@ -90,27 +86,14 @@ def sheets(row: AblationRow, points: Sequence[float] = ()) -> list[Sheet]:
         return []
     run = Run(row.runs[0])
     steps = {tick["images"]: tick["generator_steps"] for tick in run.stats()}
-    drawn = sorted(run.path.glob("samples/fakes-*.png"))
-    even = [images_of(drawn[round(i)]) for i in np.linspace(0, len(drawn) - 1, POINTS)] if drawn else []
+    drawn = pictures.drawn(run)
+    even = [pictures.images_of(drawn[round(i)]) for i in np.linspace(0, len(drawn) - 1, POINTS)] if drawn else []
     wanted = [point * 1000 for point in points] or even
-    nearest = {min(drawn, key=lambda path: abs(images_of(path) - at)) for at in wanted} if drawn else set()
+    nearest = {min(drawn, key=lambda path: abs(pictures.images_of(path) - at)) for at in wanted} if drawn else set()
     chosen = sorted(nearest)
-    places = [*((_caption(path, steps), path) for path in chosen), ("the data", run.path / "reals.png")]
+    places = [*((pictures.caption(path, steps), path) for path in chosen), ("the data", run.path / "reals.png")]
     places.insert(0, ("untrained", run.path / "samples" / "untrained.png"))
     return [_sheet(run, caption, path) for caption, path in places if path.exists()]
-
-
-def images_of(path: Path) -> int:
-    """fakes-000020.png was drawn after 20,000 images; nine digits are images."""
-    digits = path.stem.removeprefix("fakes-")
-    return int(digits) * (1 if len(digits) == 9 else 1_000)
-
-
-def _caption(path: Path, steps: dict[int, int]) -> str:
-    """20 kimg, after so many generator steps."""
-    images = images_of(path)
-    near = min(steps, key=lambda at: abs(at - images), default=None)
-    return f"{images / 1000:g} kimg" + (f", step {steps[near]}" if near is not None else "")
 
 
 def _sheet(run: Run, caption: str, path: Path) -> Sheet:
@@ -124,16 +107,10 @@ def _sheet(run: Run, caption: str, path: Path) -> Sheet:
         inks = INKS[len(real)]
         found = tuple(svg.histogram(r, f, ink, caption) for r, f, ink in zip(real, fake, inks, strict=True))
         shown = pixels[: height * TILES, : width * TILES]
-    return Sheet(caption, _address(shown), found)
+    return Sheet(caption, pictures.address(shown), found)
 
 
 def levels(pixels: NDArray[np.uint8]) -> list[tuple[float, ...]]:
     """The shares of each channel's values in equal bins. (H, W) or (H, W, C) -> C tuples."""
     channels = pixels.reshape(-1, 1 if pixels.ndim == 2 else pixels.shape[2]).T
     return [shares(np.bincount(channel, minlength=256), BINS) for channel in channels]
-
-
-def _address(pixels: NDArray[np.uint8]) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -13,8 +13,9 @@ Floats = NDArray[np.float64]
 # Okabe and Ito's palette, told apart by colour-blind readers too
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#8f7a00")
 WIDTH, HEIGHT = 640, 300
-LEFT, RIGHT, TOP, BOTTOM = 62, 12, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 62, 24, 22, 40
 MOST_POINTS = 600  # of a line; more are not seen
+HATCH = 6  # pixels between the strokes of what fades in
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,16 @@ class Line:
     high: Floats | None = None
 
 
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the training that is shaded behind the lines: every other name, and what fades in is hatched."""
+
+    name: str
+    start: float
+    end: float
+    fading: bool = False
+
+
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers from `low` to `high`, about so many: multiples of 1, 2 or 5 times a power of ten."""
     if not high > low:
@@ -39,21 +50,33 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def line_chart(lines: Sequence[Line], across: str, title: str) -> str:
+def line_chart(lines: Sequence[Line], across: str, title: str, phases: Sequence[Phase] = ()) -> str:
     """Lines over a common axis, with a legend; what is not finite is left out."""
-    lines = [_thinned(line) for line in lines if np.isfinite(line.y).any()]
-    if not lines:
-        return ""
+    lines = _drawable(lines)
+    return _svg(_drawn(lines, across, phases), title, lines) if lines else ""
+
+
+def bare_chart(lines: Sequence[Line], across: str) -> str:
+    """The same as an SVG to stand inside another: no legend, no title."""
+    lines = _drawable(lines)
+    return f'<svg width="{WIDTH}" height="{HEIGHT}">{"".join(_drawn(lines, across))}</svg>' if lines else ""
+
+
+def _drawable(lines: Sequence[Line]) -> list[Line]:
+    return [_thinned(line) for line in lines if np.isfinite(line.y).any()]
+
+
+def _drawn(lines: Sequence[Line], across: str, phases: Sequence[Phase] = ()) -> list[str]:
     x_low, x_high = _range([line.x for line in lines], 0.0)
     y_low, y_high = _range([part for line in lines for part in (line.y, line.low, line.high) if part is not None], 0.04)
     frame = Frame(x_low, x_high, y_low, y_high)
-    parts = [frame.axes(across)]
+    parts = [frame.shades(phases), frame.axes(across)]
     for number, line in enumerate(lines):
         colour = COLOURS[number % len(COLOURS)]
         if line.low is not None and line.high is not None:
             parts.append(f'<polygon points="{frame.band(line)}" fill="{colour}" fill-opacity="0.16"/>')
-        parts.append(f'<polyline points="{frame.points(line.x, line.y)}" fill="none" stroke="{colour}"/>')
-    return _svg(parts, title, [line.name for line in lines])
+        parts.append(frame.stroke(line, colour))
+    return parts
 
 
 @dataclass(frozen=True)
@@ -83,6 +106,29 @@ class Frame:
         assert line.high is not None
         return f"{self.points(line.x, line.high)} {self.points(line.x[::-1], line.low[::-1])}"
 
+    def stroke(self, line: Line, colour: str) -> str:
+        """The line itself; a single point as a dot."""
+        points = self.points(line.x, line.y)
+        cap = ' stroke-width="6" stroke-linecap="round"' if " " not in points else ""
+        twice = f"{points} {points}" if cap else points  # a dot is a line to where it began
+        return f'<polyline points="{twice}" fill="none" stroke="{colour}"{cap}/>'
+
+    def shades(self, phases: Sequence[Phase]) -> str:
+        """A rectangle a phase, and each name once above its phases, where there is room."""
+        names, parts = list(dict.fromkeys(phase.name for phase in phases)), []
+        edges = {phase: [self._edge(at) for at in (phase.start, phase.end)] for phase in phases}
+        for phase, (left, right) in edges.items():
+            parts.append(_shade(left, right, dark=names.index(phase.name) % 2 == 1, hatched=phase.fading))
+        for name in names:
+            own = [x for phase in phases if phase.name == name for x in edges[phase]]
+            if max(own) - min(own) >= 13 * len(name) + 6:  # as large as letters are on a phone
+                middle = round((min(own) + max(own)) / 2, 1)
+                parts.append(f'<text x="{middle}" y="{TOP - 6}" text-anchor="middle">{escape(name)}</text>')
+        return "".join(parts)
+
+    def _edge(self, x: float) -> float:
+        return self.place(min(max(x, self.x_low), self.x_high), self.y_low)[0]
+
     def axes(self, across: str) -> str:
         """Rules, numbers, and the name of the axis that runs across."""
         parts = []
@@ -96,6 +142,13 @@ class Frame:
         middle = (LEFT + WIDTH - RIGHT) / 2
         parts.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(across)}</text>')
         return "".join(parts)
+
+
+def _shade(left: float, right: float, *, dark: bool, hatched: bool) -> str:
+    bottom = HEIGHT - BOTTOM
+    strokes = [f"M{x:.1f} {TOP}V{bottom}" for x in np.arange(left + HATCH / 2, right, HATCH)] if hatched else []
+    box = f'x="{left}" y="{TOP}" width="{right - left:.1f}" height="{bottom - TOP}"'
+    return f'<rect class="{"dark" if dark else "light"} phase" {box}/><path class="hatch" d="{"".join(strokes)}"/>'
 
 
 def histogram(real: Sequence[float], fake: Sequence[float], colour: str, title: str) -> str:
@@ -114,15 +167,17 @@ def histogram(real: Sequence[float], fake: Sequence[float], colour: str, title: 
     )
 
 
-def _svg(parts: Sequence[str], title: str, names: Sequence[str]) -> str:
+def _svg(parts: Sequence[str], title: str, lines: Sequence[Line]) -> str:
     keys = []
-    for number, name in enumerate(names):
+    for number, line in enumerate(lines):
         colour = COLOURS[number % len(COLOURS)]
-        keys.append(f'<span class="key"><i style="background:{colour}"></i>{escape(name)}</span>')
-    body = "".join(parts)
+        keys.append(f'<span class="key"><i style="background:{colour}"></i>{escape(line.name)}</span>')
+    legend = "" if [line.name for line in lines] == [title] else f'<div class="legend">{"".join(keys)}</div>'
+    ends = ", ".join(f"{line.name} ends at {line.y[np.isfinite(line.y)][-1]:.3g}" for line in lines)
     return (
-        f'<figure><figcaption>{escape(title)}</figcaption><div class="legend">{"".join(keys)}</div>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{body}</svg></figure>'
+        f"<figure><figcaption>{escape(title)}</figcaption>{legend}"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title}: {ends}")}">'
+        f"{''.join(parts)}</svg></figure>"
     )
 
 

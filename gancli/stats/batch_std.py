@@ -23,3 +23,8 @@ def channel_std(x: Tensor) -> list[float]:
 def saturation(x: Tensor) -> float:
     """Share of the values at or beyond the ends of [-1, 1], to within one grey level."""
     return float((x.abs() >= EDGE).float().mean())
+
+
+def inner_std(x: Tensor) -> float:
+    """Mean over samples and channels of the biased deviation inside a sample: its contrast. (N, C, *S) -> number."""
+    return float(x.cpu().double().flatten(2).std(dim=2, correction=0).mean())

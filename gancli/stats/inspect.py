@@ -1,33 +1,39 @@
 """inspect_stats(): is this generator healthy? Samples of it beside the reals, a verdict, and the run's history."""
 
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from gancli import checkpoint, latents, runs
+from gancli import checkpoint, runs
 from gancli.checkpoint import Checkpoint
 from gancli.config.family import USUAL_SIZE
-from gancli.data import Dataset, Shape, fade, open_dataset, scaled, to_unit
-from gancli.errors import DataError, GancliError, InputMissing
-from gancli.networks.layers import downscale
-from gancli.results import Figure, Health, Histogram, Progress, silent
+from gancli.data import Dataset, Shape, open_dataset, picture_size
+from gancli.errors import DataError, GancliError, InputMissing, UsageError
+from gancli.health import Figure, Health, Nearest
+from gancli.networks.judges import Judge, open_judge
+from gancli.results import Progress, printable, silent
 from gancli.runs import Run
 from gancli.sampling import Generator
 from gancli.seeds import permutation
+from gancli.stats import frechet, gathering, kernel
+from gancli.stats.gathering import FIRST_SEED, JUDGED_HEIGHT, Reals
 from gancli.stats.known_modes import coverage_of
+from gancli.stats.meanings import explained
 from gancli.stats.modes import Coverage
-from gancli.stats.panel import channel_histograms, mode_figures, panel, value_of
+from gancli.stats.panel import channel_histograms, mode_figures, panel, ratio, spectrum_of
+from gancli.stats.sides import Reference, Sides
 from gancli.stats.verdict import ENOUGH, Verdict, judge
 
-SAMPLES = 1_000
-JUDGED_HEIGHT = 128  # larger pictures are judged after 2x2 means down to this height
-FIRST_SEED = 1_000_000  # of the judged samples: not those that people look at
+SAMPLES, QUICK_SAMPLES = 1_000, 400
+SHOWN = 8  # samples of which the nearest training sample is named
+
+Known = Callable[..., Coverage | None]
 
 
 def inspect_stats(
@@ -37,36 +43,97 @@ def inspect_stats(
     outdir: str | Path = "runs",
     samples: int = SAMPLES,
     raw: bool = False,
+    quick: bool = False,
+    features: str | Path | None = None,
     need_reals: bool = False,
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Health:
-    """Judge a run folder or checkpoint (left out: the newest run under `outdir`) against its reals.
+    """Judge a run folder or checkpoint (left out: the newest run under `outdir`), or a set of samples, by its reals.
 
-    data: the reals, where they no longer lie where the run found them. raw: judge the last weights
-    instead of their average. N is the same on both sides: min(samples, reals / 2). Without reals
-    the verdict is `undecided`, or InputMissing with `need_reals`. Raises CheckpointError, DataError.
+    target: also a folder, zip, tar or array of anybody's samples; `data` then has to name the reals. data: the
+    reals, where they no longer lie where the run found them. raw: judge the last weights instead of their average.
+    quick: at most 400 samples, and without the slower figures. features: weights of a feature network, for a FID.
+    N is the same on both sides: min(samples, reals / 2). Without reals the verdict is `undecided`, or InputMissing
+    with `need_reals`. Raises UsageError, InputMissing, CheckpointError, DataError.
     """
+    wanted = min(samples, QUICK_SAMPLES) if quick else samples
+    judged_by = open_judge(features) if features is not None else None
+    look = partial(_look, quick=quick, network=judged_by, progress=progress)
+    if target is not None and _is_samples(target):
+        return _files(str(target), data, wanted, look, progress)
     run = None if target is not None else runs.newest(Path(outdir))
     path = checkpoint.locate(run.path if run else str(target))
     opened = checkpoint.read(path)
     history = _history(path)
     try:
-        dataset = _reals(opened, data, progress)
+        dataset = reals_of(opened, data, progress)
     except GancliError as error:
         if need_reals or data is not None:
             raise
-        return Health(
-            "undecided",
-            "low",
-            (f"no reals to compare with: {error.what}",),
-            source=str(path),
-            history=history,
-        )
-    return _judge(opened, dataset, samples, raw=raw, device=device, history=history, progress=progress)
+        why = f"no reals to compare with: {error.what}"
+        return Health("undecided", "low", (why,), source=str(path), history=history)
+    health = _checkpoint(opened, dataset, wanted, look, raw=raw, device=device, progress=progress)
+    return replace(health, quick=quick, history=history)
 
 
-def _reals(opened: Checkpoint, data: str | None, progress: Progress) -> Dataset:
+def _is_samples(target: str | Path) -> bool:
+    """By content: a folder that is no run, or a file that is no checkpoint."""
+    path = Path(target)
+    if path.is_dir():
+        return not (path / "config.yaml").exists() and not (path / "last.pt").exists()
+    if not path.is_file():
+        return str(target).startswith("builtin:")
+    if path.suffix.lower() in (".pt", ".pth"):
+        return False
+    if not zipfile.is_zipfile(path):
+        return True
+    with zipfile.ZipFile(path) as archive:
+        return not any(name.endswith("/data.pkl") for name in archive.namelist())
+
+
+def _files(target: str, data: str | None, samples: int, look: Callable[..., Health], progress: Progress) -> Health:
+    """A set of anybody's samples against a set of reals, at the size of the samples."""
+    if data is None:
+        mend = "add --against REALS, a folder or zip of the pictures that it was trained on"
+        raise UsageError("these are samples, and nothing to compare them with", where=printable(target), mend=mend)
+    height, width = picture_size(target) or USUAL_SIZE
+    shrink = max(1.0, height / JUDGED_HEIGHT)
+    shape = Shape(round(height / shrink), max(1, round(width / shrink)), None, "crop")
+    fakes, reals = (open_dataset(source, shape, held_out=0.0, progress=progress) for source in (target, data))
+    if fakes.sample_shape != reals.sample_shape and len(fakes.sample_shape) == 3:  # grey beside colour
+        channels = max(fakes.sample_shape[0], reals.sample_shape[0])
+        shape = replace(shape, channels=channels)
+        fakes, reals = (open_dataset(source, shape, held_out=0.0, progress=progress) for source in (target, data))
+    if fakes.sample_shape != reals.sample_shape:
+        what = f"the samples have shape {fakes.sample_shape}, and the reals {reals.sample_shape}"
+        raise DataError(what, where=printable(data), mend="give reals of the same kind")
+    count = min(samples, len(fakes.values), len(reals.values) // 2)
+    centre, scale = _range(reals)
+    base = Health("undecided", "low", (), samples=count, weights="files", source=target, reals=data, kind=reals.kind)
+    if count < ENOUGH:
+        return _too_few(base)
+    shown = Reals(reals, centre=centre, scale=scale)
+    rows = permutation(0, 1, len(fakes.values)).numpy()[:count]
+    x = Reals(fakes, centre=centre, scale=scale).shown(rows)
+    known = partial(coverage_of, data, centre=centre, scale=scale)
+    return look(base, x, shown, known, names=[int(row) for row in rows])
+
+
+def _range(reals: Dataset) -> tuple[float, float]:
+    """Centre and half of the range of signals and points; pictures have theirs."""
+    if reals.kind == "image":
+        return 0.0, 1.0
+    low, high = float(reals.values.min()), float(reals.values.max())
+    return (low + high) / 2, max((high - low) / 2, 1e-12)
+
+
+def _too_few(health: Health) -> Health:
+    few = judge((), health.samples, None)
+    return replace(health, verdict=few.word, confidence=few.confidence, evidence=few.evidence)
+
+
+def reals_of(opened: Checkpoint, data: str | None, progress: Progress) -> Dataset:
     """The data set that the checkpoint was trained on, or the one given. Raises InputMissing where it has changed."""
     config = opened.config
     source = data or config.data.source
@@ -93,104 +160,122 @@ def _opened(opened: Checkpoint, source: str, channels: int | None, progress: Pro
     return open_dataset(source, shape, held_out=config.data.held_out, progress=progress)
 
 
-def _judge(
+def _checkpoint(
     opened: Checkpoint,
     dataset: Dataset,
     samples: int,
+    look: Callable[..., Health],
     *,
     raw: bool,
     device: str,
-    history: Mapping[str, Any],
     progress: Progress,
 ) -> Health:
-    same_source = opened.config.data.source == dataset.report.source
+    """Both weights of a checkpoint, against the data set. The headline is the average's, or with raw the last's."""
+    config = opened.config
     count = min(samples, len(dataset.values) // 2)
+    source, names = dataset.report.source, ("raw", "ema") if raw else ("ema", "raw")
+    base = Health("undecided", "low", (), samples=count, weights=names[0], source=str(opened.path), reals=source)
+    base = replace(base, kind=dataset.kind)
     if count < ENOUGH:
-        few = judge(1.0, 1.0, count, None)
-        return Health(few.word, few.confidence, few.evidence, source=str(opened.path), samples=count, history=history)
-    generators = [Generator.of(opened, raw=flag, device=device) for flag in (raw, not raw)]
-    reals, others = _halves(dataset, generators[0], count)
-    data = opened.config.data
-    known = partial(coverage_of, dataset.report.source if same_source else "", centre=data.centre, scale=data.scale)
-    judged = [_look(_fakes(g, count, others, progress), reals, others, g.kind, known) for g in generators]
-    (verdict, figures, bars), (other_verdict, _, _) = judged
-    verdict, other_verdict = (_unfinished(v, generators[0]) for v in (verdict, other_verdict))
-    names = ("raw", "ema") if raw else ("ema", "raw")
-    evidence = verdict.evidence
-    if other_verdict.word != verdict.word:
-        evidence += (f"the {names[1]} weights are judged otherwise: {other_verdict.word}",)
-    return Health(
-        verdict=verdict.word,
-        confidence=verdict.confidence,
-        evidence=evidence,
-        panel=figures,
-        histograms=bars,
-        samples=count,
-        weights=names[0],
-        raw_verdict=verdict.word if raw else other_verdict.word,
-        source=str(opened.path),
-        reals=dataset.report.source,
-        history=history,
-    )
+        return _too_few(base)
+    trained = dataset.fingerprint == config.data.fingerprint
+    modes_of = source if config.data.source == source else ""
+    known = partial(coverage_of, modes_of, centre=config.data.centre, scale=config.data.scale)
+    found = []
+    for flag in (raw, not raw):
+        generator = Generator.of(opened, raw=flag, device=device)
+        reals = gathering.of_generator(generator, dataset, trained=trained)
+        fakes = gathering.drawn(generator, reals.halves(count)[1], progress)
+        brief = {"quick": True, "network": None} if flag != raw else {}
+        seeds = range(FIRST_SEED, FIRST_SEED + count)
+        found.append(_growing(look(base, fakes, reals, known, names=seeds, generator=generator, **brief), generator))
+    health, other = found
+    evidence = health.evidence
+    if other.verdict != health.verdict:
+        evidence += (f"the {names[1]} weights are judged otherwise: {other.verdict}",)
+    return replace(health, evidence=evidence, raw_verdict=health.verdict if raw else other.verdict)
 
 
-def _unfinished(verdict: Verdict, generator: Generator) -> Verdict:
+def _growing(health: Health, generator: Generator) -> Health:
     """What still grows may be called collapsed, but not yet healthy."""
     phase, last = generator.phase, generator.checkpoint.config.network.full_height
-    if verdict.word != "healthy" or (phase.height == last and phase.alpha >= 1):
-        return verdict
+    if health.verdict != "healthy" or (phase.height == last and phase.alpha >= 1):
+        return health
     growing = f"it still grows: {phase.height} of {last} px, alpha {phase.alpha:.2f}"
-    return Verdict("undecided", "low", (*verdict.evidence, growing))
+    return replace(health, verdict="undecided", confidence="low", evidence=(*health.evidence, growing))
 
 
 def _look(
-    fakes: Tensor, reals: Tensor, others: Tensor, kind: str, known: Callable[..., Coverage | None]
-) -> tuple[Verdict, tuple[Figure, ...], tuple[Histogram, ...]]:
-    """Verdict, panel and histograms of one set of fakes. `known` counts modes, where they are known."""
-    figures = panel(fakes, reals, others, kind)
-    covered, of_reals = known(x=fakes), known(x=others)
+    base: Health,
+    fakes: Tensor,
+    reals: Reals,
+    known: Known,
+    *,
+    names: Any,
+    quick: bool,
+    network: Judge | None,
+    progress: Progress,
+    generator: Generator | None = None,
+) -> Health:
+    """One set of fakes: panel, verdict, histograms, spectrum, and the samples that look most like copies."""
+    if not fakes.isfinite().all():
+        share = float(fakes.flatten(1).isfinite().all(1).float().mean())
+        return replace(base, verdict="diverged", confidence="high", evidence=(f"only {share:.0%} of it is finite",))
+    reference, rows = _reference(reals, len(fakes), quick=quick, progress=progress)
+    sides = Sides(fakes, reference)
+    figures = panel(sides, quick=quick, progress=progress)
+    if generator is not None and (stds := gathering.critic_stds(generator, sides)):
+        figures = (figures[0], explained(ratio("critic feature std ratio", *stds)), *figures[1:])
+    if network is not None and sides.kind == "image":
+        figures += _by_network(network, sides)
+    covered, of_reals = known(x=fakes), known(x=reference.others)
     if covered and of_reals:
         figures += mode_figures(covered, of_reals)
-    spread = value_of(figures, "batch std ratio")
-    near = value_of(figures, "coverage")
-    verdict = judge(spread.value, spread.floor, len(fakes), covered, near.value / max(near.floor, 1e-12))
-    return verdict, figures, channel_histograms(fakes, reals, kind)
+    verdict: Verdict = judge(figures, len(fakes), covered)
+    return replace(
+        base,
+        verdict=verdict.word,
+        confidence=verdict.confidence,
+        evidence=verdict.evidence,
+        panel=figures,
+        histograms=channel_histograms(sides),
+        spectrum=None if sides.kind == "points" else spectrum_of(sides),
+        nearest=() if rows is None else _nearest(sides, rows, names),
+    )
 
 
-def _halves(dataset: Dataset, generator: Generator, count: int) -> tuple[Tensor, Tensor]:
-    """Two disjoint sets of reals, as the generator's phase shows them. (count, C, *S) each."""
-    rows = permutation(0, 0, len(dataset.values)).numpy()
-    first, second = (_as_shown(dataset, generator, rows[i * count : (i + 1) * count]) for i in range(2))
-    return first, second
+def _reference(reals: Reals, count: int, *, quick: bool, progress: Progress) -> tuple[Reference, Any]:
+    """Two halves of the reals, and where copies are looked for the training set with the rows that it has."""
+    halves = reals.halves(count)
+    if quick or not reals.trained:
+        return Reference(*halves, reals.kind), None
+    rows, train, unseen = reals.training_set(progress)
+    return Reference(*halves, reals.kind, train, unseen), rows
 
 
-def _as_shown(dataset: Dataset, generator: Generator, rows: NDArray[np.int64]) -> Tensor:
-    phase, data, parts = generator.phase, generator.checkpoint.config.data, []
-    for chunk in np.array_split(rows, max(1, len(rows) // 64)):
-        values = np.asarray(dataset.values[chunk])
-        if dataset.kind != "image":
-            parts.append(scaled(values, data.centre, data.scale))
-            continue
-        x = to_unit(values, dataset.values.shape[1] // phase.height)
-        parts.append(_for_judging(fade(x, phase.alpha) if phase.fading else x, generator))
-    return torch.cat(parts)
+def _by_network(network: Judge, sides: Sides) -> tuple[Figure, ...]:
+    """Frechet and kernel distance on the features of the user's network."""
+    f, r, o = (network(x) for x in sides.each)
+    figures = (
+        Figure(f"Frechet distance, {network.name}", frechet.frechet_distance(f, r), frechet.frechet_distance(o, r)),
+        Figure(f"KID, {network.name}", kernel.kernel_distance(f, r), kernel.kernel_distance(o, r)),
+    )
+    return tuple(explained(figure) for figure in figures)
 
 
-def _fakes(generator: Generator, count: int, others: Tensor, progress: Progress) -> Tensor:
-    """Fakes of latents that nobody has looked at, or the other half of the reals made small and enlarged again."""
-    if generator.network.enlarges:
-        z = downscale(others, generator.network.enlarges)
-    else:
-        z = latents.from_seeds(range(FIRST_SEED, FIRST_SEED + count), generator.prior)
-    return torch.cat([_for_judging(x, generator) for x in generator.draw(z, progress)])
-
-
-def _for_judging(x: Tensor, generator: Generator) -> Tensor:
-    """Pictures as a viewer has them: in whole grey levels, at most JUDGED_HEIGHT high. Others as they are."""
-    if generator.kind != "image":
-        return x
-    small = x if generator.network.enlarges else downscale(x, max(1, x.shape[2] // JUDGED_HEIGHT))
-    return small.add(1).mul(127.5).round().clamp(0, 255).div(127.5).sub(1)
+def _nearest(sides: Sides, rows: Any, names: Any) -> tuple[Nearest, ...]:
+    """The fakes that lie nearest to a training sample, the nearest first."""
+    found = sides.copies
+    if found is None:
+        return ()
+    scale = float(found.unseen.median().clamp(min=1e-12))
+    order = torch.argsort(found.distance, stable=True)[:SHOWN].tolist()
+    return tuple(
+        Nearest(
+            int(names[i]), int(rows[found.row[i]]), bool(found.mirrored[i]), round(float(found.distance[i]) / scale, 4)
+        )
+        for i in order
+    )
 
 
 def _history(path: Path) -> dict[str, Any]:

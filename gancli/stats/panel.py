@@ -1,101 +1,188 @@
-"""The panel: every figure of a set of fakes beside the same figure between two halves of the reals."""
+"""The panel: every figure of a set of fakes beside the same figure between two halves of the reals.
 
-from collections.abc import Sequence
+Here are the numbers; what they mean, and which are good, stands in meanings.py.
+"""
+
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from gancli.results import Figure, Histogram
-from gancli.stats import histograms, moments, random_features
-from gancli.stats.batch_std import batch_std, channel_std, saturation
+from gancli.health import Figure, Histogram, Spectrum
+from gancli.results import Progress, silent
+from gancli.stats import (
+    clusters,
+    histograms,
+    kernel,
+    moments,
+    ms_ssim,
+    neighbours,
+    rank,
+    sliced_wasserstein,
+    spectrum,
+)
+from gancli.stats.batch_std import batch_std, channel_std, inner_std, saturation
 from gancli.stats.histograms import levels
-from gancli.stats.modes import MIN_HITS, Coverage
-from gancli.stats.neighbours import coverage
+from gancli.stats.meanings import explained
+from gancli.stats.modes import Coverage
+from gancli.stats.sides import Sides
 
-COLOURS = {1: ("grey",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
-
-
-def channel_names(kind: str, count: int) -> tuple[str, ...]:
-    """What the channels of samples are called: colours, channels of a signal, axes of points."""
-    word = {"signal": "channel", "points": "axis"}.get(kind)
-    return COLOURS[count] if word is None else tuple(f"{word} {i + 1}" for i in range(count))
+FINE = 0.25  # cycles a pixel from which the spectrum is called fine
+MIDDLE = 0.1  # from which a spike in it is looked for
 
 
-def panel(fakes: Tensor, reals: Tensor, others: Tensor, kind: str = "image") -> tuple[Figure, ...]:
-    """The figures that any samples have. Fakes and two disjoint halves of the reals, (N, C, *S) each, equal N."""
-    names = channel_names(kind, fakes.shape[1])
-    sides = (fakes, reals, others)
-    parts = [_spread(*sides, names, kind), [_coverage(*sides, kind)], _channels(*sides, names, kind), _values(*sides)]
-    return tuple(figure for part in parts for figure in part)
+def panel(sides: Sides, *, quick: bool = False, progress: Progress = silent) -> tuple[Figure, ...]:
+    """The figures that any samples have, explained and marked. quick: without the slower ones."""
+    parts: list[Callable[[Sides], list[Figure]]] = [_spread, _parts, _neighbours, _distance, _values]
+    if not quick:
+        parts.append(copy_figures)
+    if sides.kind == "image":
+        parts += [_spectra] if quick else [_spectra, _similarity, _sliced]
+    figures: list[Figure] = []
+    for done, part in enumerate(parts):
+        progress("comparing", done, len(parts))
+        figures += part(sides)
+    progress("comparing", len(parts), len(parts))
+    return tuple(explained(figure) for figure in figures)
 
 
-def _spread(f: Tensor, r: Tensor, o: Tensor, names: Sequence[str], kind: str) -> list[Figure]:
-    figures = [ratio("batch std ratio", batch_std(f), batch_std(r), batch_std(o), "1 is as varied as the reals")]
-    each = zip(names, channel_std(f), channel_std(r), channel_std(o), strict=True)
-    figures += [ratio(f"batch std ratio, {name}", a, b, c, "") for name, a, b, c in each if len(names) > 1]
-    ends = "share of values at black or white" if kind == "image" else "share of values at the ends of the data's range"
-    figures.append(Figure("saturation", saturation(f), saturation(o), note=ends))
-    return figures
-
-
-def _coverage(f: Tensor, r: Tensor, o: Tensor, kind: str) -> Figure:
-    """On fixed random features of pictures, on the values themselves of the rest."""
-    reals = random_features.of_samples(r, kind)
-    fakes, others = (random_features.standardised(random_features.of_samples(x, kind), reals) for x in (f, o))
-    reals = random_features.standardised(reals, reals)
-    note = "share of the reals with a fake nearby, by random features"
-    return Figure("coverage", coverage(reals, fakes), coverage(reals, others), note=note)
-
-
-def ratio(name: str, fake: float, real: float, other: float, note: str) -> Figure:
+def ratio(name: str, fake: float, real: float, other: float) -> Figure:
     """fake / real beside other / real."""
     base = max(real, 1e-12)
-    return Figure(name, fake / base, other / base, fake, real, note)
+    return Figure(name, fake / base, other / base, fake, real)
 
 
-def _channels(f: Tensor, r: Tensor, o: Tensor, names: Sequence[str], kind: str) -> list[Figure]:
-    figures, what = [], "colour distance" if kind == "image" else "value distance"
-    unit = "grey levels of 255" if kind == "image" else "255ths of the data's range"
-    moments_f, moments_r, moments_o = (moments.channel_moments(side) for side in (f, r, o))
-    levels_f, levels_r, levels_o = (levels(side) for side in (f, r, o))
-    for c, name in enumerate(names):
-        (mean_f, var_f), (mean_r, var_r), (mean_o, var_o) = moments_f[c], moments_r[c], moments_o[c]
-        apart, floor = (histograms.wasserstein(side[c], levels_r[c]) for side in (levels_f, levels_o))
-        means, variances = "distance of the means", "distance of the variances"
-        figures += [
-            Figure(f"mean, {name}", abs(mean_f - mean_r), abs(mean_o - mean_r), mean_f, mean_r, means),
-            Figure(f"variance, {name}", abs(var_f - var_r), abs(var_o - var_r), var_f, var_r, variances),
-            Figure(f"{what}, {name}", apart, floor, note=f"Wasserstein, in {unit}"),
-        ]
-    return figures
+def _spread(s: Sides) -> list[Figure]:
+    figures = [ratio("batch std ratio", *(batch_std(x) for x in s.each))]
+    if len(s.reference.names) > 1:
+        channels = zip(s.reference.names, *(channel_std(x) for x in s.each), strict=True)
+        figures += [ratio(f"batch std ratio, {name}", *values) for name, *values in channels]
+    if s.kind != "points":
+        figures.append(ratio("contrast ratio", *(inner_std(x) for x in s.each)))
+    return [*figures, ratio("effective rank ratio", *(rank.effective_rank(f) for f in s.features))]
 
 
-def _values(f: Tensor, r: Tensor, o: Tensor) -> list[Figure]:
-    (mean_f, var_f), (mean_o, var_o) = (moments.moment_distance(side, r) for side in (f, o))
+def _parts(s: Sides) -> list[Figure]:
+    (f, r, o), (f_matched, o_matched) = s.features, s.matched
     return [
-        Figure("pixel means", mean_f, mean_o, note="mean distance, value by value"),
-        Figure("pixel variances", var_f, var_o, note="mean distance, value by value"),
+        Figure("distinct share", neighbours.distinct_share(f, r), neighbours.distinct_share(o, r)),
+        Figure("parts kept", clusters.kept(s.reference.parts, r, f), clusters.kept(s.reference.parts, r, o)),
+        Figure(
+            "parts kept, colours matched",
+            clusters.kept(s.reference.parts, r, f_matched),
+            clusters.kept(s.reference.parts, r, o_matched),
+        ),
     ]
+
+
+def _neighbours(s: Sides) -> list[Figure]:
+    (f, r, o), (f_matched, o_matched) = s.features, s.matched
+    own, own_floor = neighbours.two_sample(r, f), neighbours.two_sample(r, o)
+    return [
+        Figure("coverage", neighbours.coverage(r, f), neighbours.coverage(r, o)),
+        Figure("coverage, colours matched", neighbours.coverage(r, f_matched), neighbours.coverage(r, o_matched)),
+        Figure("recall", neighbours.recall(r, f), neighbours.recall(r, o)),
+        Figure("precision", neighbours.precision(r, f), neighbours.precision(r, o)),
+        Figure("density", neighbours.density(r, f), neighbours.density(r, o)),
+        Figure("1-NN accuracy, reals", own[0], own_floor[0]),
+        Figure("1-NN accuracy, fakes", own[1], own_floor[1]),
+    ]
+
+
+def _distance(s: Sides) -> list[Figure]:
+    f, r, o = s.features
+    return [Figure("kernel distance", kernel.kernel_distance(f, r), kernel.kernel_distance(o, r))]
+
+
+def copy_figures(s: Sides) -> list[Figure]:
+    """How near the fakes lie to the training set; empty where that is not at hand."""
+    if s.copies is None:
+        return []
+    return [
+        Figure("distance to the training set", s.copies.ratio, 1.0),
+        Figure("share nearer than unseen reals", s.copies.share, 0.05),
+    ]
+
+
+def spectrum_of(s: Sides) -> Spectrum:
+    """The spectra of both sides, for curves."""
+    frequency, (fake, real, _) = spectrum_lines(s)
+    return Spectrum(*(tuple(round(float(v), 4) for v in x) for x in (frequency, real, fake)))
+
+
+def spectrum_lines(s: Sides) -> tuple[Tensor, list[Tensor]]:
+    """Frequencies, and the spectra of fakes, reals and others in powers of ten. (bins,) each."""
+    found = [spectrum.power_spectrum(x) for x in s.each]
+    return found[0][0], [spectrum.decades(power) for _, power in found]
+
+
+def _spectra(s: Sides) -> list[Figure]:
+    frequency, (fake, real, other) = spectrum_lines(s)
+    apart = (fake - real, other - real)
+    fine, middle = frequency >= FINE, frequency >= MIDDLE
+
+    def figure(name: str, of: Callable[[Tensor], Tensor]) -> Figure:
+        value, floor = (float(of(x)) for x in apart)
+        return Figure(name, value, floor)
+
+    grain = [127.5 * spectrum.grain(x) for x in s.each]
+    return [
+        Figure("grain", abs(grain[0] - grain[1]), abs(grain[2] - grain[1]), grain[0], grain[1]),
+        figure("spectrum, mean distance", lambda x: x.abs().mean()),
+        figure("spectrum, fine half", lambda x: x[fine].mean()),
+        figure("spectrum, highest spike", lambda x: (x - x[fine].median())[middle].max()),
+    ]
+
+
+def _similarity(s: Sides) -> list[Figure]:
+    if min(s.fakes.shape[2:]) < ms_ssim.LEAST:
+        return []
+    fake, real, other = (ms_ssim.pair_similarity(x) for x in s.each)
+    return [Figure("MS-SSIM of pairs", fake, other, fake, real)]
+
+
+def _sliced(s: Sides) -> list[Figure]:
+    if min(s.fakes.shape[2:]) < sliced_wasserstein.LEAST:
+        return []
+    value, floor = sliced_wasserstein.sliced_wasserstein([s.fakes, s.reference.others], s.reference.reals)
+    return [Figure(f"sliced Wasserstein, {height} px", value[height], floor[height]) for height in value]
+
+
+def _values(s: Sides) -> list[Figure]:
+    figures, what = [], "colour distance" if s.kind == "image" else "value distance"
+    f, r, o = (moments.channel_moments(x) for x in s.each)
+    levels_f, levels_r, levels_o = (levels(x) for x in s.each)
+    for c, name in enumerate(s.reference.names):
+        apart, floor = (histograms.wasserstein(side[c], levels_r[c]) for side in (levels_f, levels_o))
+        figures += [
+            Figure(f"mean, {name}", abs(f[c][0] - r[c][0]), abs(o[c][0] - r[c][0]), f[c][0], r[c][0]),
+            Figure(f"variance, {name}", abs(f[c][1] - r[c][1]), abs(o[c][1] - r[c][1]), f[c][1], r[c][1]),
+            Figure(f"{what}, {name}", apart, floor),
+        ]
+    fakes, reals, others = s.each
+    (mean_f, var_f), (mean_o, var_o) = (moments.moment_distance(x, reals) for x in (fakes, others))
+    figures += [Figure("pixel means", mean_f, mean_o), Figure("pixel variances", var_f, var_o)]
+    return [*figures, Figure("saturation", saturation(fakes), saturation(others), saturation(fakes), saturation(reals))]
 
 
 def mode_figures(f: Coverage, o: Coverage) -> tuple[Figure, ...]:
     """The figures of a set whose modes are known: of the fakes and of as many reals."""
-    figures = (
-        Figure("known modes covered", f.covered, o.covered, note=f"of {f.modes}, {MIN_HITS} samples each or more"),
-        Figure("recognisable share", f.recognised, o.recognised, note="of the samples"),
-        Figure("reverse KL", f.reverse_kl, o.reverse_kl, note="nats; 0 if every mode is drawn equally often"),
-    )
-    if f.spread is None or o.spread is None:
-        return figures
-    return (*figures, Figure("spread inside a mode", f.spread, o.spread, note="over the data's own; below: too narrow"))
+    figures = [
+        Figure("known modes covered", f.covered, o.covered, f.covered, f.modes),
+        Figure("recognisable share", f.recognised, o.recognised),
+        Figure("reverse KL", f.reverse_kl, o.reverse_kl),
+    ]
+    if f.spread is not None and o.spread is not None:
+        figures.append(Figure("spread inside a mode", f.spread, o.spread))
+    return tuple(explained(figure) for figure in figures)
 
 
-def channel_histograms(fakes: Tensor, reals: Tensor, kind: str = "image") -> tuple[Histogram, ...]:
-    """Per channel, the shares of the values of both sides in 16 bins of [-1, 1]. (N, C, *S) each."""
-    names = channel_names(kind, fakes.shape[1])
-    each = zip(names, levels(reals), levels(fakes), strict=True)
+def channel_histograms(sides: Sides) -> tuple[Histogram, ...]:
+    """Per channel, the shares of the values of both sides in 16 bins of [-1, 1]."""
+    fakes, reals, _ = sides.each
+    each = zip(sides.reference.names, levels(reals), levels(fakes), strict=True)
     return tuple(Histogram(name, histograms.shares(real), histograms.shares(fake)) for name, real, fake in each)
 
 
-def value_of(figures: Sequence[Figure], name: str) -> Figure:
-    """The figure of that name."""
-    return next(figure for figure in figures if figure.name == name)
+def value_of(figures: Sequence[Figure], name: str) -> Figure | None:
+    """The figure of that name, if the panel has it."""
+    return next((figure for figure in figures if figure.name == name), None)

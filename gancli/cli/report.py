@@ -1,0 +1,47 @@
+"""gancli report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gancli.cli import options, show
+from gancli.cli.options import JsonOption, NoProgressOption, QuietOption, VerboseOption
+
+
+def report(
+    target: Annotated[
+        str | None, typer.Argument(help="Run folder. Left out: the newest run.", show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None, typer.Argument(help="The reals. Left out: the data of the training.", show_default=False)
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("-o", "--out", help="The page. [default: report.html in the run folder]", show_default=False),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option("--samples", min=2, help="Samples of each side; at most half the reals.")
+    ] = 1000,
+    quick: Annotated[bool, typer.Option("--quick", help="400 samples at most, without the slower figures.")] = False,
+    outdir: options.OutdirOption = "runs",
+    device: options.DeviceOption = "auto",
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+    no_progress: NoProgressOption = False,
+) -> None:
+    """One self-contained HTML page of a run: verdict, panel, curves, samples over training, nearest neighbours.
+
+    Prints the page's path. Nothing is fetched by it; it can be mailed as it is.
+
+    Example: gancli report runs/00000-shapes-quickstart
+    """
+    import gancli
+
+    with show.progress() as progress:
+        page = gancli.write_report(
+            target, data, out=None if out is None else Path(out), outdir=outdir, samples=samples, quick=quick,
+            device=device, progress=progress,
+        )  # fmt: skip
+    show.result(page, json_wanted=json)

@@ -1,0 +1,50 @@
+"""inspect-stats --watch: the live table of a training that another process does."""
+
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from gancli import runs, signals
+from gancli.cli import show
+from gancli.cli.live import watcher
+from gancli.errors import InputMissing
+from gancli.results import Tick, printable
+from gancli.runs import Run
+
+SECONDS = 1.0  # between two looks at the log
+KNOWN = {field.name for field in fields(Tick)}
+
+
+def follow(target: str | None, outdir: Path, *, as_json: bool) -> None:
+    """Show the ticks so far and those to come, until nobody trains in the run any more. Raises InputMissing."""
+    run = Run(Path(target)) if target is not None else _newest(outdir)
+    config = run.config()
+    with watcher("jsonl" if as_json else "auto") as watch:
+        watch.start(run, config, 0, None)
+        seen = 0
+        while True:
+            alive, ticks = runs.is_locked(run), run.stats()
+            for row in ticks[seen:]:
+                watch.tick(tick_of(row))
+                watch.step(row["images"])
+            seen = len(ticks)
+            if not alive:
+                break
+            signals.poll()
+            time.sleep(SECONDS)
+    show.say(f"nobody trains in {run.path}; gancli inspect-stats {run.path} judges it")
+
+
+def _newest(outdir: Path) -> Run:
+    """The run that wrote its log last. Raises InputMissing."""
+    found = [run for run in runs.all_runs(outdir) if run.stats_file.exists()]
+    if not found:
+        raise InputMissing("no run yet", where=printable(str(outdir)), mend="train one: gancli train")
+    return max(found, key=lambda run: run.stats_file.stat().st_mtime_ns)
+
+
+def tick_of(row: dict[str, Any]) -> Tick:
+    """A line of the log as a Tick; null is NaN, and keys of later versions are left out."""
+    values: dict[str, Any] = {k: float("nan") if value is None else value for k, value in row.items() if k in KNOWN}
+    return Tick(**values | {"warnings": tuple(row["warnings"])})

@@ -1,0 +1,128 @@
+"""The pictures of a run folder for a page: chosen, cut to whole tiles, and turned into data: addresses."""
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gancli.config.family import Family
+from gancli.media import default_columns
+from gancli.plots import COUNTS
+from gancli.runs import Run
+
+Pixels = NDArray[np.uint8]  # (H, W) or (H, W, C)
+
+MOST_SHEETS = 24
+SIDE = 640  # pixels of a sheet on a page, at most
+BYTES = 5_000_000  # of all sheets of a page as PNG; as text they take a third more
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sheet of samples as a page shows it."""
+
+    caption: str
+    picture: str  # a data: address
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The sheets of a run, oldest first, and the reals in the same layout."""
+
+    sheets: tuple[Shown, ...] = ()
+    reals: str | None = None  # a data: address
+    cut: bool = False  # is only the upper left part of the sheets shown?
+
+
+def address(pixels: Pixels, at_most: int | None = None) -> str:
+    """A picture as a data: address; at_most: made smaller by a whole factor until it has no longer side."""
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
+    if at_most is not None:
+        picture = picture.reduce(math.ceil(max(picture.size) / at_most))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def read(path: Path) -> Pixels | None:
+    """The pixels of a file; None where it is not there or damaged."""
+    try:
+        with Image.open(path) as picture:
+            known = picture if picture.mode in ("L", "RGB", "RGBA") else picture.convert("RGB")
+            return np.asarray(known)
+    except OSError:
+        return None
+
+
+def images_of(path: Path) -> int:
+    """fakes-000020.png was drawn after 20,000 images; nine digits are images."""
+    digits = path.stem.removeprefix("fakes-")
+    return int(digits) * (1 if len(digits) == 9 else 1_000)
+
+
+def caption(path: Path, steps: Mapping[int, int]) -> str:
+    """20 kimg, after so many generator steps. steps: generator steps by images, of the log."""
+    if path.stem == "untrained":
+        return "untrained"
+    images = images_of(path)
+    near = min(steps, key=lambda at: abs(at - images), default=None)
+    return f"{images / 1000:g} kimg" + (f", step {steps[near]}" if near is not None else "")
+
+
+def drawn(run: Run) -> list[Path]:
+    """The sheets of samples of a run, oldest first."""
+    found = run.path.glob("samples/fakes-*.png")
+    return sorted((path for path in found if path.stem.removeprefix("fakes-").isdecimal()), key=images_of)
+
+
+def evenly(paths: Sequence[Path], most: int = MOST_SHEETS) -> list[Path]:
+    """At most so many, evenly spread, the first and the last among them."""
+    places = np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int)
+    return [paths[i] for i in places]
+
+
+def gallery(run: Run, network: Family, steps: Mapping[int, int]) -> Gallery:
+    """What a page shows of a run's sheets: those of pictures cut alike, so that each latent keeps its place."""
+    untrained = run.path / "samples" / "untrained.png"
+    paths = evenly([*([untrained] if untrained.exists() else []), *drawn(run)])
+    tiles = _tiles(network, sum(path.stat().st_size for path in paths))
+    sheets = [
+        Shown(caption(path, steps), address(_cut(pixels, network, tiles, grown=network.stages == 1)))
+        for path in paths
+        if (pixels := read(path)) is not None
+    ]
+    reals = read(run.path / "reals.png")
+    shown = None if reals is None else address(_cut(reals, network, tiles, grown=True))
+    return Gallery(tuple(sheets), shown, cut=tiles is not None and tiles != _layout(network))
+
+
+def _layout(network: Family) -> tuple[int, int]:
+    """(rows, columns) of a whole sheet."""
+    columns = default_columns(COUNTS["image"], *(network.picture_size or (1, 1)))
+    return math.ceil(COUNTS["image"] / columns), columns
+
+
+def _tiles(network: Family, size: int) -> tuple[int, int] | None:
+    """(rows, columns) of what is shown of every sheet, of `size` bytes in all; None: nothing is cut."""
+    if network.picture_size is None:
+        return None
+    share = math.sqrt(BYTES / max(size, BYTES))  # of either side
+    pairs = zip(_layout(network), network.picture_size, strict=True)
+    rows, columns = (min(count, max(1, int(min(SIDE, count * pixels * share)) // pixels)) for count, pixels in pairs)
+    return rows, columns
+
+
+def _cut(pixels: Pixels, network: Family, tiles: tuple[int, int] | None, *, grown: bool) -> Pixels:
+    """The upper left tiles of a sheet, which are smaller while the network has not `grown`."""
+    if tiles is None or network.picture_size is None:
+        return pixels
+    whole = _layout(network)[1] * network.picture_size[1]
+    scale = 1 if grown else max(1, round(whole / pixels.shape[1]))
+    bottom, right = (count * side // scale for count, side in zip(tiles, network.picture_size, strict=True))
+    return pixels[:bottom, :right]

@@ -1,0 +1,183 @@
+"""The page of one run: what is wrong with it, how one knows, and how it came to it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli import files
+from gancli.config import Config
+from gancli.health import Figure, Health, Histogram, Nearest, Spectrum
+from gancli.report import pages, pictures, svg
+from gancli.results import printable
+from gancli.runs import Run
+from gancli.version import __version__
+
+Ticks = Sequence[Mapping[str, Any]]
+
+INKS = {"red": "#c43131", "green": "#2e8b3d", "blue": "#2f5fc4", "grey": "#444444", "alpha": "#6f42a8"}
+MARKS = {
+    "healthy": "good",
+    "low diversity": "watch",
+    "washed out": "watch",
+    "artefacts": "watch",
+    "collapsed": "bad",
+    "memorising": "bad",
+    "diverged": "bad",
+}  # of verdicts; no other has one
+GROUPS = {
+    "spread": "Spread: do the samples differ from one another?",
+    "neighbours": "Neighbours: is every real met, and can the two sides be told apart?",
+    "copies": "Copies: of the training data?",
+    "distance": "Distance: how far is the whole set from the reals?",
+    "texture": "Texture: edges, grain and fine detail",
+    "values": "Values: brightness and colours",
+    "modes": "Modes: is every kind drawn?",
+}
+PAIR_SIDE = 320  # pixels of a neighbour's picture, at most
+WARNINGS = 12  # shown at once; the rest is folded away
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A sample and the training sample nearest to it, side by side."""
+
+    fake: NDArray[np.uint8]  # (H, W, C) or (H, W)
+    real: NDArray[np.uint8]
+    nearest: Nearest
+
+
+def page(run: Run, health: Health, pairs: Sequence[Pair] = ()) -> str:
+    """The whole page as text, with everything in it. Raises ConfigError or InputMissing for a folder that is no run."""
+    config, ticks = run.config(), run.stats()
+    steps = {tick["images"]: tick["generator_steps"] for tick in ticks}
+    values = {
+        **heading(run, config, ticks),
+        "health": health,
+        "mark": MARKS.get(health.verdict, ""),
+        "warnings": [(number(tick["kimg"]), text) for tick in ticks for text in tick.get("warnings", ())],
+        "warnings_shown": WARNINGS,
+        "groups": groups(health.panel),
+        "advised": any(figure.advice for figure in health.panel),
+        "histograms": [histogram(bars, health.kind) for bars in health.histograms],
+        "spectrum": "" if health.spectrum is None else spectrum(health.spectrum),
+        "charts": charts(config, ticks),
+        "phases": bool(phases(ticks)),
+        "gallery": pictures.gallery(run, config.network, steps),
+        "pairs": [neighbours(pair) for pair in pairs],
+        "config": run.config_file.read_text(encoding="utf-8", errors="replace"),
+    }
+    return pages.render("run.html", values)
+
+
+def write(run: Run, health: Health, path: Path, pairs: Sequence[Pair] = ()) -> None:
+    """Write the page. Raises as `page`, and StorageError."""
+    files.replace_text(path, page(run, health, pairs))
+
+
+def heading(run: Run, config: Config, ticks: Ticks) -> dict[str, str]:
+    """What stands at the head of the page."""
+    source = config.data.source or "no data"
+    return {
+        "name": printable(run.path.resolve().name),
+        "preset": printable(config.preset),
+        "data": printable(source.rstrip("/").rsplit("/", 1)[-1]),
+        "kimg": number(ticks[-1]["kimg"]) if ticks else "0",
+        "duration": f"{(config.train.duration or 0) / 1000:g}",
+        "version": __version__,
+    }
+
+
+def number(value: float | None) -> str:
+    """A figure for a table: four digits, a dash where it is no number."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def groups(panel: Sequence[Figure]) -> list[tuple[str, list[tuple[Figure, list[str]]]]]:
+    """The figures under the question they answer, each with its value, floor, fake and real as text."""
+    found: dict[str, list[tuple[Figure, list[str]]]] = {}
+    for figure in panel:
+        sides = ["" if side is None else number(side) for side in (figure.fake, figure.real)]
+        row = (figure, [number(figure.value), number(figure.floor), *sides])
+        found.setdefault(GROUPS.get(figure.group, figure.group.capitalize() or "Figures"), []).append(row)
+    return list(found.items())
+
+
+def histogram(bars: Histogram, kind: str) -> tuple[str, str]:
+    """(SVG, caption) of a channel."""
+    apart = sum(abs(real - fake) for real, fake in zip(bars.real, bars.fake, strict=True)) / 2
+    words = f"{bars.channel}: {apart:.0%} of the values would have to move"
+    ink = INKS.get(bars.channel, svg.COLOURS[0])
+    return svg.histogram(bars.real, bars.fake, ink, f"Histogram, {words} for the samples to be as the reals"), words
+
+
+def spectrum(found: Spectrum) -> str:
+    """Power by spatial frequency, both sides."""
+    sides = (("reals", found.real), ("samples", found.fake))
+    lines = [svg.Line(name, _floats(found.frequency), _floats(power)) for name, power in sides]
+    return svg.line_chart(lines, "cycles a pixel, from coarse to fine", "power of the pictures, as powers of ten")
+
+
+def charts(config: Config, ticks: Ticks) -> list[str]:
+    """The curves of the run over kimg; those that were never measured are left out."""
+    gap = "Wasserstein estimate" if config.loss.adversarial == "wasserstein" else "score gap"
+    wanted = {
+        "critic loss": {"critic loss": "critic_loss"},
+        gap: {gap: "score_gap"},
+        "spread of the samples over that of the reals": {
+            "batch std ratio": "std_ratio",
+            "feature std ratio": "feature_std_ratio",
+        },
+    }
+    if any((tick.get("saturation") or 0) > 0 for tick in ticks):
+        sides = {"samples": "saturation", "reals": "saturation_real"}
+        wanted["saturation: share of the values at the ends of the range"] = sides
+    kimg, shades = _column(ticks, "kimg"), phases(ticks)
+    drawn = [
+        svg.line_chart([svg.Line(k, kimg, _column(ticks, key)) for k, key in lines.items()], "kimg", title, shades)
+        for title, lines in wanted.items()
+    ]
+    return [chart for chart in drawn if chart]
+
+
+def phases(ticks: Ticks) -> list[svg.Phase]:
+    """The stretches of one resolution, fading in or stable; none where only one was trained."""
+    if len({tick["resolution"] for tick in ticks}) < 2:
+        return []
+    found, start = [], float(ticks[0]["kimg"])
+    for (resolution, fading), group in groupby(ticks, key=lambda tick: (tick["resolution"], tick["alpha"] < 1)):
+        end = float(list(group)[-1]["kimg"])
+        found.append(svg.Phase(str(resolution), start, end, fading))
+        start = end
+    return found
+
+
+def neighbours(pair: Pair) -> dict[str, str]:
+    """A pair's pictures and words."""
+    near = pair.nearest
+    far = (
+        f"{near.distance:.2f} times as far as unseen reals lie" if math.isfinite(near.distance) else "distance unknown"
+    )
+    return {
+        "fake": pictures.address(pair.fake, PAIR_SIDE),
+        "real": pictures.address(pair.real, PAIR_SIDE),
+        "fake_name": f"sample {near.fake}",
+        "real_name": f"training sample {near.real}" + (", mirrored" if near.mirrored else ""),
+        "distance": far,
+    }
+
+
+def _column(ticks: Ticks, key: str) -> svg.Floats:
+    """One quantity of the log, NaN where it has null. (T,)."""
+    return _floats([math.nan if tick.get(key) is None else tick[key] for tick in ticks])
+
+
+def _floats(values: Sequence[float]) -> svg.Floats:
+    return np.array(values, dtype=np.float64)

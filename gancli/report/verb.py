@@ -1,0 +1,59 @@
+"""write_report(): the page of a run, with what inspect_stats finds in it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from gancli import checkpoint, plots, runs
+from gancli.errors import GancliError, UsageError
+from gancli.health import Health
+from gancli.report import run_page
+from gancli.report.run_page import Pair
+from gancli.results import PageReport, Progress, printable, silent
+from gancli.runs import Run
+from gancli.sampling import Generator
+from gancli.stats import gathering
+from gancli.stats.inspect import SAMPLES, inspect_stats, reals_of
+
+
+def write_report(
+    target: str | Path | None = None,
+    data: str | None = None,
+    *,
+    out: Path | None = None,
+    outdir: str | Path = "runs",
+    samples: int = SAMPLES,
+    quick: bool = False,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> PageReport:
+    """Judge a run folder (left out: the newest) and write its page, `report.html` in it unless `out` says otherwise.
+
+    Raises UsageError where the target is no run folder, and as inspect_stats.
+    """
+    run = runs.newest(Path(outdir)) if target is None else Run(Path(target))
+    if not run.config_file.is_file():
+        mend = "give a run folder, as gancli runs lists them"
+        raise UsageError("a report is made of a run folder", where=printable(str(run.path)), mend=mend)
+    health = inspect_stats(run.path, data, samples=samples, quick=quick, device=device, progress=progress)
+    path = out or run.path / "report.html"
+    run_page.write(run, health, path, _pairs(run, health, data, device))
+    return PageReport(path, health.verdict, health.confidence)
+
+
+def _pairs(run: Run, health: Health, data: str | None, device: str) -> list[Pair]:
+    """The samples that look most like copies, drawn again beside the training samples that they are nearest to."""
+    if not health.nearest or health.kind == "points":
+        return []
+    opened = checkpoint.read(run.path)
+    generator = Generator.of(opened, raw=health.weights == "raw", device=device)
+    try:
+        dataset = reals_of(opened, data, silent)
+    except GancliError:
+        return []
+    reals = gathering.of_generator(generator, dataset, trained=True)
+    fakes = plots.drawn(generator.drawn([near.fake for near in health.nearest]), health.kind)
+    rows = np.array([near.real for near in health.nearest])
+    beside = plots.drawn(reals.shown(rows), health.kind)
+    turned = [np.fliplr(real) if near.mirrored else real for near, real in zip(health.nearest, beside, strict=True)]
+    return [Pair(*three) for three in zip(fakes, turned, health.nearest, strict=True)]

@@ -1,0 +1,119 @@
+"""Sliced Wasserstein distance of patches, level by level of a Laplacian pyramid: fine and coarse texture.
+
+Definition: Karras et al. 2017, arXiv:1710.10196, section 5, as in their reference: a 5 x 5 binomial kernel, edges
+mirrored without repeating them, down to 16 px; 128 patches of 7 x 7 a picture; every set of patches normalised by its
+own mean and deviation per channel; 4 x 128 random directions; mean distance of the sorted projections, times 1,000.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import conv2d, pad
+
+from gancli.stats import order
+
+PATCHES, PATCH = 128, 7  # of a picture; its side
+REPEATS, DIRECTIONS = 4, 128
+LEAST = 16  # px: the coarsest level, and the smallest picture
+CHUNK = 32  # directions projected at once
+BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+
+Floats = NDArray[np.float32]
+
+
+def sliced_wasserstein(sets: Sequence[Tensor], reals: Tensor) -> list[dict[int, float]]:
+    """Of every set: height of the level in pixels -> distance to the reals times 1,000. (N, C, H, W) each, equal N.
+
+    Its floor falls as 1/sqrt(N): never compare values at different N. Where the patches lie follows from a
+    picture's content, so the order of the pictures does not matter.
+    """
+    found: list[dict[int, float]] = [{} for _ in sets]
+    for level in zip(patches_of(reals), *(patches_of(x) for x in sets), strict=True):
+        (height, patches), *others = level
+        for distances, value in zip(found, distance([patches for _, patches in others], patches), strict=True):
+            distances[height] = value
+    return found
+
+
+def patches_of(x: Tensor) -> Iterator[tuple[int, Floats]]:
+    """Level by level: its height, and the patches of all pictures, normalised. (N, C, H, W) -> (N * 128, C * 49)."""
+    seeds = order.keys(x)
+    for level in pyramid(x.float()):
+        yield level.shape[2], normalised(_cut(level, seeds), x.shape[1])
+
+
+def pyramid(x: Tensor) -> list[Tensor]:
+    """What each size adds to the next smaller one; the smallest as it is. (N, C, H, W) -> levels, the largest first."""
+    levels = [x]
+    while min(levels[-1].shape[2:]) >= 2 * LEAST:
+        smaller = _down(levels[-1])
+        levels[-1] = levels[-1] - _up(smaller)
+        levels.append(smaller)
+    return levels
+
+
+def _blur(x: Tensor, gain: float = 1.0) -> Tensor:
+    kernel = torch.tensor(BINOMIAL, dtype=x.dtype) * gain
+    channels = x.shape[1]
+    x = pad(x, (2, 2, 2, 2), mode="reflect")
+    x = conv2d(x, kernel.view(1, 1, 5, 1).expand(channels, -1, -1, -1), groups=channels)
+    return conv2d(x, kernel.view(1, 1, 1, 5).expand(channels, -1, -1, -1), groups=channels)
+
+
+def _down(x: Tensor) -> Tensor:
+    return _blur(x)[:, :, ::2, ::2]
+
+
+def _up(x: Tensor) -> Tensor:
+    """Every second value, zeros between them, blurred with four times the weight."""
+    n, c, h, w = x.shape
+    spread = x.new_zeros(n, c, 2 * h, 2 * w)
+    spread[:, :, ::2, ::2] = x
+    return _blur(spread, 2.0)
+
+
+def _cut(level: Tensor, seeds: NDArray[np.uint64]) -> Floats:
+    """128 patches of every picture at places drawn from its seed. (N, C, H, W) -> (N * 128, C * 49)."""
+    n, c, h, w = level.shape
+    windows = np.lib.stride_tricks.sliding_window_view(level.numpy(), (PATCH, PATCH), axis=(2, 3))
+    out = np.empty((n, PATCHES, c, PATCH, PATCH), np.float32)
+    for i, seed in enumerate(seeds):
+        down, right = places(int(seed), h, w)
+        out[i] = windows[i][:, down, right].swapaxes(0, 1)
+    return out.reshape(n * PATCHES, -1)
+
+
+def places(seed: int, height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the patches of a picture lie, by its seed: rows and columns of their upper left corners. (128,) twice."""
+    draw = np.random.RandomState([seed & 0xFFFFFFFF, seed >> 32, height])
+    return draw.randint(0, height - PATCH + 1, PATCHES), draw.randint(0, width - PATCH + 1, PATCHES)
+
+
+def normalised(patches: Floats, channels: int) -> Floats:
+    """Every channel with the mean 0 and the deviation 1 over all the patches. (M, C * 49) -> the same."""
+    split = patches.reshape(len(patches), channels, -1)
+    mean = split.mean((0, 2), keepdims=True, dtype=np.float64)
+    std = np.sqrt(np.square(split - mean, dtype=np.float32).mean((0, 2), keepdims=True, dtype=np.float64))
+    scaled: Floats = ((split - mean) / np.maximum(std, 1e-8)).astype(np.float32)
+    return scaled.reshape(patches.shape)
+
+
+def directions(length: int) -> Floats:
+    """512 unit vectors, always the same. (length, 512)."""
+    drawn = np.random.RandomState(0).randn(length, REPEATS * DIRECTIONS)
+    unit: Floats = (drawn / np.linalg.norm(drawn, axis=0)).astype(np.float32)
+    return unit
+
+
+def distance(sets: Sequence[Floats], reals: Floats) -> list[float]:
+    """Of every set: mean |sort(a v) - sort(b v)| over 512 directions v, times 1,000. (M, F) each."""
+    total = np.zeros(len(sets))
+    ways = directions(reals.shape[1])
+    for start in range(0, ways.shape[1], CHUNK):
+        part = ways[:, start : start + CHUNK]
+        right, *left = (np.sort(part.T @ side.T, axis=1) for side in (reals, *sets))
+        total += [np.abs(side - right).mean(dtype=np.float64) * part.shape[1] for side in left]
+    return [float(value) for value in 1000 * total / ways.shape[1]]

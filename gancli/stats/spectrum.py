@@ -1,0 +1,62 @@
+"""The power of pictures and signals by frequency: blur takes from the fine end, upsampling adds spikes to it."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def power_spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Azimuthal mean of the power of the Fourier transform. (N, C, *S) -> (bins,) cycles a sample, (bins,) power.
+
+    Mean over samples and channels, each sample's own mean taken off. A bin is one line of the longest side; a
+    plane's reach to sqrt(1/2), its corner: a checkerboard lies there, beyond the half to which it is often cut.
+    float64. Source: Durall et al. 2020, arXiv:2003.01826.
+    """
+    space = x.shape[2:]
+    axes = tuple(range(2, x.ndim))
+    total = torch.zeros(space, dtype=torch.float64)
+    for part in x.split(64):
+        total += _power(part, axes)
+    total /= len(x) * x.shape[1] * math.prod(space)
+    radius = _radius(space)
+    bins = (radius * max(space)).round().long().flatten()
+    count = torch.bincount(bins)
+    power = torch.bincount(bins, weights=total.flatten()) / count.clamp(min=1)
+    frequency = torch.bincount(bins, weights=radius.flatten()) / count.clamp(min=1)
+    there = count > 0
+    there[0] = False  # the mean, which was taken off
+    return frequency[there], power[there]
+
+
+def _power(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    x = x.double()
+    lines = torch.fft.fftn(x - x.mean(axes, keepdim=True), dim=axes)
+    power: Tensor = lines.abs().square().sum((0, 1))
+    return power
+
+
+def _radius(space: torch.Size) -> Tensor:
+    squares = torch.zeros(space, dtype=torch.float64)
+    for axis, size in enumerate(space):
+        shape = [1] * len(space)
+        shape[axis] = size
+        squares = squares + torch.fft.fftfreq(size, dtype=torch.float64).square().view(shape)
+    return squares.sqrt()
+
+
+def decades(power: Tensor) -> Tensor:
+    """Logarithm to base 10; a line below a millionth of a grey level squared counts as that much."""
+    return power.clamp(min=1e-12).log10()
+
+
+def grain(x: Tensor) -> float:
+    """The deviation of white noise that would explain the finest differences of pictures. (N, C, H, W) -> units of x.
+
+    Median size of the diagonal differences of 2 x 2 blocks over .6745: edges are few and do not count, noise is
+    everywhere. Source: Donoho and Johnstone 1994, with Haar's wavelet.
+    """
+    h, w = x.shape[2] // 2 * 2, x.shape[3] // 2 * 2
+    x = x[:, :, :h, :w]
+    diagonal = (x[..., ::2, ::2] - x[..., 1::2, ::2] - x[..., ::2, 1::2] + x[..., 1::2, 1::2]) / 2
+    return float(diagonal.abs().flatten().median()) / 0.6745

@@ -1,0 +1,300 @@
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from conftest import tiny_config
+from PIL import Image
+
+from gancli.config import as_text
+from gancli.errors import InputMissing
+from gancli.health import Figure, Health, Histogram, Nearest, Spectrum
+from gancli.report import pictures, run_page, svg
+from gancli.results import Tick
+from gancli.runs import Run
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+HOSTILE = "<script>alert(1)</script>"
+
+
+def tick(kimg, **changes):
+    """A line of stats.jsonl."""
+    values = dict.fromkeys(Tick.__dataclass_fields__, 0.5)
+    return values | {"kimg": kimg, "images": kimg * 1000, "resolution": 16, "alpha": 1.0, "warnings": []} | changes
+
+
+def make_run(folder, ticks=(), drawn=(), **changes):
+    """A run folder by hand. drawn: the names of its sheets of 8 x 8 tiles of 16 px, each of one grey level more."""
+    (folder / "samples").mkdir(parents=True)
+    (folder / "config.yaml").write_text(as_text(tiny_config(**changes)))
+    if ticks:
+        (folder / "stats.jsonl").write_text("".join(json.dumps(values) + "\n" for values in ticks))
+    for level, name in enumerate(drawn):
+        Image.new("RGB", (128, 128), (level, level, level)).save(folder / "samples" / name)
+    if drawn:
+        Image.new("RGB", (128, 128), "red").save(folder / "reals.png")
+    return Run(folder)
+
+
+def make_health(verdict="low diversity", **changes):
+    """A health with a bit of everything."""
+    values = {
+        "evidence": ("the fakes differ half as much as the reals",),
+        "panel": (
+            Figure(
+                "batch std ratio", 0.51, 0.98, 0.2, 0.4, "spread of pixels", "spread", "bad", "give the critic more"
+            ),
+            Figure("feature std ratio", 0.72, 0.99, note="spread of features", group="spread", mark="watch"),
+            Figure("nearest", 123456.0, float("nan"), note="distance to the data", group="copies", mark="good"),
+            Figure("edges", 1.25, 1.0, group="texture"),
+        ),
+        "histograms": tuple(Histogram(c, (0.0625,) * 16, (0.0625,) * 16) for c in ("red", "green", "blue")),
+        "spectrum": Spectrum((0.0, 0.3, 0.7), (2.0, 1.0, 0.0), (2.0, 1.0, 0.5)),
+        "samples": 1000,
+    }
+    return Health(verdict, "high", **(values | changes))
+
+
+@pytest.fixture
+def run(tmp_path):
+    ticks = [tick(k, resolution=r, alpha=a) for k, r, a in ((1, 8, 1.0), (2, 16, 0.5), (3, 16, 1.0))]
+    ticks[1]["warnings"] = ["penalty: the critic has become steep"]
+    return make_run(tmp_path / "00003-frogs-tiny", ticks, [f"fakes-00000{i}.png" for i in (1, 2, 3)])
+
+
+def make_pair(distance=0.42, mirrored=True):
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    return run_page.Pair(pixels, pixels + 9, Nearest(42, 17, mirrored, distance))
+
+
+class TestPage:
+    def test_the_verdict_is_a_word_and_a_mark(self, run):
+        """Nobody has to tell colours apart."""
+        page = run_page.page(run, make_health())
+        head = page[page.index('id="verdict"') : page.index("</h2>")]
+        assert "low diversity" in head
+        assert "▲" in head
+        assert "the fakes differ half as much as the reals" in page
+
+    def test_every_figure_stands_under_its_question(self, run):
+        """With its numbers, its meaning and its mark as a word for who hears the page."""
+        page = run_page.page(run, make_health())
+        assert page.index("do the samples differ") < page.index("batch std ratio") < page.index("Copies:")
+        for words in (
+            "0.51",
+            "0.98",
+            "spread of pixels",
+            "give the critic more",
+            "123,456",
+            "edges",
+            ">bad<",
+            ">watch<",
+        ):
+            assert words in page
+
+    def test_nothing_is_fetched(self, run):
+        """Every address is a data: one, and the page forbids others to itself."""
+        page = run_page.page(run, make_health(), [make_pair()])
+        assert "http" not in page.replace("http-equiv", "")
+        assert all(address.startswith("data:") for address in re.findall(r'src="([^"]*)', page))
+        assert all(address.startswith("#") for address in re.findall(r'href="([^"]*)', page))
+        assert "url(" not in page
+        assert "default-src 'none'" in page
+
+    def test_hostile_names_are_text(self, tmp_path):
+        """Of the folder, the data, the preset, a figure or a channel."""
+        run = make_run(tmp_path / "<b>bold<b>", [tick(1, warnings=[HOSTILE])], data__source=HOSTILE, preset=HOSTILE)
+        health = make_health(evidence=(HOSTILE,), panel=(Figure(HOSTILE, 1, 1, group=HOSTILE, advice=HOSTILE),),
+                             histograms=(Histogram(HOSTILE, (1.0,), (1.0,)),))  # fmt: skip
+        page = run_page.page(run, health)
+        assert not re.search("<script>alert|<b>bold", page)
+        assert page.count("&lt;script&gt;alert") >= 7
+
+    def test_warnings_say_when(self, run):
+        """The kimg stands before the words."""
+        assert "<b>2 kimg</b> penalty: the critic has become steep" in run_page.page(run, make_health())
+
+    def test_neighbours_lie_side_by_side(self, run):
+        """With their distance in words, and what is mirrored."""
+        page = run_page.page(run, make_health(), [make_pair()])
+        assert "0.42 times as far as unseen reals lie" in page
+        assert "sample 42 · training sample 17, mirrored" in page
+
+    def test_a_run_without_anything_has_a_page(self, tmp_path):
+        """No tick, no sheet, no figure: what is not there yet is said."""
+        page = run_page.page(make_run(tmp_path / "empty"), Health("undecided", "low", ()))
+        assert "undecided" in page
+        assert "Nothing was logged yet" in page
+        assert not re.search("<table|<img", page)
+
+    def test_a_folder_that_is_no_run_has_none(self, tmp_path):
+        """And the error says so."""
+        with pytest.raises(InputMissing):
+            run_page.page(Run(tmp_path), make_health())
+
+    def test_every_picture_and_chart_is_described(self, run):
+        """For who does not see them."""
+        page = run_page.page(run, make_health(), [make_pair()])
+        assert all(' alt="' in image for image in re.findall(r"<img[^>]*>", page))
+        assert all('role="img" aria-label="' in chart for chart in re.findall(r"<svg[^>]*>", page))
+        assert all("scope=" in head for head in re.findall(r"<th\b[^>]*>", page))
+
+    def test_it_is_written_whole(self, run, tmp_path):
+        """To the file that was asked for."""
+        run_page.write(run, make_health(), tmp_path / "report.html")
+        assert (tmp_path / "report.html").read_text().rstrip().endswith("</html>")
+
+
+class TestCurves:
+    def test_null_breaks_no_curve(self):
+        """What was not measured is left out, and the line goes on."""
+        ticks = [tick(k, critic_loss=loss) for k, loss in ((1, 0.1), (2, None), (3, 0.3), (4, float("nan")), (5, 0.2))]
+        chart = run_page.charts(tiny_config(), ticks)[0]
+        (points,) = re.findall(r'<polyline points="([^"]*)"', chart)
+        assert len(points.split()) == 3
+        assert "nan" not in chart
+
+    def test_what_was_never_measured_has_no_chart(self):
+        """And saturation none where nothing ever saturated."""
+        ticks = [tick(k, critic_loss=None, score_gap=None, saturation=0.0) for k in (1, 2)]
+        (only,) = run_page.charts(tiny_config(), ticks)
+        assert "batch std ratio" in only
+
+    @pytest.mark.parametrize(("loss", "name"), [("wasserstein", "Wasserstein estimate"), ("hinge", "score gap")])
+    def test_the_gap_has_the_name_that_the_loss_gives_it(self, loss, name):
+        """It estimates a distance for one loss alone."""
+        changes = {"loss__adversarial": loss, "loss__r1": 0, "loss__r2": 0, "loss__gradient_penalty": 1}
+        assert name in run_page.charts(tiny_config(**changes), [tick(1), tick(2)])[1]
+
+    def test_phases_follow_the_ticks(self):
+        """Each begins where the one before ended; a fade is a phase of its own."""
+        rows = ((1, 4, 1.0), (2, 4, 1.0), (3, 8, 0.5), (4, 8, 1.0), (5, 8, 1.0))
+        assert run_page.phases([tick(k, resolution=r, alpha=a) for k, r, a in rows]) == [
+            svg.Phase("4", 1, 2), svg.Phase("8", 2, 3, fading=True), svg.Phase("8", 3, 5),
+        ]  # fmt: skip
+
+    def test_one_resolution_is_no_phase(self):
+        """There is nothing to tell apart."""
+        assert run_page.phases([tick(1), tick(2)]) == []
+
+    def test_phases_are_shaded_and_named_once(self):
+        """What fades in is hatched; a name without room is left out."""
+        line = svg.Line("loss", np.arange(101.0), np.arange(101.0))
+        phases = [svg.Phase("128", 0, 1), svg.Phase("256", 1, 40, fading=True), svg.Phase("256", 40, 100)]
+        chart = svg.line_chart([line], "kimg", "loss", phases)
+        assert chart.count("<rect") == 3
+        assert chart.count(">256<") == 1
+        assert ">128<" not in chart
+        assert sum("V" in strokes for strokes in re.findall(r'class="hatch" d="([^"]*)"', chart)) == 1
+
+    def test_a_single_tick_is_a_dot(self):
+        """A line of one point would not be seen."""
+        assert "stroke-linecap" in run_page.charts(tiny_config(), [tick(1)])[0]
+
+
+class TestGallery:
+    def test_at_most_24_sheets_with_the_first_and_the_last(self, tmp_path):
+        """Spread evenly between them."""
+        run = make_run(tmp_path / "run", [tick(1)], [f"fakes-{i:06d}.png" for i in range(1, 101)])
+        page = run_page.page(run, make_health())
+        captions = re.findall(r'data-caption="(\d+) kimg', page)
+        assert len(captions) == 24
+        assert (captions[0], captions[-1]) == ("1", "100")
+        assert max(np.diff([int(c) for c in captions])) <= 5
+
+    def test_without_a_script_the_last_sheet_shows(self, run):
+        """The others are hidden, the slider too."""
+        page = run_page.page(run, make_health())
+        sheets = re.findall(r'<img[^>]*data-caption="([^"]*)"( hidden)?', page)
+        assert [bool(hidden) for _, hidden in sheets] == [True, True, False]
+        assert re.search(r'aria-live="polite">3 kimg', page)
+        assert '<label id="control" hidden>' in page
+
+    def test_untrained_networks_come_first(self, tmp_path):
+        """Where an ablation has drawn them."""
+        run = make_run(tmp_path / "run", [tick(1)], ["untrained.png", "fakes-000001.png"])
+        assert [s.caption for s in pictures.gallery(run, run.config().network, {}).sheets] == ["untrained", "1 kimg"]
+
+    def test_files_named_by_images_and_by_kimg_are_one_row(self, tmp_path):
+        """Nine digits are images; a file of another name is nobody's."""
+        run = make_run(tmp_path / "run", drawn=["fakes-000002.png", "fakes-000000500.png", "fakes-mine.png"])
+        assert [pictures.caption(path, {}) for path in pictures.drawn(run)] == ["0.5 kimg", "2 kimg"]
+
+    def test_a_damaged_sheet_is_left_out(self, run):
+        """The others are shown."""
+        (run.path / "samples" / "fakes-000002.png").write_bytes(b"\x89PNG\r\n")
+        assert len(pictures.gallery(run, run.config().network, {}).sheets) == 2
+
+    @pytest.mark.parametrize("side", [8, 16])
+    def test_huge_sheets_are_cut_to_the_same_whole_tiles(self, tmp_path, side, monkeypatch):
+        """Also those that were drawn before the network had grown; every latent keeps its place."""
+        monkeypatch.setattr(pictures, "SIDE", 60)  # three tiles of 16 px, and a rest
+        run = make_run(tmp_path / "run", drawn=["fakes-000001.png"])
+        Image.new("RGB", (8 * side, 8 * side)).save(run.path / "samples" / "fakes-000001.png")
+        seen = []
+        monkeypatch.setattr(pictures, "address", lambda pixels: seen.append(pixels.shape[:2]) or "data:,")
+        assert pictures.gallery(run, run.config().network, {}).cut
+        assert seen == [(3 * side, 3 * side), (48, 48)]
+
+    def test_many_large_sheets_stay_under_the_budget(self, tmp_path, monkeypatch):
+        """Noise, which no PNG makes small."""
+        monkeypatch.setattr(pictures, "BYTES", 60_000)
+        run = make_run(tmp_path / "run", drawn=["fakes-000001.png", "fakes-000002.png"])
+        noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+        for path in pictures.drawn(run):
+            Image.fromarray(noise).save(path)
+        found = pictures.gallery(run, run.config().network, {})
+        assert 20_000 < sum(len(sheet.picture) for sheet in found.sheets) * 3 / 4 < 63_000
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+class TestInABrowser:
+    def test_the_slider_shows_another_moment(self, run, tmp_path):
+        """The sheet and its caption change, the last one showed before, and nothing is complained of."""
+        script = """
+          const slider = document.getElementById("moment"), seen = [];
+          const look = () => seen.push([...document.querySelectorAll("#sheets img")]
+            .filter((i) => i.offsetParent).map((i) => i.dataset.caption).join() + "/" + caption.textContent);
+          const caption = document.getElementById("caption");
+          look(); slider.value = 0; slider.dispatchEvent(new Event("input")); look();
+          seen.push(slider.offsetParent !== null, slider.getAttribute("aria-valuetext"));
+          document.title = seen.join("|");"""
+        dom, errors = browse(tmp_path, run_page.page(run, make_health(), [make_pair()]), script)
+        title = re.search("<title>(.*?)</title>", dom)[1]
+        assert title == "3 kimg, step 0.5/3 kimg, step 0.5|1 kimg, step 0.5/1 kimg, step 0.5|true|1 kimg, step 0.5"
+        assert errors == []
+
+    def test_a_phone_scrolls_in_one_direction(self, run, tmp_path):
+        """At 390 px the page is no wider; the table scrolls in its own box."""
+        frame = """
+          const frame = document.createElement("iframe");
+          frame.style = "width: 390px; height: 844px; border: 0";
+          frame.onload = () => {
+            const page = frame.contentDocument, box = page.querySelector(".wide");
+            document.title = [page.documentElement.scrollWidth, page.body.scrollWidth,
+              box.scrollWidth > box.clientWidth].join();
+          };
+          frame.srcdoc = document.getElementById("page").textContent;
+          document.body.append(frame);"""
+        page = run_page.page(run, make_health(), [make_pair()])
+        outer = f'<html><body><textarea id="page" hidden>{svg.escape(page)}</textarea></body></html>'
+        dom, errors = browse(tmp_path, outer, frame)
+        width, body, scrolls = re.search("<title>(.*?)</title>", dom)[1].split(",")
+        assert max(int(width), int(body)) <= 390
+        assert scrolls == "true"
+        assert errors == []
+
+
+def browse(tmp_path, page, script):
+    """(the document after the script ran, what the console complained of)."""
+    file = tmp_path / "page.html"
+    file.write_text(page.replace("</body>", f"<script>{script}</script></body>"))
+    words = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1000,844",
+             f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=3000",
+             "--enable-logging=stderr", "--v=0", "--dump-dom", file.as_uri()]  # fmt: skip
+    done = subprocess.run(words, capture_output=True, check=True, timeout=60, text=True)
+    lines = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return done.stdout, [line for line in lines if "Uncaught" in line or "ERROR" in line or "violates" in line]

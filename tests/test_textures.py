@@ -1,0 +1,185 @@
+"""Sliced Wasserstein, MS-SSIM, spectrum and grain: against float64 in numpy, torchmetrics and analytic cases."""
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from gancli.stats import ms_ssim, order, sliced_wasserstein, spectrum
+
+
+def smooth(n, size=32, seed=0, scales=(1, 2, 4, 8)):
+    """Pictures with structure at every scale, in [-1, 1], in whole grey levels."""
+    draw = np.random.RandomState(seed)
+    x = sum(draw.randn(n, 3, size // s, size // s).repeat(s, 2).repeat(s, 3) * s for s in scales)
+    return torch.from_numpy(np.rint(np.clip(x / 12, -1, 1) * 127.5 + 127.5) / 127.5 - 1).float()
+
+
+class TestSlicedWasserstein:
+    def blurred(self, x, gain):
+        """5 x 5 binomial with mirrored edges, in float64, by loops."""
+        kernel = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256 * gain
+        padded = np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
+        h, w = x.shape[2:]
+        return sum(kernel[i, j] * padded[:, :, i : i + h, j : j + w] for i in range(5) for j in range(5))
+
+    def levels(self, x):
+        levels = [x]
+        while levels[-1].shape[2] > 16:
+            smaller = self.blurred(levels[-1], 1)[:, :, ::2, ::2]
+            spread = np.zeros_like(levels[-1])
+            spread[:, :, ::2, ::2] = smaller
+            levels[-1] = levels[-1] - self.blurred(spread, 4)
+            levels.append(smaller)
+        return levels
+
+    def patches(self, level, seeds):
+        found = []
+        for picture, seed in zip(level, seeds, strict=True):
+            for i, j in zip(*sliced_wasserstein.places(int(seed), *picture.shape[1:]), strict=True):
+                found.append(picture[:, i : i + 7, j : j + 7])
+        stacked = np.stack(found)
+        mean, std = (reduce(stacked, axis=(0, 2, 3), keepdims=True) for reduce in (np.mean, np.std))
+        return ((stacked - mean) / std).reshape(len(stacked), -1)
+
+    def reference(self, a, b):
+        """The official definition from beginning to end, in float64."""
+        found = {}
+        for left, right in zip(self.levels(a.double().numpy()), self.levels(b.double().numpy()), strict=True):
+            left_patches, right_patches = self.patches(left, order.keys(a)), self.patches(right, order.keys(b))
+            ways = np.random.RandomState(0).randn(left_patches.shape[1], 512)
+            ways /= np.linalg.norm(ways, axis=0)
+            apart = np.sort(left_patches @ ways, axis=0) - np.sort(right_patches @ ways, axis=0)
+            found[left.shape[2]] = 1000 * np.abs(apart).mean()
+        return found
+
+    def test_agrees_with_float64_within_a_thousandth(self):
+        """Every level of 64 px pictures."""
+        a, b = smooth(12, 64), smooth(12, 64, 1).mul(0.8)
+
+        (found,) = sliced_wasserstein.sliced_wasserstein([a], b)
+
+        assert set(found) == {64, 32, 16}
+        assert found == pytest.approx(self.reference(a, b), rel=1e-3)
+
+    def test_of_a_set_with_itself_is_zero_and_contrast_does_not_matter(self):
+        """Every set is normalised by its own mean and deviation."""
+        a = smooth(20)
+        same, paler = sliced_wasserstein.sliced_wasserstein([a, a], a)[0], a * 0.5
+        assert same == {32: 0, 16: 0}
+        patches = [dict(sliced_wasserstein.patches_of(x))[16] for x in (a, a)]
+        torch.testing.assert_close(*map(torch.from_numpy, patches))
+        assert np.std(sliced_wasserstein.normalised(paler.flatten(1).numpy(), 3)) == pytest.approx(1, abs=1e-3)
+
+    def test_sees_noise_on_the_fine_level_and_not_on_the_coarse(self):
+        """What each level is for."""
+        a, b = (smooth(60, seed=seed, scales=(4, 8)) for seed in (0, 1))
+        noisy = a + 0.4 * torch.randn(a.shape, generator=torch.Generator().manual_seed(0))
+        clean, spoiled = sliced_wasserstein.sliced_wasserstein([a, noisy], b)
+        assert spoiled[32] > 1.5 * clean[32]
+        assert spoiled[16] < 1.2 * clean[16]
+
+    def test_order_does_not_matter(self):
+        """Where the patches lie follows from the picture."""
+        a, b = smooth(16), smooth(16, seed=1)
+        first, second = (sliced_wasserstein.sliced_wasserstein([x], b)[0] for x in (a, a.flip(0)))
+        assert first == pytest.approx(second, rel=1e-5)
+
+
+class TestMsSsim:
+    def reference(self, a, b):
+        """The definition by a loop over windows, in float64."""
+        a, b, product = (a.double().numpy() + 1) * 127.5, (b.double().numpy() + 1) * 127.5, 1.0
+        for level, weight in enumerate([0.0448, 0.2856, 0.3001, 0.2363, 0.1333]):
+            size = min(11, *a.shape[1:])
+            at = np.arange(size) - (size - 1) / 2
+            g = np.exp(-(at**2) / (2 * (1.5 * size / 11) ** 2))
+            window = np.outer(g, g) / g.sum() ** 2
+            full, contrast = [], []
+            for c in range(len(a)):
+                for i in range(a.shape[1] - size + 1):
+                    for j in range(a.shape[2] - size + 1):
+                        p, q = (x[c, i : i + size, j : j + size] for x in (a, b))
+                        mp, mq = (window * p).sum(), (window * q).sum()
+                        vp, vq = (window * (p - mp) ** 2).sum(), (window * (q - mq) ** 2).sum()
+                        cov = (window * (p - mp) * (q - mq)).sum()
+                        cs = (2 * cov + 58.5225) / (vp + vq + 58.5225)
+                        contrast.append(cs)
+                        full.append(cs * (2 * mp * mq + 6.5025) / (mp**2 + mq**2 + 6.5025))
+            product *= max(0, np.mean(full if level == 4 else contrast)) ** weight
+            a, b = (x.reshape(len(x), x.shape[1] // 2, 2, -1, 2).mean((2, 4)) for x in (a, b))
+        return product
+
+    def test_agrees_with_float64_within_a_thousandth(self):
+        """At 32 px, where windows shrink."""
+        a = smooth(3)
+        b = (a + 0.3 * smooth(3, seed=1)).clamp(-1, 1)
+        expected = [self.reference(x, y) for x, y in zip(a, b, strict=True)]
+        assert ms_ssim.ms_ssim(a, b).tolist() == pytest.approx(expected, rel=1e-3)
+
+    def test_contrast_agrees_with_torchmetrics(self):
+        """The term of four of the five levels; in the fifth theirs pads the borders, which the definition does not."""
+        a = smooth(2, 64)
+        b = (a + 0.3 * smooth(2, 64, 1)).clamp(-1, 1)
+        a, b = ((x.double() + 1) * 127.5 for x in (a, b))
+        _, theirs = structural_similarity_index_measure(
+            a, b, data_range=255.0, reduction="none", return_contrast_sensitivity=True
+        )
+        torch.testing.assert_close(ms_ssim._ssim(a, b)[1], theirs, rtol=1e-9, atol=0)
+
+    def test_of_copies_is_one(self):
+        """The most alike that two pictures can be."""
+        a = smooth(4)
+        torch.testing.assert_close(ms_ssim.ms_ssim(a, a), torch.ones(4, dtype=torch.float64))
+
+    def test_pairs_follow_from_content(self):
+        """The order in which the pictures come does not matter; repeated ones score near one."""
+        a = smooth(21)
+        assert ms_ssim.pair_similarity(a.flip(0)) == pytest.approx(ms_ssim.pair_similarity(a), rel=1e-9)
+        assert ms_ssim.pair_similarity(a[:1].expand(8, -1, -1, -1)) == pytest.approx(1)
+
+
+class TestSpectrum:
+    def test_a_wave_has_its_power_at_its_frequency(self):
+        """Four cycles over 32 pixels, of amplitude 1, are power 1/2, all in one bin."""
+        across = torch.cos(2 * torch.pi * 4 * torch.arange(32) / 32)
+        frequency, power = spectrum.power_spectrum(across.expand(1, 1, 32, 32))
+        assert float(frequency[power.argmax()]) == pytest.approx(4 / 32, abs=0.01)
+        assert float(power.max() / power.sum()) > 0.999
+
+    def test_parseval(self):
+        """All bins together, each as often as it has lines, are the variance times the pixels."""
+        x = smooth(5)
+        radius = spectrum._radius(torch.Size([32, 32]))
+        count = torch.bincount((radius * 32).round().long().flatten())[1:].double()
+        _, power = spectrum.power_spectrum(x)
+        variance = x.double().flatten(2).var(2, correction=0).mean()
+        assert float((power * count).sum()) == pytest.approx(float(variance) * 1024, rel=1e-9)
+
+    def test_a_checkerboard_lies_in_the_corner(self):
+        """Beyond one half, at the square root of one half."""
+        board = (torch.arange(16)[:, None] + torch.arange(16)[None]) % 2 * 2.0 - 1
+        frequency, power = spectrum.power_spectrum(board.expand(2, 3, 16, 16))
+        assert float(frequency[power.argmax()]) == pytest.approx(0.5**0.5, abs=0.04)
+
+    def test_signals_have_one_too(self):
+        """Any rank."""
+        wave = torch.sin(2 * torch.pi * 10 * torch.arange(100) / 100).expand(3, 2, 100)
+        frequency, power = spectrum.power_spectrum(wave)
+        assert float(frequency[power.argmax()]) == pytest.approx(0.1)
+
+
+def test_grain_is_the_deviation_of_noise_on_anything_smooth():
+    """Edges and slopes do not count."""
+    slope = torch.linspace(-1, 1, 64).expand(8, 3, 64, 64)
+    noisy = slope + 0.05 * torch.randn(slope.shape, generator=torch.Generator().manual_seed(0))
+    assert spectrum.grain(slope) == pytest.approx(0, abs=1e-6)
+    assert spectrum.grain(noisy) == pytest.approx(0.05, rel=0.03)
+
+
+def test_keys_follow_content_and_count_repetitions():
+    """Equal samples have different keys, the same set whatever its order."""
+    x = torch.cat([smooth(4), smooth(4)])
+    keys = order.keys(x)
+    assert len(set(keys.tolist())) == 8
+    assert sorted(keys.tolist()) == sorted(order.keys(x.flip(0)).tolist())
