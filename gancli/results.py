@@ -98,6 +98,12 @@ class Tick:
     moments: float = math.nan  # the moment penalty, as weighted in the generator's loss; a switch
     perceptual: float = math.nan  # the perceptual loss, as weighted; networks that enlarge pictures
     colour_distance: float = math.nan  # Wasserstein, values against the training data's; mean over channels, 0-255
+    change: float = math.nan  # of the fakes on fixed inputs since the last tick, over the reals' deviation
+    ema_std_ratio: float = math.nan  # batch std of the average's fakes over the reals'
+    ema_distinct: float = math.nan  # distance to the nearest other sample, of the average's fakes over the reals'
+    overfitting: float = (
+        math.nan
+    )  # (D(train) - D(held-out)) / (D(train) - D(fake)): towards 1 it knows the training set
     warnings: tuple[str, ...] = ()
 
 

@@ -16,7 +16,7 @@ HEALTHY = Tick(
 
 def warned(tick, history, *, judged=True):
     rows = [plain(h) for h in history]
-    raised = alarms.raised(tick, rows, judged=judged)
+    raised = {name: alarm.text for name, alarm in alarms.raised(tick, rows, judged=judged).items()}
     return [warning.partition(":")[0] for warning in alarms.unsaid(raised, rows)]
 
 
@@ -81,3 +81,45 @@ def test_saturation_is_said():
     """Half of all values at black or white; unless the reals have nearly as many, as digits do."""
     assert warned(replace(HEALTHY, saturation=0.6, saturation_real=0.02), []) == ["saturation"]
     assert warned(replace(HEALTHY, saturation=0.6, saturation_real=0.5), []) == []
+
+
+def test_the_average_is_watched_too():
+    """Its spread, and whether its samples have twins; both twice in a row of the ticks at which it was looked at."""
+    smeared, twins = replace(HEALTHY, ema_std_ratio=0.1), replace(HEALTHY, ema_distinct=0.05)
+    assert warned(smeared, [smeared]) == ["collapse"]
+    assert warned(twins, [twins, HEALTHY]) == ["collapse"]  # HEALTHY was not looked at
+    assert warned(twins, [replace(HEALTHY, ema_distinct=0.9)]) == []
+
+
+def test_an_alarm_knows_when_it_began():
+    """At the first of the ticks in a row, not at the one that was enough to say so."""
+    rows = [
+        replace(HEALTHY, images=images, std_ratio=ratio) for images, ratio in ((1, 0.1), (2, 0.9), (3, 0.2), (4, 0.1))
+    ]
+    raised = alarms.raised(replace(HEALTHY, images=5, std_ratio=0.1), [plain(row) for row in rows], judged=True)
+    assert raised["collapse"].began == 3
+
+
+def test_overfitting_is_an_average_over_ticks():
+    """One value is noise; five of them are not. Without held-out samples nothing is said."""
+    knows = replace(HEALTHY, overfitting=0.9)
+    assert warned(knows, [knows] * 3) == []
+    assert warned(knows, [knows] * 4) == ["overfitting"]
+    assert warned(replace(HEALTHY, overfitting=0.3), [knows, *[replace(HEALTHY, overfitting=0.1)] * 4]) == []
+    assert warned(HEALTHY, [HEALTHY] * 9) == []
+
+
+def test_a_dead_generator_is_said():
+    """Three ticks without any change."""
+    still = replace(HEALTHY, change=0.0)
+    assert warned(still, [still]) == []
+    assert warned(still, [still] * 2) == ["dead generator"]
+    assert warned(replace(HEALTHY, change=0.5), [still] * 2) == []
+
+
+def test_logs_of_earlier_versions_are_read():
+    """They lack the keys of the average."""
+    old = {
+        key: value for key, value in plain(HEALTHY).items() if key not in ("ema_std_ratio", "ema_distinct", "change")
+    }
+    assert alarms.raised(HEALTHY, [old] * 5, judged=True) == {}

@@ -16,6 +16,7 @@ from gancli.networks.layers import upscale
 from gancli.runs import Run
 from gancli.sampling import Generator
 from gancli.training import derive, loop
+from gancli.training.alarms import Alarm
 from gancli.training.state import TrainState
 from gancli.training.watch import Silent
 
@@ -297,18 +298,45 @@ class TestWhatARunLeaves:
     def test_stop_on_a_finding_ends_the_run(self, tiny, pictures, tmp_path, monkeypatch):
         """--stop-on collapse stops at the tick that warns."""
         monkeypatch.setattr(
-            "gancli.training.alarms.raised", lambda tick, *a, **k: {"collapse": "told to"} if tick.images >= 80 else {}
+            "gancli.training.alarms.raised",
+            lambda tick, *a, **k: {"collapse": Alarm("told to", 80)} if tick.images >= 80 else {},
         )
 
         report = train(tiny, pictures, tmp_path / "runs", stop_on=("collapse",))
 
         assert (report.state, report.finding, report.images) == ("stopped", "collapse: told to", 80)
 
+    def test_the_last_checkpoint_before_an_alarm_is_named_and_kept(self, pictures, tmp_path, monkeypatch):
+        """However long the run goes on after it."""
+        changes = {"train.checkpoint_every": 16, "train.keep": 2, "train.tick_every": 8}
+        preset = write_preset(tmp_path / "p.yaml", changes)
+        monkeypatch.setattr(
+            "gancli.training.alarms.raised",
+            lambda tick, *a, **k: {"collapse": Alarm("told to", 40)} if tick.images >= 48 else {},
+        )
+
+        report = train(preset, pictures, tmp_path / "runs")
+
+        assert [file.name for file in Run(report.run).checkpoints()] == [f"000000{n}.pt" for n in ("032", "144", "160")]
+        (warning,) = [w for tick in Run(report.run).stats() for w in tick["warnings"]]
+        assert warning == "collapse: told to; since 0.04 kimg; the last checkpoint before it: checkpoints/000000032.pt"
+
+    def test_checkups_take_a_fiftieth_of_the_time(self, pictures, tmp_path, monkeypatch):
+        """What would take longer is left out of the tick, and null in the log."""
+        clock = iter(range(10_000))
+        monkeypatch.setattr("gancli.training.checkup.time.monotonic", lambda: next(clock))
+        preset = write_preset(tmp_path / "p.yaml", {"train.tick_every": 8})
+
+        ticks = Run(train(preset, pictures, tmp_path / "runs").run).stats()
+
+        assert [tick["ema_std_ratio"] is not None for tick in ticks] == [True] + [False] * (len(ticks) - 1)
+        assert all(tick["std_ratio"] is not None for tick in ticks)
+
     def test_stop_on_divergence_is_a_finding_that_keeps_nothing(self, tiny, pictures, tmp_path, monkeypatch):
         """Exit 4 as asked for; what is not finite is not saved."""
         monkeypatch.setattr(
             "gancli.training.alarms.raised",
-            lambda tick, *a, **k: {"non-finite": "told to"} if tick.images >= 80 else {},
+            lambda tick, *a, **k: {"non-finite": Alarm("told to", 80)} if tick.images >= 80 else {},
         )
 
         report = train(tiny, pictures, tmp_path / "runs", stop_on=("diverged",))

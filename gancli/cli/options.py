@@ -117,7 +117,7 @@ StopOnOption = Annotated[
     typer.Option(
         "--stop-on",
         metavar="WORDS",
-        help="Stop, exit 4: collapse, low-diversity, diverged.",
+        help="Stop, exit 4: collapse, low-diversity, diverged, overfitting, dead.",
         show_default=False,
     ),
 ]

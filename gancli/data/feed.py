@@ -25,6 +25,7 @@ class Feed:
     def __init__(self, dataset: Dataset, config: Config) -> None:
         self.values = dataset.values
         self.rows = torch.from_numpy(dataset.train_rows)
+        self.held_out = torch.from_numpy(np.flatnonzero(dataset.held_out))
         self.seed, self.mirror = config.train.seed, config.data.mirror
         self.full_height = config.network.full_height
         self.kind, self.prior = dataset.kind, Prior.of(config.network)
@@ -54,6 +55,14 @@ class Feed:
         """Some training samples, drawn with replacement from a named stream. As `batch_at`, without mirroring."""
         rows = self.rows[torch.randint(len(self.rows), (count,), generator=stream(self.seed, name, position))]
         x = self._at_height(rows, phase.height)
+        return fade(x, phase.alpha) if phase.fading else x
+
+    def unseen(self, count: int, phase: Phase, position: int) -> Tensor | None:
+        """Some held-out samples, drawn as `sample` draws; None where there are none."""
+        if len(self.held_out) == 0:
+            return None
+        draw = torch.randint(len(self.held_out), (count,), generator=stream(self.seed, "held out", position))
+        x = self._at_height(self.held_out[draw], phase.height)
         return fade(x, phase.alpha) if phase.fading else x
 
     def first(self, count: int) -> Tensor:

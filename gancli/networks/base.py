@@ -60,10 +60,11 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """(N, C, *S) -> (N,)."""
-        h = self.features(x, stage, alpha)
-        if self.minibatch_std is not None:
-            h = self.minibatch_std(h)
-        return self.head(h).float().flatten()
+        return self.scores(self.features(x, stage, alpha))
+
+    def scores(self, h: Tensor) -> Tensor:
+        """From the features of a batch to its scores. (N, F, *S') -> (N,)."""
+        return self.head(h if self.minibatch_std is None else self.minibatch_std(h)).float().flatten()
 
     def features(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """What the minibatch-std layer sees. (N, C, *S) -> (N, F, *S')."""

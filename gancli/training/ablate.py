@@ -26,6 +26,7 @@ from gancli.results import Ablation, AblationRow, Progress, plain, silent
 from gancli.runs import Run
 from gancli.training import curves, log
 from gancli.training.children import Task, run_all
+from gancli.training.checkup import Checkup
 from gancli.training.state import TrainState
 from gancli.training.step import make_noise
 from gancli.training.verbs import prepare, set_up
@@ -209,7 +210,8 @@ def _untrained(job: Job, dataset: Dataset, run: Run) -> dict[str, Any]:
     state = TrainState.fresh(job.config, torch.device("cpu"))
     feed, phase = Feed(dataset, job.config), Schedule.of(job.config).phase_at(0)
     make_noise(state, job.config, "look")
-    tick = log.measure(state, job.config, feed, phase, {}, log.reference_levels(feed, phase), images_per_s=0.0)
+    levels = log.reference_levels(feed, phase)
+    tick = log.measure(state, job.config, feed, phase, {}, levels, Checkup(), images_per_s=0.0)
     path = run.path / "samples" / "untrained.png"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)

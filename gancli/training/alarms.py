@@ -5,17 +5,33 @@ ratio of .34 to .46 at the end of 4 px, which is why collapse is not judged befo
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gancli.growth import Schedule
-from gancli.results import COLLAPSED_RATIO, LOW_RATIO, Tick
+from gancli.results import COLLAPSED_RATIO, LOW_RATIO, Tick, plain
 
 PENALTY_FACTOR = 50.0  # times the run's own median penalty
 SATURATION = 0.5  # share of generated values at -1 or 1, where the reals have less than half of that
 WARM_UP = 0.1  # share of a run of one resolution before its spread is judged
 
+FEW_KINDS = 0.15  # nearest other sample of the average, over the reals' distance: samples repeat one another
+OVERFITTING = 0.6  # mean of the last measured ticks
+MEASURED = 5  # ticks over which overfitting is averaged; one is noise
+DEAD = 1e-3  # change of the fakes since the last tick, over the reals' deviation
+DEAD_TICKS = 3
+
 Row = Mapping[str, Any]
+Sign = Callable[[Row], bool]
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What is wrong, and since when."""
+
+    text: str
+    began: int  # images
 
 
 def unsaid(raised: Mapping[str, str], history: Iterable[Row]) -> tuple[str, ...]:
@@ -33,23 +49,94 @@ def may_judge(schedule: Schedule, images: int, duration: int) -> bool:
     return images > begin
 
 
-def raised(tick: Tick, history: Sequence[Row], *, judged: bool) -> dict[str, str]:
+def raised(tick: Tick, history: Sequence[Row], *, judged: bool) -> dict[str, Alarm]:
     """The alarms that this tick rings, by name. `judged`: may the spread be judged yet? See `may_judge`."""
-    found = {}
-    ratio = f"the fakes differ {tick.std_ratio:.2f} times as much as the reals"
-    # two ticks in a row, so that one odd batch does not cry
-    ratios = [tick.std_ratio, history[-1]["std_ratio"] or 0.0] if history and judged else [math.inf]
+    rows = [*history, plain(tick)]
+    found: dict[str, Alarm] = {}
     if not all(math.isfinite(v) for v in (tick.critic_loss, tick.generator_loss, tick.std_fake)):
-        found["non-finite"] = "a loss or a picture is not finite; training will stop at the next checkpoint"
-    if max(ratios) < COLLAPSED_RATIO:
-        found["collapse"] = f"{ratio}: the generator draws few pictures over and over"
-    elif max(ratios) < LOW_RATIO and tick.alpha >= 1 and history[-1]["alpha"] >= 1:
-        found["low diversity"] = ratio
+        found["non-finite"] = Alarm(
+            "a loss or a picture is not finite; training will stop at the next checkpoint", tick.images
+        )
+    if judged:
+        found |= _spread_alarms(tick, rows)
     if _penalty_explodes(tick, history):
-        found["penalty"] = f"the penalty is {tick.penalty:.3g}, far above what it was: the critic has become steep"
+        text = f"the penalty is {tick.penalty:.3g}, far above what it was: the critic has become steep"
+        found["penalty"] = Alarm(text, tick.images)
     if tick.saturation > SATURATION and tick.saturation > 2 * tick.saturation_real:
-        found["saturation"] = f"{tick.saturation:.0%} of the generated values lie at the ends of the range"
+        text = f"{tick.saturation:.0%} of the generated values lie at the ends of the range"
+        found["saturation"] = Alarm(text, tick.images)
+    if (known := overfitted(rows)) > OVERFITTING:
+        text = f"the critic tells the training set from held-out samples ({known:.2f} of its gap to the fakes)"
+        found["overfitting"] = Alarm(text, began(rows, lambda row: _at_least(row["overfitting"], OVERFITTING / 2)))
+    if len(rows) >= DEAD_TICKS and all(dead(row) for row in rows[-DEAD_TICKS:]):
+        found["dead generator"] = Alarm("its samples no longer change", began(rows, dead))
     return found
+
+
+def _spread_alarms(tick: Tick, rows: Sequence[Row]) -> dict[str, Alarm]:
+    """Collapse and low diversity: two ticks in a row, so that one odd batch does not cry."""
+    if twice(rows, collapsed):
+        text = f"the fakes differ {tick.std_ratio:.2f} times as much as the reals: it draws few pictures over and over"
+        return {"collapse": Alarm(text, began(rows, collapsed))}
+    looked_at = [row for row in rows if row.get("ema_distinct") is not None]
+    if twice(looked_at, repeating):
+        text = (
+            f"the averaged generator repeats itself: {tick.ema_distinct:.2f} times as far to the nearest other sample"
+        )
+        return {"collapse": Alarm(text, began(looked_at, repeating))}
+    if twice(rows, narrow):
+        text = f"the fakes differ {tick.std_ratio:.2f} times as much as the reals"
+        return {"low diversity": Alarm(text, began(rows, narrow))}
+    return {}
+
+
+def twice(rows: Sequence[Row], sign: Sign) -> bool:
+    """Does it hold now and at the tick before?"""
+    return len(rows) >= 2 and all(sign(row) for row in rows[-2:])
+
+
+def began(rows: Sequence[Row], sign: Sign) -> int:
+    """The images of the first of the ticks in a row, up to now, at which it holds."""
+    first = rows[-1]
+    for row in reversed(rows):
+        if not sign(row):
+            break
+        first = row
+    return int(first["images"])
+
+
+def collapsed(row: Row) -> bool:
+    """Hardly any spread, of the raw weights or of the average."""
+    return _below(row["std_ratio"], COLLAPSED_RATIO) or _below(row.get("ema_std_ratio"), COLLAPSED_RATIO)
+
+
+def repeating(row: Row) -> bool:
+    """The average's samples have a twin."""
+    return _below(row.get("ema_distinct"), FEW_KINDS)
+
+
+def narrow(row: Row) -> bool:
+    """Little spread at full alpha: a new path is narrower while it fades in."""
+    return _below(row["std_ratio"], LOW_RATIO) and bool(row["alpha"] >= 1)
+
+
+def dead(row: Row) -> bool:
+    """The same latents give the same samples as before."""
+    return _below(row.get("change"), DEAD)
+
+
+def overfitted(rows: Sequence[Row]) -> float:
+    """Mean of the last measured values of `overfitting`; NaN while there are too few."""
+    found = [value for row in rows if (value := row.get("overfitting")) is not None][-MEASURED:]
+    return sum(found) / MEASURED if len(found) == MEASURED else math.nan
+
+
+def _below(value: float | None, limit: float) -> bool:
+    return value is not None and value < limit
+
+
+def _at_least(value: float | None, limit: float) -> bool:
+    return value is None or value >= limit
 
 
 def _penalty_explodes(tick: Tick, history: Sequence[Row]) -> bool:

@@ -20,6 +20,7 @@ from gancli.results import SCHEMA_VERSION, Tick, plain
 from gancli.runs import Run
 from gancli.stats.batch_std import batch_std, saturation
 from gancli.stats.histograms import Levels, levels, levels_distance
+from gancli.training.checkup import Checkup
 from gancli.training.state import TrainState
 
 JUDGED = 64  # samples for batch std: one batch of 8 is too noisy to warn by
@@ -56,6 +57,7 @@ def measure(
     phase: Phase,
     losses: Mapping[str, Tensor],
     reference: Levels,
+    checkup: Checkup,
     *,
     images_per_s: float,
 ) -> Tick:
@@ -63,7 +65,7 @@ def measure(
 
     The fakes are those that the critic sees: by batch statistics, or with critic_fakes: eval by the moving ones.
     """
-    spread = _spreads(state, config, feed, phase, reference)
+    spread = _spreads(state, config, feed, phase, reference, checkup)
     number = {name: float(value.detach()) for name, value in losses.items()}
     return Tick(
         kimg=state.images / 1000,
@@ -95,12 +97,15 @@ def _rate(state: TrainState, config: Config) -> float:
 
 
 @torch.no_grad()
-def _spreads(state: TrainState, config: Config, feed: Feed, phase: Phase, reference: Levels) -> dict[str, Any]:
+def _spreads(
+    state: TrainState, config: Config, feed: Feed, phase: Phase, reference: Levels, checkup: Checkup
+) -> dict[str, Any]:
     real = feed.sample(JUDGED, phase, state.images).to(state.device)
     fake = fakes_seen(state, config, feed, phase)
     std_real, std_fake = batch_std(real), batch_std(fake)
     with statistics_kept(state.D):
-        feature_real, feature_fake = (_feature_std(state, images, phase) for images in (real, fake))
+        (feature_real, score_real), (feature_fake, score_fake) = (_critics_view(state, x, phase) for x in (real, fake))
+    taken = checkup.take(state, feed, phase, real, (score_real, score_fake)) if checkup.due() else {}
     return {
         "std_real": std_real,
         "std_fake": std_fake,
@@ -111,6 +116,8 @@ def _spreads(state: TrainState, config: Config, feed: Feed, phase: Phase, refere
         "saturation": saturation(fake),
         "saturation_real": saturation(real),
         "colour_distance": levels_distance(levels(fake), reference),
+        "change": checkup.change(fake, std_real),
+        **taken,
     }
 
 
@@ -130,10 +137,11 @@ def _like_batches(x: Tensor, phase: Phase) -> tuple[Tensor, ...]:
     return x.tensor_split(math.ceil(len(x) / max(2, phase.batch_size)))
 
 
-def _feature_std(state: TrainState, images: Tensor, phase: Phase) -> float:
-    """The minibatch-std statistic over all the images, on the critic's features before that layer."""
+def _critics_view(state: TrainState, images: Tensor, phase: Phase) -> tuple[float, float]:
+    """The minibatch-std statistic over all the images on the critic's features before that layer; its mean score."""
     parts = [state.D.features(part, phase.stage, phase.alpha) for part in _like_batches(images, phase)]
-    return batch_std(torch.cat(parts))
+    scores = torch.cat([state.D.scores(part) for part in parts])
+    return batch_std(torch.cat(parts)), float(scores.mean())
 
 
 def memory_mib(device: torch.device) -> float:

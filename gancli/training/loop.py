@@ -1,7 +1,9 @@
 """The training loop: a table of contents."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +15,8 @@ from gancli.growth import Phase, Schedule
 from gancli.runs import Run
 from gancli.stats.histograms import Levels
 from gancli.training import alarms, log
+from gancli.training.alarms import Alarm
+from gancli.training.checkup import Checkup
 from gancli.training.state import TrainState
 from gancli.training.step import train_critic, train_generator
 from gancli.training.watch import Watcher
@@ -35,6 +39,8 @@ class Sitting:
     saved_at: int = -1  # images at the last checkpoint of this sitting
     drawn_at: int = -1  # images at the last picture
     finding: str | None = None  # the warning at which --stop-on stopped
+    checkup: Checkup = field(default_factory=Checkup)
+    good: Path | None = None  # the last checkpoint before something went wrong: never pruned
     levels_of: dict[int, Levels] = field(default_factory=dict)  # of the training data, by stage
 
     def levels(self, phase: Phase) -> Levels:
@@ -68,7 +74,8 @@ def train(
         average(state, config, state.images - before)
         if growth.resets_optimizer(config, phase, sitting.schedule.phase_at(state.images)):
             state.clear_adam()
-        state.seconds += time.monotonic() - started
+        took = time.monotonic() - started
+        state.seconds, sitting.checkup.trained = state.seconds + took, sitting.checkup.trained + took
         watch.step(state.images)
         if due(config.train.tick_every, before, state.images) or state.images >= config.train.duration:
             take_tick(sitting, state, phase, stop_on)
@@ -97,18 +104,35 @@ def average(state: TrainState, config: Config, shown: int) -> None:
 
 def take_tick(sitting: Sitting, state: TrainState, phase: Phase, stop_on: frozenset[str]) -> None:
     """Measure, look for alarms, write a line to the log, tell the watcher; note what `stop_on` was waiting for."""
-    now = time.monotonic()
-    speed = (state.images - sitting.images_at_tick) / max(1e-9, now - sitting.since_tick)
+    speed = (state.images - sitting.images_at_tick) / max(1e-9, time.monotonic() - sitting.since_tick)
+    levels = sitting.levels(phase)
     tick = log.measure(
-        state, sitting.config, sitting.feed, phase, sitting.losses, sitting.levels(phase), images_per_s=speed
+        state, sitting.config, sitting.feed, phase, sitting.losses, levels, sitting.checkup, images_per_s=speed
     )
     judged = alarms.may_judge(sitting.schedule, state.images, sitting.config.train.duration or 0)
     raised = alarms.raised(tick, sitting.history, judged=judged)
-    tick = replace(tick, warnings=alarms.unsaid(raised, sitting.history))
-    sitting.finding = next((f"{name}: {text}" for name, text in raised.items() if name in stop_on), None)
+    tick = replace(tick, warnings=alarms.unsaid(_with_checkpoints(raised, sitting), sitting.history))
+    sitting.finding = next((f"{name}: {alarm.text}" for name, alarm in raised.items() if name in stop_on), None)
     sitting.history.append(log.append(sitting.run, tick))
     sitting.watch.tick(tick)
     sitting.since_tick, sitting.images_at_tick = time.monotonic(), state.images
+
+
+def _with_checkpoints(raised: Mapping[str, Alarm], sitting: Sitting) -> dict[str, str]:
+    """What the alarms say, with the last checkpoint from before each began; the earliest of these is kept."""
+    texts, images = {}, {path: checkpoint_images(path, sitting.config) for path in sitting.run.checkpoints()}
+    for name, alarm in raised.items():
+        before = [path for path, at in images.items() if at <= alarm.began]
+        good = max(before, key=images.__getitem__, default=None)
+        sitting.good = sitting.good or good
+        kept = f"checkpoints/{good.name}" if good else "none"
+        texts[name] = f"{alarm.text}; since {alarm.began / 1000:g} kimg; the last checkpoint before it: {kept}"
+    return texts
+
+
+def checkpoint_images(path: Path, config: Config) -> int:
+    """The images after which a numbered checkpoint was written, as far as its name tells."""
+    return int(path.stem) * (1 if 0 < config.train.checkpoint_every < 1000 else 1000)
 
 
 def save_due(sitting: Sitting, before: int, after: int, *, first: bool) -> bool:
@@ -125,7 +149,7 @@ def save(sitting: Sitting, state: TrainState) -> None:
     path = run.path / "checkpoints" / f"{name_of(state.images, sitting.config.train.checkpoint_every)}.pt"
     checkpoint.write(path, state.as_checkpoint(sitting.config))
     files.link(path, run.last)
-    newest = [file for file in run.checkpoints() if file != path]
+    newest = [file for file in run.checkpoints() if file not in (path, sitting.good)]
     for old in newest[: max(0, len(newest) + 1 - keep)]:
         old.unlink(missing_ok=True)
     sitting.since_save, sitting.saved_at = time.monotonic(), state.images

@@ -29,6 +29,8 @@ STOP_WORDS = {
     "collapsed": "collapse",
     "low-diversity": "low diversity",
     "diverged": "non-finite",
+    "overfitting": "overfitting",
+    "dead": "dead generator",
 }
 
 

@@ -1,0 +1,87 @@
+"""The cheap part of the health panel, taken at ticks: the average, near-copies, overfitting, a dead generator.
+
+It may cost 2 % of the training's time and no more: a tick for which that does not suffice goes without it.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from gancli.data import Feed
+from gancli.growth import Phase
+from gancli.networks.base import statistics_kept
+from gancli.stats.batch_std import batch_std
+from gancli.stats.neighbours import nearest_other
+from gancli.training.state import TrainState
+
+SHARE = 0.02  # of the training's time
+JUDGED = 64  # samples
+THUMBNAIL = 8  # px
+
+
+@dataclass
+class Checkup:
+    """What it remembers from tick to tick of one sitting."""
+
+    spent: float = 0.0  # seconds on checkups
+    trained: float = 0.0  # seconds on training
+    before: Tensor | None = None  # the raw fakes of the last tick
+
+    def due(self) -> bool:
+        """Is there time for another one?"""
+        return self.spent <= SHARE * self.trained
+
+    def change(self, fakes: Tensor, std_real: float) -> float:
+        """How far the same latents' samples have moved since the last tick, over the deviation of the reals."""
+        before, self.before = self.before, fakes
+        if before is None or before.shape != fakes.shape:
+            return math.nan
+        return float((fakes - before).abs().mean()) / max(std_real, 1e-12)
+
+    @torch.no_grad()
+    def take(
+        self, state: TrainState, feed: Feed, phase: Phase, real: Tensor, scores: tuple[float, float]
+    ) -> dict[str, float]:
+        """Three keys of a Tick: of the average, its spread and its near-copies; and overfitting. Each may be NaN.
+
+        real: training samples. scores: the critic's means on training samples and on fakes.
+        """
+        began = time.monotonic()
+        fakes = self.average_of(state, feed, phase)
+        found = {
+            "ema_std_ratio": batch_std(fakes) / max(batch_std(real), 1e-12),
+            "ema_distinct": nearness(fakes) / max(nearness(real), 1e-12),
+            "overfitting": overfitting(state, feed, phase, scores),
+        }
+        self.spent += time.monotonic() - began
+        return found
+
+    def average_of(self, state: TrainState, feed: Feed, phase: Phase) -> Tensor:
+        """Samples of the averaged generator on the inputs that are always the same. (64, C, *S)."""
+        parts = feed.inputs(JUDGED, phase).to(state.device).split(max(2, phase.batch_size))
+        return torch.cat([state.ema(part, phase.stage, phase.alpha) for part in parts])
+
+
+def nearness(x: Tensor) -> float:
+    """Median distance of a sample to the nearest other one, pictures as thumbnails. (N, C, *S) -> number."""
+    thumbnails = adaptive_avg_pool2d(x, min(THUMBNAIL, *x.shape[2:])) if x.ndim == 4 else x
+    return float(nearest_other(thumbnails.flatten(1).float().cpu()).median())
+
+
+def overfitting(state: TrainState, feed: Feed, phase: Phase, scores: tuple[float, float]) -> float:
+    """(E D(train) - E D(held-out)) / (E D(train) - E D(fake)): towards 1 where the critic knows the training set.
+
+    NaN without held-out samples. The heuristic r_v of Karras et al. 2020, arXiv:2006.06676.
+    """
+    held = feed.unseen(JUDGED, phase, state.images)
+    train, fake = scores
+    if held is None or abs(train - fake) < 1e-6:
+        return math.nan
+    with statistics_kept(state.D):
+        parts = held.to(state.device).tensor_split(math.ceil(len(held) / max(2, phase.batch_size)))
+        scored = torch.cat([state.D(part, phase.stage, phase.alpha) for part in parts])
+    return (train - float(scored.float().mean())) / (train - fake)
