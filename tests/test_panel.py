@@ -118,8 +118,8 @@ class TestMeanings:
 
 
 HEALTHY = {
-    "batch std ratio": 1.0, "contrast ratio": 1.0, "distinct share": 1.0, "parts kept": 1.0,
-    "parts kept, colours matched": 1.0, "coverage": 0.95, "coverage, colours matched": 0.95, "precision": 0.9,
+    "batch std ratio": 1.0, "contrast ratio": 1.0, "distinct share": 1.0, "parts overlap": 0.9,
+    "parts overlap, colours matched": 0.9, "coverage": 0.95, "coverage, colours matched": 0.95, "precision": 0.9,
 }  # fmt: skip
 ADDED = {
     "share nearer than unseen reals": (0.05, 0.05), "spectrum, fine half": (0.0, 0.0),
@@ -145,8 +145,8 @@ class TestVerdict:
             ({"batch_std_ratio": 0.06}, "collapsed"),
             ({"distinct_share": 0.05}, "collapsed"),
             ({"distinct_share": 0.5}, "low diversity"),
-            ({"parts_kept": 0.05, "parts_kept__colours_matched": 0.05}, "collapsed"),
-            ({"parts_kept": 0.5, "parts_kept__colours_matched": 0.5}, "low diversity"),
+            ({"parts_overlap": 0.2, "coverage__colours_matched": 0.2}, "collapsed"),
+            ({"parts_overlap": 0.6, "parts_overlap__colours_matched": 0.6}, "low diversity"),
             ({"share_nearer_than_unseen_reals": 0.9}, "memorising"),
             ({"batch_std_ratio": 0.5, "contrast_ratio": 0.5}, "washed out"),
             ({"batch_std_ratio": 0.25, "contrast_ratio": 0.25}, "washed out"),
@@ -192,7 +192,7 @@ class TestVerdict:
 
     def test_known_modes_stand_in_for_parts_of_the_data(self):
         """Where modes can be counted nothing is guessed."""
-        lost = figures(parts_kept=0.5, parts_kept__colours_matched=0.5)
+        lost = figures(parts_overlap=0.6, parts_overlap__colours_matched=0.6)
         assert judge(lost, 1000, Coverage(12, 12, 0.8, 0.0)).word == "healthy"
 
     def test_the_gravest_word_wins_and_the_others_are_told(self):

@@ -162,6 +162,12 @@ class TestSpectrum:
         frequency, power = spectrum.power_spectrum(board.expand(2, 3, 16, 16))
         assert float(frequency[power.argmax()]) == pytest.approx(0.5**0.5, abs=0.04)
 
+    def test_its_shape_does_not_know_contrast(self):
+        """Half the contrast is a quarter of the power at every frequency."""
+        lines = [spectrum.decades(spectrum.power_spectrum(x)[1]) for x in (smooth(5), smooth(5) * 0.5)]
+        torch.testing.assert_close(lines[0] - lines[1], torch.full_like(lines[0], np.log10(4)))
+        torch.testing.assert_close(*map(spectrum.shape, lines))
+
     def test_signals_have_one_too(self):
         """Any rank."""
         wave = torch.sin(2 * torch.pi * 10 * torch.arange(100) / 100).expand(3, 2, 100)

@@ -77,7 +77,10 @@ MEANINGS = {
         "spread", "samples left when near-copies of one another count once", MORE_VARIED, below(0.9, 0.6)
     ),
     "parts kept": Meaning(
-        "spread", "share of the data in parts that the fakes have not all but left", MORE_VARIED, below(0.85, 0.6)
+        "spread", "share of the data in parts that the fakes have not all but left", MORE_VARIED, below(0.9, 0.6)
+    ),
+    "parts overlap": Meaning(
+        "spread", "what both sides have in common when counted by parts of the data", MORE_VARIED, below(0.87, 0.6)
     ),
     "coverage": Meaning("neighbours", "share of the reals with a fake nearby", MORE_VARIED, below(0.7, 0.3)),
     "recall": Meaning("neighbours", "share of the reals inside the fakes' reach", MORE_VARIED, below(0.6, 0.2)),
@@ -115,7 +118,10 @@ MEANINGS = {
     ),
     "spectrum": Meaning("texture", "distance of the spectra, in powers of ten", TEXTURE, above(0.2, 0.5)),
     "spectrum, fine half": Meaning(
-        "texture", "fine detail: below 0 is blur, above is noise, in powers of ten", TEXTURE, away(0.3, 0.6)
+        "texture",
+        "fine detail beside coarse: below 0 is blur, above is noise, in powers of ten",
+        TEXTURE,
+        away(0.3, 0.6),
     ),
     "spectrum, highest spike": Meaning(
         "texture", "a line that reals have not: a checkerboard or a grid, in powers of ten", TEXTURE, above(0.5, 1.0)

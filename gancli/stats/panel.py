@@ -4,6 +4,7 @@ Here are the numbers; what they mean, and which are good, stands in meanings.py.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor
 
@@ -62,15 +63,13 @@ def _spread(s: Sides) -> list[Figure]:
 
 
 def _parts(s: Sides) -> list[Figure]:
-    (f, r, o), (f_matched, o_matched) = s.features, s.matched
+    (f, r, o), (f_matched, o_matched), parts = s.features, s.matched, s.reference.parts
+    overlap = partial(clusters.overlap, parts, r)
     return [
-        Figure("distinct share", neighbours.distinct_share(f, r), neighbours.distinct_share(o, r)),
-        Figure("parts kept", clusters.kept(s.reference.parts, r, f), clusters.kept(s.reference.parts, r, o)),
-        Figure(
-            "parts kept, colours matched",
-            clusters.kept(s.reference.parts, r, f_matched),
-            clusters.kept(s.reference.parts, r, o_matched),
-        ),
+        Figure("distinct share", neighbours.distinct_share(f_matched, r), neighbours.distinct_share(o_matched, r)),
+        Figure("parts kept", clusters.kept(parts, r, f_matched), clusters.kept(parts, r, o_matched)),
+        Figure("parts overlap", overlap(f), overlap(o)),
+        Figure("parts overlap, colours matched", overlap(f_matched), overlap(o_matched)),
     ]
 
 
@@ -116,20 +115,20 @@ def spectrum_lines(s: Sides) -> tuple[Tensor, list[Tensor]]:
 
 
 def _spectra(s: Sides) -> list[Figure]:
-    frequency, (fake, real, other) = spectrum_lines(s)
-    apart = (fake - real, other - real)
+    frequency, lines = spectrum_lines(s)
     fine, middle = frequency >= FINE, frequency >= MIDDLE
 
-    def figure(name: str, of: Callable[[Tensor], Tensor]) -> Figure:
-        value, floor = (float(of(x)) for x in apart)
-        return Figure(name, value, floor)
+    def figure(name: str, lines: Sequence[Tensor], of: Callable[[Tensor], Tensor]) -> Figure:
+        fake, real, other = lines
+        return Figure(name, float(of(fake - real)), float(of(other - real)))
 
     grain = [127.5 * spectrum.grain(x) for x in s.each]
+    shapes = [spectrum.shape(line) for line in lines]
     return [
         Figure("grain", abs(grain[0] - grain[1]), abs(grain[2] - grain[1]), grain[0], grain[1]),
-        figure("spectrum, mean distance", lambda x: x.abs().mean()),
-        figure("spectrum, fine half", lambda x: x[fine].mean()),
-        figure("spectrum, highest spike", lambda x: (x - x[fine].median())[middle].max()),
+        figure("spectrum, mean distance", lines, lambda x: x.abs().mean()),
+        figure("spectrum, fine half", shapes, lambda x: x[fine].mean()),
+        figure("spectrum, highest spike", lines, lambda x: (x - x[fine].median())[middle].max()),
     ]
 
 

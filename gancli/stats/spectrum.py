@@ -50,6 +50,11 @@ def decades(power: Tensor) -> Tensor:
     return power.clamp(min=1e-12).log10()
 
 
+def shape(line: Tensor) -> Tensor:
+    """A spectrum in powers of ten without its level: contrast does not change it. (bins,) -> (bins,)."""
+    return line - torch.logsumexp(line * math.log(10), 0) / math.log(10)
+
+
 def grain(x: Tensor) -> float:
     """The deviation of white noise that would explain the finest differences of pictures. (N, C, H, W) -> units of x.
 

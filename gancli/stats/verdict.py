@@ -26,18 +26,21 @@ class Limits:
     """What was calibrated. Shares and ratios are relative to their floors; spectra in powers of ten."""
 
     collapsed_spread: float = 0.3  # batch std ratio
-    collapsed_distinct: float = 0.14
+    collapsed_distinct: float = 0.13
     low_distinct: float = 0.78
-    collapsed_parts: float = 0.2
-    low_parts: float = 0.8
-    copied: float = 0.33  # share nearer than 95 % of unseen reals
-    pale: float = 0.85  # batch std ratio and contrast ratio
-    fine: float = 0.4  # spectrum, fine half
-    spike: float = 0.9
-    colours: float = 0.12  # colour distance over the deviation of the reals
-    precise: float = 0.4
+    collapsed_parts: float = 0.5  # parts overlap
+    low_parts: float = 0.87
+    copied: float = 0.25  # share nearer than 95 % of unseen reals
+    pale: float = 0.85  # batch std ratio
+    flat: float = 0.92  # contrast ratio
+    fine: float = 0.45  # spectrum, fine half
+    spike: float = 1.0
+    grain: float = 5.0  # grey levels
+    colours: float = 0.1  # colour distance over the deviation of the reals
+    precise: float = 0.65
     covered: float = 0.3
-    lost: float = 0.02  # coverage and precision
+    lost: float = 0.03  # coverage and precision
+    noise: float = 1.15  # batch std ratio
 
 
 LIMITS = Limits()
@@ -124,18 +127,18 @@ def _found(panel: Panel, limits: Limits, *, counted: bool) -> Iterator[Sign]:
     """Every sign of trouble, the gravest first."""
     yield from _diverged(panel, limits)
     yield from _repeated(panel, limits)
+    if not counted:
+        yield from _few_parts(panel, limits)
     yield from _copied(panel, limits)
     yield from _texture(panel, limits)
-    if not counted:
-        yield from _parts(panel, limits)
     yield from _pale(panel, limits)
     yield from _other(panel, limits)
+    yield from _fewer(panel, limits, counted=counted)
 
 
 def _diverged(panel: Panel, limits: Limits) -> Iterator[Sign]:
     nothing = panel.share("coverage") < limits.lost and panel.share("precision") < limits.lost
-    noise = panel.share("batch std ratio") > 1.3
-    if nothing and noise:
+    if nothing and panel.share("batch std ratio") > limits.noise:
         yield "diverged", "no sample resembles the data, and they differ more than the data does: noise", True
 
 
@@ -145,18 +148,23 @@ def _repeated(panel: Panel, limits: Limits) -> Iterator[Sign]:
         text = f"the fakes differ {spread:.2f} times as much from one another as the reals do"
         yield "collapsed", text, spread < limits.collapsed_spread / 2
     distinct = panel.share("distinct share")
-    text = f"{distinct:.0%} of them are left when near-copies of one another count once"
-    if distinct < limits.collapsed_distinct and panel.share("parts kept, colours matched") < 2:
-        yield "collapsed", text, distinct < limits.collapsed_distinct / 2
-    elif distinct < limits.low_distinct:
-        yield "low diversity", text, distinct < limits.low_distinct - 0.15
+    if distinct < limits.collapsed_distinct:
+        yield "collapsed", _distinct(distinct), distinct < limits.collapsed_distinct / 2
+
+
+def _few_parts(panel: Panel, limits: Limits) -> Iterator[Sign]:
+    """A tenth of the modes: little in common with the data, whose colours are not to blame."""
+    shared, covered = panel.share("parts overlap"), panel.share("coverage, colours matched")
+    precise = panel.share("precision") > limits.precise
+    if max(shared, covered) < limits.collapsed_parts and precise:
+        yield "collapsed", _parts(shared), max(shared, covered) < limits.collapsed_parts - 0.1
 
 
 def _copied(panel: Panel, limits: Limits) -> Iterator[Sign]:
     share = panel.value("share nearer than unseen reals")
     if share > limits.copied:
         text = f"{share:.0%} of the samples lie nearer to a training sample than 95 % of unseen reals do"
-        yield "memorising", text, share > limits.copied + 0.15
+        yield "memorising", text, share > limits.copied + 0.1
 
 
 def _texture(panel: Panel, limits: Limits) -> Iterator[Sign]:
@@ -170,36 +178,50 @@ def _texture(panel: Panel, limits: Limits) -> Iterator[Sign]:
             f"a spike in the spectrum, {10**spike:.2g} times the reals': a grid",
             spike > 1.5 * limits.spike,
         )
-
-
-def _parts(panel: Panel, limits: Limits) -> Iterator[Sign]:
-    left = max(panel.share("parts kept"), panel.share("parts kept, colours matched"))
-    text = f"only {left:.0%} of the data lies in parts that the fakes have not all but left"
-    if left < limits.collapsed_parts:
-        yield "collapsed", text, left < limits.collapsed_parts / 2
-    elif left < limits.low_parts:
-        yield "low diversity", text, left < limits.low_parts - 0.15
+    grain = panel.by_name.get("grain")
+    if grain is not None and grain.fake is not None and grain.real is not None:
+        more = grain.fake - grain.real
+        if more > limits.grain:
+            text = f"grain of {grain.fake:.1f} grey levels in flat areas, where the data has {grain.real:.1f}"
+            yield "artefacts", text, more > 1.5 * limits.grain
 
 
 def _pale(panel: Panel, limits: Limits) -> Iterator[Sign]:
     spread, contrast = panel.share("batch std ratio"), panel.share("contrast ratio")
-    if max(spread, contrast) < limits.pale:
+    whole = panel.share("parts overlap, colours matched") > limits.low_parts
+    if spread < limits.pale and contrast < limits.flat and whole:
         text = f"spread {spread:.2f} and contrast {contrast:.2f} of the reals'"
         yield "washed out", text, max(spread, contrast) < limits.pale - 0.1
 
 
 def _other(panel: Panel, limits: Limits) -> Iterator[Sign]:
-    colours = panel.colours()
-    if colours > limits.colours:
+    precise, covered = panel.share("precision"), panel.share("coverage, colours matched")
+    if precise < limits.precise or covered < limits.covered:
+        text = f"{precise:.0%} of the samples look like the data, {covered:.0%} of the data has one nearby"
+        yield "artefacts", text, min(precise / limits.precise, covered / limits.covered) < 0.6
+    colours, whole = panel.colours(), panel.share("parts overlap, colours matched") > limits.low_parts
+    if colours > limits.colours and whole:
         yield (
             "artefacts",
             f"other values: {colours:.2f} deviations away from the data's",
             colours > 1.5 * limits.colours,
         )
-    precise, covered = panel.share("precision"), panel.share("coverage, colours matched")
-    if precise < limits.precise or covered < limits.covered:
-        text = f"{precise:.0%} of the samples look like the data, {covered:.0%} of the data has one nearby"
-        yield "artefacts", text, min(precise / limits.precise, covered / limits.covered) < 0.6
+
+
+def _fewer(panel: Panel, limits: Limits, *, counted: bool) -> Iterator[Sign]:
+    distinct, shared = panel.share("distinct share"), panel.share("parts overlap, colours matched")
+    if limits.collapsed_distinct <= distinct < limits.low_distinct:
+        yield "low diversity", _distinct(distinct), distinct < limits.low_distinct - 0.15
+    if shared < limits.low_parts and not counted:
+        yield "low diversity", _parts(shared), shared < limits.low_parts - 0.1
+
+
+def _distinct(share: float) -> str:
+    return f"{share:.0%} of them are left when near-copies of one another count once"
+
+
+def _parts(share: float) -> str:
+    return f"counted by parts of the data, both sides have {share:.0%} of what two halves of the data have in common"
 
 
 def _healthy(panel: Panel, samples: int, known: Coverage | None) -> Verdict:

@@ -25,8 +25,8 @@ from gancli.growth import Schedule
 from gancli.results import Ablation, AblationRow, Progress, plain, silent
 from gancli.runs import Run
 from gancli.training import curves, log
-from gancli.training.children import Task, run_all
 from gancli.training.checkup import Checkup
+from gancli.training.children import Task, run_all
 from gancli.training.state import TrainState
 from gancli.training.step import make_noise
 from gancli.training.verbs import prepare, set_up
