@@ -61,7 +61,7 @@ def inspect_stats(
     judged_by = open_judge(features) if features is not None else None
     look = partial(_look, quick=quick, network=judged_by, progress=progress)
     if target is not None and _is_samples(target):
-        return _files(str(target), data, wanted, look, progress)
+        return replace(_files(str(target), data, wanted, look, progress), quick=quick)
     run = None if target is not None else runs.newest(Path(outdir))
     path = checkpoint.locate(run.path if run else str(target))
     opened = checkpoint.read(path)

@@ -1,0 +1,260 @@
+"""inspect-stats and report as commands: on runs, and on anybody's samples."""
+
+import io
+import json
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_pictures, tiny_config
+from PIL import Image
+from pydantic import TypeAdapter
+
+import gancli
+from gancli import runs
+from gancli.health import GROUPS, WORDS, Health
+from gancli.networks import features
+from gancli.training import log
+
+SCHEMA = Path(__file__).parent.parent / "docs" / "health.schema.json"
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """Two disjoint folders of 70 and 150 pictures of one kind, 20 px."""
+    base = tmp_path_factory.mktemp("sets")
+    return make_pictures(base / "fakes", 70), make_pictures(base / "reals", 150, seed=1)
+
+
+def inspected(gancli, *words):
+    """(exit code, the JSON) of inspect-stats."""
+    code, out, err = gancli("inspect-stats", *words, "--json")
+    return code, json.loads(out or err)
+
+
+class TestSetsOfSamples:
+    def test_two_folders_are_all_it_takes(self, gancli, sets):
+        """No checkpoint, no run: for users of other tools."""
+        code, body = inspected(gancli, sets[0], "--against", sets[1])
+
+        assert (code, body["verdict"], body["weights"]) == (0, "healthy", "files")
+        assert (body["samples"], body["kind"], body["source"]) == (70, "image", str(sets[0]))
+        assert {figure["group"] for figure in body["panel"]} <= set(GROUPS)
+
+    def test_copies_of_the_reals_are_found(self, gancli, sets):
+        """And exit 4 where that was asked for; each with the file that it is a copy of."""
+        code, out, _ = gancli("inspect-stats", sets[1], "--against", sets[1], "--fail-on", "memorising", "--json")
+        body = json.loads(out)
+
+        assert (code, body["verdict"]) == (4, "memorising")
+        assert all(near["fake"] == near["real"] and near["distance"] < 0.3 for near in body["nearest"])
+
+    def test_one_picture_again_and_again_is_collapsed(self, gancli, sets, tmp_path):
+        """The word that this tool is for."""
+        for i in range(80):
+            shutil.copy(sets[0] / "000.png", tmp_path / f"{i}.png")
+        assert inspected(gancli, tmp_path, sets[1])[1]["verdict"] == "collapsed"
+
+    def test_samples_alone_are_not_enough(self, gancli, sets):
+        """Exit 2, and how to mend it; the reals given twice as well."""
+        code, body = inspected(gancli, sets[0])
+        assert (code, "--against" in body["error"]["hint"]) == (2, True)
+        assert inspected(gancli, sets[0], sets[1], "--against", sets[1])[0] == 2
+
+    def test_grey_samples_meet_colour_reals(self, gancli, sets, tmp_path):
+        """As colour pictures both."""
+        for path in sets[0].iterdir():
+            Image.open(path).convert("L").save(tmp_path / path.name)
+        code, body = inspected(gancli, tmp_path, "--against", sets[1])
+        assert (code, body["samples"]) == (0, 70)
+        assert any(figure["name"] == "mean, red" for figure in body["panel"])
+
+    @pytest.mark.parametrize("form", ["zip", "tar", "tar.gz"])
+    def test_a_pipe_is_taken(self, gancli, sets, tmp_path, monkeypatch, form):
+        """`-`: a zip, a tar, or a tar that gzip packed, with the result of the folder."""
+        path = tmp_path / f"fakes.{form}"
+        if form == "zip":
+            with zipfile.ZipFile(path, "w") as archive:
+                for picture in sets[0].iterdir():
+                    archive.write(picture, picture.name)
+        else:
+            with tarfile.open(path, "w:gz" if form == "tar.gz" else "w") as archive:
+                archive.add(sets[0], "fakes")
+        piped = SimpleNamespace(buffer=io.BytesIO(path.read_bytes()), isatty=lambda: False)
+        monkeypatch.setattr("sys.stdin", piped)
+
+        _, body = inspected(gancli, "-", "--against", sets[1])
+        _, folder = inspected(gancli, sets[0], "--against", sets[1])
+
+        assert body["panel"] == folder["panel"]
+
+    def test_a_pipe_without_anything_says_so(self, gancli, sets, monkeypatch):
+        """Exit 65 for nothing, 2 at a terminal."""
+        for terminal, code in ((False, 65), (True, 2)):
+            piped = SimpleNamespace(buffer=io.BytesIO(), isatty=lambda terminal=terminal: terminal)
+            monkeypatch.setattr("sys.stdin", piped)
+            assert inspected(gancli, "-", "--against", sets[1])[0] == code
+
+    def test_a_tar_on_disk_is_read_and_a_packed_one_refused(self, gancli, sets, tmp_path):
+        """With how to mend it."""
+        for name, mode in (("plain.tar", "w"), ("packed.tar.bz2", "w:bz2")):
+            with tarfile.open(tmp_path / name, mode) as archive:
+                archive.add(sets[0], "fakes")
+        assert inspected(gancli, tmp_path / "plain.tar", "--against", sets[1])[0] == 0
+        code, body = inspected(gancli, tmp_path / "packed.tar.bz2", "--against", sets[1])
+        assert (code, "unpack" in body["error"]["hint"]) == (65, True)
+
+    def test_order_and_names_do_not_matter(self, sets, tmp_path):
+        """The same pictures under other names give the same figures."""
+        for i, path in enumerate(sorted(sets[0].iterdir(), reverse=True)):
+            shutil.copy(path, tmp_path / f"{i:03d}.png")
+        one, other = (gancli.inspect_stats(folder, str(sets[1])) for folder in (sets[0], tmp_path))
+        for a, b in zip(one.panel, other.panel, strict=True):
+            assert (a.name, pytest.approx(a.value, rel=1e-5, abs=1e-9)) == (b.name, b.value)
+
+    def test_arrays_of_signals_and_points_are_judged_too(self, gancli, tmp_path):
+        """By the panel that makes sense for them."""
+        draw = np.random.RandomState(0)
+        for name, shape in (("signals", (2, 30)), ("points", (2,))):
+            for side, count in (("fakes", 100), ("reals", 300)):
+                np.save(tmp_path / f"{name}-{side}.npy", draw.randn(count, *shape).astype(np.float32))
+            code, body = inspected(gancli, tmp_path / f"{name}-fakes.npy", tmp_path / f"{name}-reals.npy")
+            assert (code, body["kind"]) == (0, name.removesuffix("s") if name == "signals" else name)
+
+    def test_few_samples_are_undecided_and_never_fail(self, gancli, tmp_path):
+        """64 a side are needed."""
+        fakes, reals = make_pictures(tmp_path / "f", 20), make_pictures(tmp_path / "r", 60, seed=1)
+        code, out, _ = gancli("inspect-stats", fakes, reals, "--fail-on", "collapse,memorising,artefacts", "--json")
+        assert (code, json.loads(out)["verdict"]) == (0, "undecided")
+
+
+class TestFeatures:
+    def test_a_network_of_the_users_own_adds_a_fid(self, gancli, sets, tmp_path):
+        """VGG-16's state dict; the distances of copies are 0, each beside its floor."""
+        torch.save(features.random_weights(), tmp_path / "vgg16.pt")
+
+        _, body = inspected(gancli, sets[0], "--against", sets[1], "--features", tmp_path / "vgg16.pt")
+
+        found = {figure["name"]: figure for figure in body["panel"]}
+        assert found["Frechet distance, vgg16"]["value"] > 0
+        assert found["Frechet distance, vgg16"]["floor"] > 0
+        assert "KID, vgg16" in found
+
+    def test_what_is_no_such_network_is_refused(self, gancli, sets, tmp_path):
+        """Exit 65 with the names of those that are."""
+        torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")
+        code, body = inspected(gancli, sets[0], "--against", sets[1], "--features", tmp_path / "other.pt")
+        assert code == 65
+        assert all(name in json.dumps(body) for name in ("vgg16", "inception-v3"))
+
+
+class TestOutput:
+    def test_json_is_what_the_schema_says(self, gancli, sets):
+        """docs/health.schema.json is the schema of the class, and the output is of that class."""
+        expected = TypeAdapter(Health).json_schema()
+        if SCHEMA.exists():  # an installed package has no docs
+            written = json.loads(SCHEMA.read_text())
+            assert written["properties"].pop("schema_version") == {"const": 1}
+            assert written == expected, "write it anew: see docs/inspect-stats.md"
+        _, body = inspected(gancli, sets[0], "--against", sets[1])
+        assert body.pop("schema_version") == 1
+        TypeAdapter(Health).validate_python(body)
+        assert set(body) == set(expected["properties"])
+
+    def test_the_plot_is_one_svg_with_every_figure(self, gancli, sets, tmp_path):
+        """Well-formed, nothing to fetch; another suffix is refused."""
+        code, out, _ = gancli("inspect-stats", sets[0], "--against", sets[1], "--plot", tmp_path / "p.svg", "--json")
+        text = (tmp_path / "p.svg").read_text()
+        root = ElementTree.fromstring(text)
+        assert (code, root.tag) == (0, "{http://www.w3.org/2000/svg}svg")
+        assert all(figure["name"] in text for figure in json.loads(out)["panel"])
+        assert "href" not in text
+        assert gancli("inspect-stats", sets[0], "--against", sets[1], "--plot", "p.png")[0] == 2
+
+    def test_people_see_marks_sentences_and_what_to_try(self, gancli, sets, tmp_path):
+        """A shape for each mark, so that colour alone says nothing."""
+        for i in range(80):
+            shutil.copy(sets[0] / "000.png", tmp_path / f"{i}.png")
+        _, out, _ = gancli("inspect-stats", tmp_path, sets[1])
+        assert "verdict: collapsed" in out
+        assert "✖  batch std ratio" in out
+        assert "try: minibatch std" in out
+        assert "spectrum  fake" in out
+
+    def test_quick_leaves_the_slow_figures_out(self, gancli, sets):
+        """And says so."""
+        _, quick = inspected(gancli, sets[0], "--against", sets[1], "--quick")
+        _, full = inspected(gancli, sets[0], "--against", sets[1])
+        missing = {f["name"] for f in full["panel"]} - {f["name"] for f in quick["panel"]}
+        assert any("sliced" in name for name in missing)
+        assert (quick["quick"], full["quick"]) == (True, False)
+
+    def test_a_generator_that_is_not_finite_has_diverged(self, tmp_path, tiny, monkeypatch):
+        """Nothing is compared with numbers that are none."""
+        run = trained(tiny, tmp_path)
+        monkeypatch.setattr("gancli.stats.gathering.drawn", lambda g, others, p: torch.full_like(others, float("nan")))
+        health = gancli.inspect_stats(run)
+        assert (health.verdict, health.confidence, health.panel) == ("diverged", "high", ())
+
+
+def trained(tiny, tmp_path):
+    """The run folder of a tiny training on 200 pictures."""
+    return gancli.train(tiny, str(make_pictures(tmp_path / "many", 200)), outdir=tmp_path / "runs").run
+
+
+class TestWatch:
+    def test_a_run_that_nobody_trains_is_shown_and_left(self, gancli, tiny, tmp_path):
+        """The ticks so far, as the training itself would tell them."""
+        run = trained(tiny, tmp_path)
+        code, out, err = gancli("inspect-stats", run, "--watch", "--json")
+        lines = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+        assert (code, out) == (0, "")
+        assert [line["images"] for line in lines] == [tick["images"] for tick in runs.Run(run).stats()]
+
+    def test_new_ticks_are_shown_as_they_come(self, gancli, tmp_path, monkeypatch):
+        """Until the lock is gone."""
+        run = runs.create(tmp_path, "data", tiny_config(), "run")
+        row, answers = tick_row(), iter([True, True, False])
+
+        def alive(_):
+            with run.stats_file.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            return next(answers)
+
+        monkeypatch.setattr("gancli.runs.is_locked", alive)
+        monkeypatch.setattr("gancli.cli.watching.SECONDS", 0)
+        _, _, err = gancli("inspect-stats", run.path, "--watch", "--json")
+        assert sum(line.startswith("{") for line in err.splitlines()) == 3
+
+
+def tick_row():
+    """A line of the log."""
+    from test_alarms import HEALTHY
+
+    from gancli.results import plain
+
+    return {"schema_version": log.SCHEMA_VERSION, **plain(HEALTHY)}
+
+
+class TestReport:
+    def test_it_writes_a_page_into_the_run_and_prints_its_path(self, gancli, tiny, tmp_path):
+        """With the verdict and the neighbours of a run that was just trained."""
+        run = trained(tiny, tmp_path)
+
+        code, out, _ = gancli("report", run)
+
+        page = Path(out.strip())
+        assert (code, page) == (0, run / "report.html")
+        text = page.read_text()
+        assert any(word in text for word in WORDS)
+        assert "times as far as unseen reals lie" in text
+
+    def test_what_is_no_run_is_refused(self, gancli, tmp_path):
+        """Exit 2."""
+        assert gancli("report", tmp_path)[0] == 2
