@@ -137,7 +137,7 @@ class TestSetsOfSamples:
 class TestFeatures:
     def test_a_network_of_the_users_own_adds_a_fid(self, gancli, sets, tmp_path):
         """VGG-16's state dict; the distances of copies are 0, each beside its floor."""
-        torch.save(features.random_weights(), tmp_path / "vgg16.pt")
+        torch.save(features.random_weights(), tmp_path / "vgg16.pt")  # noqa: TID251  # somebody else's
 
         _, body = inspected(gancli, sets[0], "--against", sets[1], "--features", tmp_path / "vgg16.pt")
 
@@ -148,7 +148,7 @@ class TestFeatures:
 
     def test_what_is_no_such_network_is_refused(self, gancli, sets, tmp_path):
         """Exit 65 with the names of those that are."""
-        torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")
+        torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")  # noqa: TID251  # the same
         code, body = inspected(gancli, sets[0], "--against", sets[1], "--features", tmp_path / "other.pt")
         assert code == 65
         assert all(name in json.dumps(body) for name in ("vgg16", "inception-v3"))

@@ -158,7 +158,7 @@ class TestCurves:
 
     def test_what_was_never_measured_has_no_chart(self):
         """And saturation none where nothing ever saturated."""
-        ticks = [tick(k, critic_loss=None, score_gap=None, saturation=0.0) for k in (1, 2)]
+        ticks = [tick(k, critic_loss=None, score_gap=None, overfitting=None, saturation=0.0) for k in (1, 2)]
         (only,) = run_page.charts(tiny_config(), ticks)
         assert "batch std ratio" in only
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gancli import files
 from gancli.config import Config
+from gancli.health import GROUPS as ORDER
 from gancli.health import Figure, Health, Histogram, Nearest, Spectrum
 from gancli.report import pages, pictures, svg
 from gancli.results import printable
@@ -31,13 +32,13 @@ MARKS = {
     "diverged": "bad",
 }  # of verdicts; no other has one
 GROUPS = {
+    "modes": "Modes: is every kind drawn?",
     "spread": "Spread: do the samples differ from one another?",
     "neighbours": "Neighbours: is every real met, and can the two sides be told apart?",
     "copies": "Copies: of the training data?",
     "distance": "Distance: how far is the whole set from the reals?",
     "texture": "Texture: edges, grain and fine detail",
     "values": "Values: brightness and colours",
-    "modes": "Modes: is every kind drawn?",
 }
 PAIR_SIDE = 320  # pixels of a neighbour's picture, at most
 WARNINGS = 12  # shown at once; the rest is folded away
@@ -103,7 +104,7 @@ def number(value: float | None) -> str:
 def groups(panel: Sequence[Figure]) -> list[tuple[str, list[tuple[Figure, list[str]]]]]:
     """The figures under the question they answer, each with its value, floor, fake and real as text."""
     found: dict[str, list[tuple[Figure, list[str]]]] = {}
-    for figure in panel:
+    for figure in sorted(panel, key=lambda figure: (*ORDER, figure.group).index(figure.group)):
         sides = ["" if side is None else number(side) for side in (figure.fake, figure.real)]
         row = (figure, [number(figure.value), number(figure.floor), *sides])
         found.setdefault(GROUPS.get(figure.group, figure.group.capitalize() or "Figures"), []).append(row)
@@ -134,7 +135,9 @@ def charts(config: Config, ticks: Ticks) -> list[str]:
         "spread of the samples over that of the reals": {
             "batch std ratio": "std_ratio",
             "feature std ratio": "feature_std_ratio",
+            "batch std ratio of the average": "ema_std_ratio",
         },
+        "overfitting: how far the critic tells the training set from held-out samples": {"overfitting": "overfitting"},
     }
     if any((tick.get("saturation") or 0) > 0 for tick in ticks):
         sides = {"samples": "saturation", "reals": "saturation_real"}
