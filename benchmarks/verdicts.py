@@ -4,8 +4,8 @@
 
 DATA is a folder with the five files of labelled.FILES. LIST names trained runs, a line each: a word, a run folder.
 What was measured is kept in --out as JSON lines, so that the same command goes on where it was stopped.
-Seed 0 chooses the limits of gancli/stats/verdict.py (--fit prints them), seed 1 tests them, with other data for
-training, other samples, other strengths. Of the runs every second one is in each half.
+Seeds 0 and 1 chose the limits of gancli/stats/verdict.py (--fit prints what would be best on them); seeds 2 and 3 test
+them, with other splits of the data, other samples, other strengths. Of the runs every second one is in each half.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from gancli.stats.verdict import LIMITS, Limits, judge
 
 Row = dict[str, Any]
 RUN_SAMPLES = 500
+SEEDS = (0, 1, 2, 3)
 
 
 def main() -> None:
@@ -72,7 +73,7 @@ def measure(folder: Path, runs: Path | None, out: Path) -> None:
 def every_case(folder: Path, there: set[tuple[Any, ...]]) -> Iterator[Row]:
     """The made sets, source by source."""
     for name, counts in COUNTS.items():
-        for seed in (0, 1):
+        for seed in SEEDS:
             done = [key for key in there if key[:2] == (name, seed)]
             source = None
             for count in counts:
@@ -102,7 +103,7 @@ def figures_of(fakes: torch.Tensor, reference: Reference) -> tuple[Figure, ...]:
 
 def row_of(case: Case, seed: int, count: int, figures: tuple[Figure, ...]) -> Row:
     """One line of the file."""
-    about = {"source": case.source, "seed": seed, "samples": count, "case": case.name, "half": seed}
+    about = {"source": case.source, "seed": seed, "samples": count, "case": case.name, "half": seed // 2}
     return {**about, "word": case.word, "strength": case.strength, "figures": [packed(f) for f in figures]}
 
 
@@ -171,11 +172,11 @@ def middle(good: np.ndarray) -> int:
 
 
 def report(rows: list[Row]) -> None:
-    """Both halves: the share that is right; of the second the confusion table, and every set that is wrong."""
-    for half in (0, 1):
+    """Both halves: the share that is right, the confusion table, and every set that is wrong."""
+    for half in sorted({row["half"] for row in rows}):
         scored = [(row, *word_of(row, LIMITS)) for row in rows if row["word"] and row["half"] == half]
         right = [row["word"] == word for row, word, _ in scored]
-        print(f"\nhalf {half}: {sum(right)} of {len(right)} right, {np.mean(right):.1%}")
+        print(f"\n{('chosen on', 'tested on')[half]}: {sum(right)} of {len(right)} right, {np.mean(right):.1%}")
         for level in ("high", "low"):
             some = [row["word"] == word for row, word, sure in scored if sure == level]
             print(f"confidence {level}: {sum(some)} of {len(some)} right")

@@ -120,6 +120,7 @@ class TestMeanings:
 HEALTHY = {
     "batch std ratio": 1.0, "contrast ratio": 1.0, "distinct share": 1.0, "parts overlap": 0.9,
     "parts overlap, colours matched": 0.9, "coverage": 0.95, "coverage, colours matched": 0.95, "precision": 0.9,
+    "effective rank ratio": 1.0,
 }  # fmt: skip
 ADDED = {
     "share nearer than unseen reals": (0.05, 0.05), "spectrum, fine half": (0.0, 0.0),
@@ -132,7 +133,9 @@ def figures(**changes):
     """A healthy panel with other values, by names with _ for spaces and __ for commas."""
     changed = {key.replace("__", ", ").replace("_", " ").replace("1 NN", "1-NN"): v for key, v in changes.items()}
     made = [Figure(name, changed.pop(name, floor), floor) for name, floor in HEALTHY.items()]
-    made += [Figure(name, changed.pop(name, v), floor, real=0.25) for name, (v, floor) in ADDED.items()]
+    for name, (usual, floor) in ADDED.items():
+        value = changed.pop(name, usual)
+        made.append(Figure(name, value, floor, value if name == "grain" else None, 0.0 if name == "grain" else 0.25))
     assert not changed, changed
     return made
 
@@ -150,6 +153,11 @@ class TestVerdict:
             ({"share_nearer_than_unseen_reals": 0.9}, "memorising"),
             ({"batch_std_ratio": 0.5, "contrast_ratio": 0.5}, "washed out"),
             ({"batch_std_ratio": 0.25, "contrast_ratio": 0.25}, "washed out"),
+            ({"batch_std_ratio": 0.3, "contrast_ratio": 0.6, "parts_overlap": 0.1,
+              "parts_overlap__colours_matched": 0.5, "coverage__colours_matched": 0.3}, "washed out"),
+            ({"coverage__colours_matched": 0.8}, "low diversity"),
+            ({"coverage__colours_matched": 0.8, "precision": 0.75}, "healthy"),
+            ({"grain": 12.0}, "artefacts"),
             ({"spectrum__fine_half": -1.2}, "artefacts"),
             ({"spectrum__fine_half": 0.9}, "artefacts"),
             ({"spectrum__highest_spike": 3.0}, "artefacts"),

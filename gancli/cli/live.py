@@ -113,7 +113,8 @@ class LiveTable(Teller):
         self.began = time.monotonic()
 
     def start(self, run: Run, config: Config, images: int, forecast: Forecast | None) -> None:
-        """Announce, then open the table."""
+        """Announce, then open the table, where a bar may have been."""
+        self._stack.close()
         announce(run, config, forecast)
         self.images = self.began_at = images
         self.total = config.train.duration or 0

@@ -29,14 +29,17 @@ class Limits:
     collapsed_distinct: float = 0.13
     low_distinct: float = 0.78
     collapsed_parts: float = 0.5  # parts overlap
-    low_parts: float = 0.87
+    low_parts: float = 0.88  # parts overlap, colours matched
+    thin: float = 0.89  # coverage, colours matched, of samples that are precise
+    sharp: float = 0.95  # precision from which samples are called so
     copied: float = 0.25  # share nearer than 95 % of unseen reals
     pale: float = 0.85  # batch std ratio
     flat: float = 0.92  # contrast ratio
+    full: float = 0.85  # effective rank ratio of what is pale and yet whole
     fine: float = 0.45  # spectrum, fine half
     spike: float = 1.0
     grain: float = 5.0  # grey levels
-    colours: float = 0.1  # colour distance over the deviation of the reals
+    colours: float = 0.09  # colour distance over the deviation of the reals
     precise: float = 0.65
     covered: float = 0.3
     lost: float = 0.03  # coverage and precision
@@ -127,13 +130,14 @@ def _found(panel: Panel, limits: Limits, *, counted: bool) -> Iterator[Sign]:
     """Every sign of trouble, the gravest first."""
     yield from _diverged(panel, limits)
     yield from _repeated(panel, limits)
-    if not counted:
-        yield from _few_parts(panel, limits)
     yield from _copied(panel, limits)
     yield from _texture(panel, limits)
     yield from _pale(panel, limits)
+    if not counted:
+        yield from _few_parts(panel, limits)
     yield from _other(panel, limits)
     yield from _fewer(panel, limits, counted=counted)
+    yield from _colours(panel, limits)
 
 
 def _diverged(panel: Panel, limits: Limits) -> Iterator[Sign]:
@@ -150,14 +154,6 @@ def _repeated(panel: Panel, limits: Limits) -> Iterator[Sign]:
     distinct = panel.share("distinct share")
     if distinct < limits.collapsed_distinct:
         yield "collapsed", _distinct(distinct), distinct < limits.collapsed_distinct / 2
-
-
-def _few_parts(panel: Panel, limits: Limits) -> Iterator[Sign]:
-    """A tenth of the modes: little in common with the data, whose colours are not to blame."""
-    shared, covered = panel.share("parts overlap"), panel.share("coverage, colours matched")
-    precise = panel.share("precision") > limits.precise
-    if max(shared, covered) < limits.collapsed_parts and precise:
-        yield "collapsed", _parts(shared), max(shared, covered) < limits.collapsed_parts - 0.1
 
 
 def _copied(panel: Panel, limits: Limits) -> Iterator[Sign]:
@@ -188,10 +184,24 @@ def _texture(panel: Panel, limits: Limits) -> Iterator[Sign]:
 
 def _pale(panel: Panel, limits: Limits) -> Iterator[Sign]:
     spread, contrast = panel.share("batch std ratio"), panel.share("contrast ratio")
-    whole = panel.share("parts overlap, colours matched") > limits.low_parts
-    if spread < limits.pale and contrast < limits.flat and whole:
-        text = f"spread {spread:.2f} and contrast {contrast:.2f} of the reals'"
-        yield "washed out", text, max(spread, contrast) < limits.pale - 0.1
+    if is_pale(panel, limits):
+        yield "washed out", f"spread {spread:.2f} and contrast {contrast:.2f} of the reals'", spread < limits.pale - 0.1
+
+
+def is_pale(panel: Panel, limits: Limits) -> bool:
+    """Less spread and less contrast, and yet all there: every part of the data, or as many directions and near it."""
+    if not (panel.share("batch std ratio") < limits.pale and panel.share("contrast ratio") < limits.flat):
+        return False
+    near = panel.share("precision") > limits.sharp and panel.share("effective rank ratio") > limits.full
+    return near or panel.share("parts overlap, colours matched") > limits.low_parts
+
+
+def _few_parts(panel: Panel, limits: Limits) -> Iterator[Sign]:
+    """A tenth of the modes: little in common with the data, whose colours are not to blame."""
+    shared, covered = panel.share("parts overlap"), panel.share("coverage, colours matched")
+    precise = panel.share("precision") > limits.precise
+    if max(shared, covered) < limits.collapsed_parts and precise and not is_pale(panel, limits):
+        yield "collapsed", _parts(shared), max(shared, covered) < limits.collapsed_parts - 0.1
 
 
 def _other(panel: Panel, limits: Limits) -> Iterator[Sign]:
@@ -199,21 +209,30 @@ def _other(panel: Panel, limits: Limits) -> Iterator[Sign]:
     if precise < limits.precise or covered < limits.covered:
         text = f"{precise:.0%} of the samples look like the data, {covered:.0%} of the data has one nearby"
         yield "artefacts", text, min(precise / limits.precise, covered / limits.covered) < 0.6
-    colours, whole = panel.colours(), panel.share("parts overlap, colours matched") > limits.low_parts
-    if colours > limits.colours and whole:
-        yield (
-            "artefacts",
-            f"other values: {colours:.2f} deviations away from the data's",
-            colours > 1.5 * limits.colours,
-        )
 
 
 def _fewer(panel: Panel, limits: Limits, *, counted: bool) -> Iterator[Sign]:
     distinct, shared = panel.share("distinct share"), panel.share("parts overlap, colours matched")
     if limits.collapsed_distinct <= distinct < limits.low_distinct:
         yield "low diversity", _distinct(distinct), distinct < limits.low_distinct - 0.15
-    if shared < limits.low_parts and not counted:
+    if counted or is_pale(panel, limits):
+        return
+    if shared < limits.low_parts:
         yield "low diversity", _parts(shared), shared < limits.low_parts - 0.1
+    covered = panel.share("coverage, colours matched")
+    if covered < limits.thin and panel.share("precision") > limits.sharp:
+        text = f"the samples look like the data, but only {covered:.0%} of it has one nearby"
+        yield "low diversity", text, covered < limits.thin - 0.15
+
+
+def _colours(panel: Panel, limits: Limits) -> Iterator[Sign]:
+    colours = panel.colours()
+    if colours > limits.colours:
+        yield (
+            "artefacts",
+            f"other values: {colours:.2f} deviations away from the data's",
+            colours > 1.5 * limits.colours,
+        )
 
 
 def _distinct(share: float) -> str:
