@@ -27,8 +27,10 @@ class TestCoverage:
         assert neighbours.coverage(torch.tensor(reals), torch.tensor(fakes)) == pytest.approx(hits / 40)
 
     def test_of_equal_sets_of_one_distribution(self):
-        """1 - 2^-5."""
-        assert neighbours.coverage(normal(1500), normal(1500, 1)) == pytest.approx(0.969, abs=0.02)
+        """1 - 2^-5; and 1 - 2^-15 where a hundredth of the set is 15."""
+        assert neighbours.coverage(normal(500), normal(500, 1)) == pytest.approx(0.969, abs=0.02)
+        assert neighbours.coverage(normal(1500), normal(1500, 1), 5) == pytest.approx(0.969, abs=0.02)
+        assert neighbours.coverage(normal(1500), normal(1500, 1)) > 0.99
 
     def test_falls_with_what_is_left_out(self):
         """One sample again and again; half of the data; another place altogether."""
@@ -63,6 +65,18 @@ class TestPrecisionRecallDensity:
     def test_density_of_one_distribution_is_one(self):
         """By its definition."""
         assert neighbours.density(normal(1000), normal(1000, 1)) == pytest.approx(1, abs=0.05)
+
+
+def test_balls_keep_their_size_as_sets_grow():
+    """Samples a little off a surface are as precise among 2,000 as among 500; with five neighbours they would not be."""
+
+    def near_a_surface(n, seed, off):
+        return torch.cat([normal(n, seed, dim=3), off * normal(n, seed + 100, dim=30)], dim=1)
+
+    sets = {n: (near_a_surface(n, 0, 0.0), near_a_surface(n, 1, 0.08)) for n in (500, 2000)}
+    few, many = (neighbours.precision(*sets[n]) for n in (500, 2000))
+    assert many == pytest.approx(few, abs=0.07)
+    assert neighbours.precision(*sets[2000], k=5) < few - 0.2
 
 
 class TestTwoSample:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-K = 5  # neighbours
+K, SHARE = 5, 0.01  # neighbours: at least so many, or this share of the set, so that balls keep their size as N grows
 ROWS = 1_024  # of a matrix of distances at once, so that a long training set fits into memory
 
 
@@ -13,42 +13,49 @@ def nearest_other(x: Tensor, k: int = 1) -> Tensor:
     return torch.cat([torch.cdist(part, x).kthvalue(k + 1, dim=1).values for part in x.split(ROWS)])
 
 
+def usual(count: int) -> int:
+    """k for a set of so many: 5 as in the sources, or one in a hundred of a larger set."""
+    return max(K, round(SHARE * count))
+
+
 def nearest_in(x: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
     """How far every sample is from the nearest of another set, and its row there. (N, F), (M, F) -> (N,) twice."""
     found = [torch.cdist(part, among).min(dim=1) for part in x.split(ROWS)]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 
-def coverage(reals: Tensor, fakes: Tensor, k: int = K) -> float:
+def coverage(reals: Tensor, fakes: Tensor, k: int | None = None) -> float:
     """The share of the reals with a fake nearer than their own k-th real neighbour. (N, F), (M, F) -> 0 to 1.
 
     A real that nothing resembles lies in a part of the data that the generator leaves out. Between two equal sets
     of one distribution it is expected to be 1 - 2^-k = .97. Source: Naeem et al. 2020, arXiv:2002.09797.
     """
-    return float((nearest_in(reals, fakes)[0] <= nearest_other(reals, k)).double().mean())
+    radius = nearest_other(reals, k or usual(len(reals)))
+    return float((nearest_in(reals, fakes)[0] <= radius).double().mean())
 
 
-def density(reals: Tensor, fakes: Tensor, k: int = K) -> float:
+def density(reals: Tensor, fakes: Tensor, k: int | None = None) -> float:
     """How many reals' balls a fake lies in, over k: 1 for equal distributions. (N, F), (M, F) -> 0 and more.
 
     It rises where fakes are blurred or pale: they crowd where the reals are thick. Source: arXiv:2002.09797.
     """
+    k = k or usual(len(reals))
     radius = nearest_other(reals, k)
     inside = [(torch.cdist(part, reals) <= radius).double().sum(1) for part in fakes.split(ROWS)]
     return float(torch.cat(inside).mean()) / k
 
 
-def precision(reals: Tensor, fakes: Tensor, k: int = K) -> float:
+def precision(reals: Tensor, fakes: Tensor, k: int | None = None) -> float:
     """The share of the fakes inside the ball of some real, whose radius is its k-th neighbour's distance. 0 to 1.
 
     It rises where fakes are blurred or pale. Source: Kynkaanniemi et al. 2019, arXiv:1904.06991.
     """
-    radius = nearest_other(reals, k)
+    radius = nearest_other(reals, k or usual(len(reals)))
     inside = [(torch.cdist(part, reals) <= radius).any(1) for part in fakes.split(ROWS)]
     return float(torch.cat(inside).double().mean())
 
 
-def recall(reals: Tensor, fakes: Tensor, k: int = K) -> float:
+def recall(reals: Tensor, fakes: Tensor, k: int | None = None) -> float:
     """The share of the reals inside the ball of some fake: `precision` with the sides swapped. 0 to 1."""
     return precision(fakes, reals, k)
 

@@ -35,6 +35,7 @@ class Limits:
     copied: float = 0.25  # share nearer than 95 % of unseen reals
     pale: float = 0.85  # batch std ratio
     flat: float = 0.92  # contrast ratio
+    deep: float = 0.65  # batch std ratio below which paleness is no blur
     full: float = 0.85  # effective rank ratio of what is pale and yet whole
     fine: float = 0.45  # spectrum, fine half
     spike: float = 1.0
@@ -131,8 +132,9 @@ def _found(panel: Panel, limits: Limits, *, counted: bool) -> Iterator[Sign]:
     yield from _diverged(panel, limits)
     yield from _repeated(panel, limits)
     yield from _copied(panel, limits)
-    yield from _texture(panel, limits)
-    yield from _pale(panel, limits)
+    deep = panel.share("batch std ratio") < limits.deep  # blur takes contrast too, but never so much
+    for signs in (_pale, _texture) if deep else (_texture, _pale):
+        yield from signs(panel, limits)
     if not counted:
         yield from _few_parts(panel, limits)
     yield from _other(panel, limits)
@@ -148,7 +150,8 @@ def _diverged(panel: Panel, limits: Limits) -> Iterator[Sign]:
 
 def _repeated(panel: Panel, limits: Limits) -> Iterator[Sign]:
     spread, contrast = panel.share("batch std ratio"), panel.share("contrast ratio")
-    if spread < limits.collapsed_spread and (contrast > 2 * spread or "contrast ratio" not in panel.by_name):
+    flat = "contrast ratio" in panel.by_name and contrast <= 2 * spread
+    if spread < limits.collapsed_spread and not flat and not is_pale(panel, limits):
         text = f"the fakes differ {spread:.2f} times as much from one another as the reals do"
         yield "collapsed", text, spread < limits.collapsed_spread / 2
     distinct = panel.share("distinct share")
