@@ -36,7 +36,7 @@ def test_copies_are_found_mirrored_and_moved_ones_too():
 
 def test_share_and_ratio_of_honest_samples():
     """One in twenty, and about one."""
-    found = compared(pictures(400, 2), pictures(500), pictures(200, 1))
+    found = compared(pictures(400, 10), pictures(500), pictures(400, 11))
     assert found.share == pytest.approx(0.05, abs=0.05)
     assert found.ratio == pytest.approx(1, abs=0.1)
 
@@ -50,18 +50,30 @@ def test_half_copies_are_half():
 
 
 def test_without_unseen_samples_the_training_set_is_its_own_measure():
-    """Each among the others, itself left out; a picture that is there twice has its twin."""
+    """Each among the others, itself left out; twins in the data set aside."""
     train = pictures(300)
-    alone, twins = compared(pictures(50, 2), train), compared(pictures(50, 2), torch.cat([train, train]))
+    alone, twins = compared(pictures(50, 2), train), compared(pictures(50, 2), torch.cat([train, train[:100]]))
     assert alone.unseen.min() > 0
     assert alone.ratio == pytest.approx(1, abs=0.15)
-    assert twins.unseen.max() == 0
+    assert twins.ratio == pytest.approx(1, abs=0.15)
+    assert compared(train[:50], torch.cat([train, train[:100]])).share == 1
+
+
+def test_pale_and_tinted_copies_are_copies_and_honest_pale_samples_are_not():
+    """Brightness, contrast and tint of each picture are set aside, not those of the set."""
+    train, unseen = pictures(300), pictures(100, 1)
+    dark = train[train.mean((1, 2, 3)).argsort()[:60]]
+    tint = torch.tensor([0.2, 0, -0.1]).view(3, 1, 1)
+    for copied in (dark, 0.4 * dark, (0.7 * dark + tint).clamp(-1, 1)):
+        found = compared(copied, train, unseen)
+        assert found.share > 0.95
+    assert compared(0.4 * pictures(200, 2), train, unseen).share < 0.15
 
 
 def test_against_a_loop():
     """Over all training samples, both ways round, and nine moves, in numpy."""
     train, fakes = pictures(copies.CANDIDATES), pictures(3, 1)  # so few that all are candidates
-    t, f = (copies.small(x).numpy().astype(float) for x in (train, fakes))
+    t, f = (copies.plain(copies.small(x)).numpy().astype(float) for x in (train, fakes))
     expected = [
         min(
             np.sqrt(((g[:, 1 + a : 31 + a, 1 + b : 31 + b] - r[:, 1:31, 1:31]) ** 2).mean())

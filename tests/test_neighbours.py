@@ -68,7 +68,7 @@ class TestPrecisionRecallDensity:
 
 
 def test_balls_keep_their_size_as_sets_grow():
-    """Samples a little off a surface are as precise among 2,000 as among 500; with five neighbours they would not be."""
+    """Samples a little off a surface are as precise among 2,000 as among 500; by five neighbours they are not."""
 
     def near_a_surface(n, seed, off):
         return torch.cat([normal(n, seed, dim=3), off * normal(n, seed + 100, dim=30)], dim=1)
@@ -118,6 +118,12 @@ class TestDistinctShare:
     def test_honest_samples_are_nearly_all_distinct(self):
         """Near-copies are closer than nearly all reals are to one another."""
         assert neighbours.distinct_share(normal(500), normal(500, 1)) > 0.97
+
+    def test_twins_in_the_data_do_not_switch_it_off(self):
+        """The limit follows from the reals that have none."""
+        reals = normal(300)
+        twinned = torch.cat([reals, reals[:60]])
+        assert neighbours.distinct_share(normal(10, 1).repeat(30, 1), twinned) == pytest.approx(10 / 300)
 
     def test_a_long_chain_is_one_cluster(self):
         """Connected components, however long the way."""

@@ -65,6 +65,23 @@ class TestPanel:
         assert found["share nearer than unseen reals"].mark == "bad"
         assert copy_figures(sides(train[:100], n=100)) == []
 
+    @pytest.mark.parametrize("size", [(4, 4), (7, 5), (20, 33), (45, 45), (8, 30), (64, 65)])
+    def test_any_size_of_picture_is_taken(self, size):
+        """Odd ones, flat ones, those of a network that has hardly grown."""
+        draws = [torch.rand(70, 3, *size, generator=torch.Generator().manual_seed(seed)) * 2 - 1 for seed in range(3)]
+        figures = panel(Sides(draws[0], Reference(draws[1], draws[2])))
+        assert all(np.isfinite(figure.value) for figure in figures)
+        assert judge(figures, 70, None).word == "healthy"
+
+    def test_padding_of_signals_is_not_made_more_of(self):
+        """Positions that are always zero do not decide, whatever small noise a generator has there."""
+        draws = [torch.randn(150, 1, 30, generator=torch.Generator().manual_seed(seed)) * 0.3 for seed in range(3)]
+        for x in draws:
+            x[..., 20:] = 0
+        draws[0][..., 20:] = 1e-3 * torch.randn(150, 1, 10)
+        figures = panel(Sides(draws[0], Reference(*draws[1:], kind="signal")))
+        assert judge(figures, 150, None).word == "healthy"
+
     def test_grey_pictures_have_one_channel(self):
         """And no colour names."""
         grey = sides(pictures(80, channels=1), n=80)

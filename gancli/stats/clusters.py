@@ -16,8 +16,9 @@ def centres(reals: Tensor, count: int | None = None) -> Tensor:
     found = _spread(reals, count)
     for _ in range(ROUNDS):
         nearest = torch.cdist(reals, found).argmin(1)
-        members = torch.bincount(nearest, minlength=count).clamp(min=1)[:, None]
-        found = torch.zeros_like(found).index_add_(0, nearest, reals) / members
+        members = torch.bincount(nearest, minlength=count)[:, None]
+        means = torch.zeros_like(found).index_add_(0, nearest, reals) / members.clamp(min=1)
+        found = torch.where(members > 0, means, found)  # a part that lost all its members stays where it was
     return found
 
 

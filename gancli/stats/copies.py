@@ -7,12 +7,14 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from gancli.seeds import permutation
+from gancli.stats import neighbours
 
 SIDE, COARSE = 32, 8  # px at which pictures are compared, and at which candidates are looked for
 CANDIDATES = 8
 SHIFTS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
 QUANTILE = 0.05
 MOST_UNSEEN = 1_000
+FLAT = 8.0  # grey levels
 CHUNK = 64
 
 
@@ -23,7 +25,7 @@ class Copies:
     distance: Tensor  # (N,) of every fake to its nearest training sample
     row: Tensor  # (N,) which one
     mirrored: Tensor  # (N,) bool: is it the mirror image that is near?
-    unseen: Tensor  # (M,) the same distance of samples that were not trained on
+    unseen: Tensor  # (M,) the same distance of samples that were not trained on, twins aside
 
     @property
     def ratio(self) -> float:
@@ -39,8 +41,8 @@ class Copies:
 def compare(fakes: Tensor, train: Tensor, unseen: Tensor | None) -> Copies:
     """The nearest training sample of every fake, as `small` makes them: (N, C, *s), (M, C, *s).
 
-    Pictures may be mirrored and moved by a pixel. unseen: reals that were not trained on; None: up to 1,000 of the
-    training samples, each among the others.
+    Pictures may be mirrored, moved by a pixel, of another brightness, contrast or tint. unseen: reals that were not
+    trained on; None: up to 1,000 of the training samples, each among the others.
     """
     coarse = _coarse(train)
     distance, row, mirrored = _nearest(fakes, train, coarse)
@@ -49,7 +51,7 @@ def compare(fakes: Tensor, train: Tensor, unseen: Tensor | None) -> Copies:
     else:
         rows = permutation(0, 0, len(train))[:MOST_UNSEEN]
         away = _nearest(train[rows], train, coarse, itself=rows)[0]
-    return Copies(distance, row, mirrored, away)
+    return Copies(distance, row, mirrored, neighbours.apart(away))
 
 
 def small(x: Tensor) -> Tensor:
@@ -65,7 +67,17 @@ def _coarse(x: Tensor) -> Tensor:
     """What candidates are looked for by. (N, F) float32."""
     if x.ndim != 4:
         return x.flatten(1)
-    return torch.cat([adaptive_avg_pool2d(part.float(), COARSE).flatten(1) for part in x.split(4_096)])
+    return torch.cat([adaptive_avg_pool2d(plain(part), COARSE).flatten(1) for part in x.split(1_024)])
+
+
+def plain(x: Tensor) -> Tensor:
+    """Pictures without brightness, tint and contrast: every channel of each less its mean, over their common deviation.
+
+    A flat picture stays flat: its grain is not made more of. (..., C, H, W) bytes -> float32.
+    """
+    x = x.float()
+    x = x - x.mean((-2, -1), keepdim=True)
+    return x / x.square().mean((-3, -2, -1), keepdim=True).sqrt().clamp(min=FLAT)
 
 
 def _nearest(x: Tensor, train: Tensor, coarse: Tensor, itself: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -99,10 +111,10 @@ def _one_way(x: Tensor, train: Tensor, coarse: Tensor, own: Tensor | None) -> tu
 
 
 def _aligned(x: Tensor, among: Tensor) -> Tensor:
-    """Root mean squared difference, the least over moves of a pixel. (N, C, *s), (N, K, C, *s) -> (N, K)."""
-    x, among = x.float(), among.float()
+    """Root mean squared difference of plain pictures, the least of nine moves. (N, C, *s), (N, K, C, *s) -> (N, K)."""
     if x.ndim != 4:
         return (among - x[:, None]).square().flatten(2).mean(2).sqrt()
+    x, among = plain(x), plain(among)
     h, w = x.shape[2:]
     middle = among[..., 1 : h - 1, 1 : w - 1]
     moved = [x[:, None, :, 1 + a : h - 1 + a, 1 + b : w - 1 + b] for a, b in SHIFTS]

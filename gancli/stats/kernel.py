@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+ROWS = 1_024  # of a matrix at once
+
 
 def kernel_distance(a: Tensor, b: Tensor) -> float:
     """Unbiased squared maximum mean discrepancy with the kernel (x.y / F + 1)^3. (N, F), (M, F) -> about 0 and more.
@@ -11,11 +13,11 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
     """
     a, b = a.double(), b.double()
 
-    def kernel(x: Tensor, y: Tensor) -> Tensor:
-        return (x @ y.T / x.shape[1] + 1) ** 3
+    def total(x: Tensor, y: Tensor) -> float:
+        return sum(float(((part @ y.T / y.shape[1] + 1) ** 3).sum()) for part in x.split(ROWS))
 
-    def among(x: Tensor) -> Tensor:
-        k = kernel(x, x)
-        return (k.sum() - k.diagonal().sum()) / (len(x) * (len(x) - 1))
+    def among(x: Tensor) -> float:
+        itself = float(((x.square().sum(1) / x.shape[1] + 1) ** 3).sum())
+        return (total(x, x) - itself) / (len(x) * (len(x) - 1))
 
-    return float(among(a) + among(b) - 2 * kernel(a, b).mean())
+    return among(a) + among(b) - 2 * total(a, b) / (len(a) * len(b))

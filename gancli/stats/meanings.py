@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import isfinite
 
 from gancli.health import Figure
 
@@ -21,7 +22,7 @@ class Meaning:
 def explained(figure: Figure) -> Figure:
     """The figure with its group, its sentence, its mark and, where that is not good, what to try."""
     meaning = MEANINGS.get(figure.name) or MEANINGS[figure.name.partition(",")[0]]
-    mark = meaning.mark(figure) if meaning.mark else ""
+    mark = meaning.mark(figure) if meaning.mark and isfinite(figure.value) else ""
     advice = meaning.advice if mark in ("watch", "bad") else ""
     return replace(figure, group=meaning.group, note=meaning.note, mark=mark, advice=advice)
 

@@ -24,6 +24,12 @@ def nearest_in(x: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 
+def apart(distances: Tensor) -> Tensor:
+    """Those that are no twins': above a thousandth of the median; all, where there are none. (N,) -> (M,)."""
+    far = distances[distances > 1e-3 * distances.median()]
+    return far if len(far) else distances
+
+
 def coverage(reals: Tensor, fakes: Tensor, k: int | None = None) -> float:
     """The share of the reals with a fake nearer than their own k-th real neighbour. (N, F), (M, F) -> 0 to 1.
 
@@ -67,11 +73,8 @@ def two_sample(reals: Tensor, fakes: Tensor) -> tuple[float, float]:
     where the fakes are copies of these reals. Equal N. Source: Lopez-Paz and Oquab 2017, arXiv:1610.06545; its
     two sides: Xu et al. 2018, arXiv:1806.07755.
     """
-    across = torch.cdist(reals, fakes)
-    to_fake, to_real = across.min(1).values, across.min(0).values
-    return tuple(  # type: ignore[return-value]
-        float(_won(nearest_other(own), other)) for own, other in ((reals, to_fake), (fakes, to_real))
-    )
+    real_side = _won(nearest_other(reals), nearest_in(reals, fakes)[0])
+    return float(real_side), float(_won(nearest_other(fakes), nearest_in(fakes, reals)[0]))
 
 
 def _won(own: Tensor, other: Tensor) -> Tensor:
@@ -83,18 +86,20 @@ def distinct_share(x: Tensor, reals: Tensor, near: float = 0.5) -> float:
     """How many of the samples are left where each cluster of near-copies counts as one. (N, F), (M, F) -> 1/N to 1.
 
     Two samples are near-copies where they lie closer than `near` times the distance at which the closest twentieth
-    of the reals has its nearest other real. Chains count as one cluster (connected components).
+    of the reals has its nearest other real, twins aside. Chains count as one cluster (connected components).
     """
-    limit = near * float(nearest_other(reals).quantile(0.05))
+    limit = near * float(apart(nearest_other(reals)).quantile(0.05))
     pairs = torch.cat([torch.stack([i + start, j]) for start, i, j in _close(x, limit)], dim=1)
     return _components(len(x), pairs) / len(x)
 
 
 def _close(x: Tensor, limit: float) -> list[tuple[int, Tensor, Tensor]]:
+    """Where a later sample lies within the limit of an earlier one: (start of the rows, i - start, j)."""
     found = []
     for start in range(0, len(x), ROWS):
-        i, j = torch.where(torch.cdist(x[start : start + ROWS], x) <= limit)
-        found.append((start, i, j))
+        near = torch.cdist(x[start : start + ROWS], x[start:]) <= limit
+        i, j = torch.where(near.triu())
+        found.append((start, i, j + start))
     return found
 
 
@@ -103,6 +108,7 @@ def _components(count: int, pairs: Tensor) -> int:
     label = torch.arange(count)
     while True:
         least = label.scatter_reduce(0, pairs[0], label[pairs[1]], "amin")
+        least = least.scatter_reduce(0, pairs[1], least[pairs[0]], "amin")
         least = least[least]
         if torch.equal(least, label):
             return len(label.unique())

@@ -15,6 +15,8 @@ from gancli.seeds import stream
 
 WIDTHS = (3, 64, 128, 256)  # channels of three convolutions of 4 x 4, stride 2
 CHUNK = 64
+LEAST = 8  # px: smaller pictures are enlarged by a whole factor
+STEADY = 0.05  # of the median deviation of a feature: what varies less is not made more of
 
 
 @torch.no_grad()
@@ -32,6 +34,8 @@ def of_samples(x: Tensor, kind: str) -> Tensor:
 
 def _convolved(x: Tensor, weights: list[Tensor]) -> Tensor:
     h = x[:, :3].expand(-1, 3, -1, -1)
+    factor = -(-LEAST // min(h.shape[2:]))  # rounded up
+    h = h.repeat_interleave(factor, 2).repeat_interleave(factor, 3) if factor > 1 else h
     for weight in weights:
         h = leaky_relu(conv2d(h, weight, stride=2, padding=1), 0.2)
     flat = h.flatten(2)
@@ -48,5 +52,9 @@ def _orthogonal(c_out: int, c_in: int) -> Tensor:
 
 
 def standardised(features: Tensor, reals: Tensor) -> Tensor:
-    """Every feature with the mean 0 and the deviation 1 of the reals'. (N, F), (M, F) -> (N, F)."""
-    return (features - reals.mean(0)) / reals.std(0, correction=0).clamp(min=1e-6)
+    """Every feature with the mean 0 and the deviation 1 of the reals'. (N, F), (M, F) -> (N, F).
+
+    A feature that hardly varies in the reals, such as the padding of signals, is not blown up.
+    """
+    std = reals.std(0, correction=0)
+    return (features - reals.mean(0)) / std.clamp(min=max(STEADY * float(std.median()), 1e-6))

@@ -90,12 +90,12 @@ class Sides:
 
     @cached_property
     def copies(self) -> Copies | None:
-        """The fakes beside the training set, colours and contrast set aside; None where that is not at hand."""
+        """The fakes beside the training set; None where that is not at hand, or holds nothing but twins."""
         reference = self.reference
         if reference.train is None or len(reference.train) < 2:
             return None
-        fakes = copies.small(matched(self.fakes, reference.reals))
-        return copies.compare(fakes, reference.train, reference.unseen)
+        found = copies.compare(copies.small(self.fakes), reference.train, reference.unseen)
+        return found if found.unseen.median() > 0 else None
 
 
 def matched(x: Tensor, reals: Tensor) -> Tensor:

@@ -58,7 +58,8 @@ def _levels(x: Tensor) -> list[Tensor]:
     levels = [x]
     while min(levels[-1].shape[2:]) >= 2 * LEAST:
         smaller = _down(levels[-1])
-        levels[-1] = levels[-1] - _up(smaller)
+        h, w = levels[-1].shape[2:]
+        levels[-1] = levels[-1] - _up(smaller)[..., :h, :w]
         levels.append(smaller)
     return levels
 

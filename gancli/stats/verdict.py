@@ -72,7 +72,7 @@ class Panel:
     def share(self, name: str, default: float = 1.0) -> float:
         """The figure over its floor."""
         figure = self.by_name.get(name)
-        return default if figure is None else figure.value / max(figure.floor, 1e-12)
+        return default if figure is None or figure.floor <= 0 else figure.value / figure.floor
 
     def excess(self, name: str) -> float:
         """How far the figure lies above its floor."""
@@ -248,7 +248,7 @@ def _parts(share: float) -> str:
 
 def _healthy(panel: Panel, samples: int, known: Coverage | None) -> Verdict:
     spread = f"the fakes differ {panel.share('batch std ratio'):.2f} times as much from one another as the reals do"
-    near = f"{panel.share('coverage'):.0%} of the data has a sample nearby, by random features"
+    near = f"{panel.value('coverage'):.0%} of the data has a sample nearby, by random features"
     evidence = [spread, near]
     if known is not None and known.recognised >= ENOUGH_RECOGNISED:
         evidence.insert(0, f"{known.covered} of {known.modes} known modes are covered")
