@@ -27,7 +27,7 @@ from gancli.health import Figure
 from gancli.sampling import Generator
 from gancli.stats import copies, gathering, inspect
 from gancli.stats.gathering import for_judging
-from gancli.stats.panel import copy_figures, panel
+from gancli.stats.panel import panel
 from gancli.stats.sides import Reference, Sides
 from gancli.stats.verdict import LIMITS, Limits, judge
 
@@ -97,8 +97,7 @@ def reference_of(source: Source, count: int) -> Reference:
 
 def figures_of(fakes: torch.Tensor, reference: Reference) -> tuple[Figure, ...]:
     """The figures that the verdict rests on."""
-    sides = Sides(for_judging(fakes, reference.kind), reference)
-    return (*panel(sides, quick=True), *copy_figures(sides))
+    return panel(Sides(for_judging(fakes, reference.kind), reference), quick=True)
 
 
 def row_of(case: Case, seed: int, count: int, figures: tuple[Figure, ...]) -> Row:

@@ -46,7 +46,8 @@ class Run:
 
     def checkpoints(self) -> list[Path]:
         """The numbered checkpoints, oldest first."""
-        return sorted((self.path / "checkpoints").glob("[0-9]*.pt"))
+        found = (self.path / "checkpoints").glob("[0-9]*.pt")
+        return sorted(path for path in found if path.stem.isdecimal())  # what else lies there is the user's
 
     def config(self) -> Config:
         """The config as it was resolved. Raises InputMissing or ConfigError."""
@@ -63,6 +64,11 @@ class Run:
             except ValueError:
                 break
         return ticks
+
+
+def images_of(digits: str) -> int:
+    """What the name of a checkpoint or a sheet says: nine digits are images, fewer are kimg, rounded down."""
+    return int(digits) * (1 if len(digits) == 9 else 1_000)
 
 
 def create(outdir: Path, data: str, config: Config, name: str | None = None) -> Run:

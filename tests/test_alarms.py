@@ -118,8 +118,23 @@ def test_a_dead_generator_is_said():
 
 
 def test_logs_of_earlier_versions_are_read():
-    """They lack the keys of the average."""
-    old = {
-        key: value for key, value in plain(HEALTHY).items() if key not in ("ema_std_ratio", "ema_distinct", "change")
-    }
+    """They lack the keys of the checkups; an alarm that rings now does not look for them."""
+    keys = ("ema_std_ratio", "ema_distinct", "change", "overfitting")
+    old = {key: value for key, value in plain(HEALTHY).items() if key not in keys}
+    knows = replace(HEALTHY, overfitting=0.9, images=20_000)
     assert alarms.raised(HEALTHY, [old] * 5, judged=True) == {}
+    raised = alarms.raised(knows, [old] * 5 + [plain(knows)] * 4, judged=True)
+    assert raised["overfitting"].began == 20_000
+
+
+def test_an_outlier_is_no_overfitting():
+    """A gap near zero makes one value huge; the median does not care."""
+    rows = [replace(HEALTHY, overfitting=value) for value in (0.05, -0.1, 40.0, 0.1)]
+    assert warned(replace(HEALTHY, overfitting=0.0), rows) == []
+
+
+def test_the_words_say_whose_spread_it_is():
+    """Of the last weights, or of the average."""
+    smeared = replace(HEALTHY, ema_std_ratio=0.1)
+    rows = [plain(smeared), plain(HEALTHY)]
+    assert "averaged generator's fakes differ 0.10" in alarms.raised(smeared, rows[:1], judged=True)["collapse"].text

@@ -1,5 +1,6 @@
 """inspect-stats and report as commands: on runs, and on anybody's samples."""
 
+import gzip
 import io
 import json
 import shutil
@@ -93,11 +94,13 @@ class TestSetsOfSamples:
         _, folder = inspected(gancli, sets[0], "--against", sets[1])
 
         assert body["panel"] == folder["panel"]
+        assert body["source"] == "-"
 
     def test_a_pipe_without_anything_says_so(self, gancli, sets, monkeypatch):
-        """Exit 65 for nothing, 2 at a terminal."""
-        for terminal, code in ((False, 65), (True, 2)):
-            piped = SimpleNamespace(buffer=io.BytesIO(), isatty=lambda terminal=terminal: terminal)
+        """Exit 65 for nothing and for what is torn, 2 at a terminal."""
+        torn = gzip.compress(bytes(10_000))[:-20]
+        for terminal, data, code in ((False, b"", 65), (True, b"", 2), (False, torn, 65), (False, b"\x1f\x8bxx", 65)):
+            piped = SimpleNamespace(buffer=io.BytesIO(data), isatty=lambda terminal=terminal: terminal)
             monkeypatch.setattr("sys.stdin", piped)
             assert inspected(gancli, "-", "--against", sets[1])[0] == code
 
@@ -126,6 +129,15 @@ class TestSetsOfSamples:
                 np.save(tmp_path / f"{name}-{side}.npy", draw.randn(count, *shape).astype(np.float32))
             code, body = inspected(gancli, tmp_path / f"{name}-fakes.npy", tmp_path / f"{name}-reals.npy")
             assert (code, body["kind"]) == (0, name.removesuffix("s") if name == "signals" else name)
+
+    def test_the_commonest_size_is_the_size(self, gancli, tmp_path):
+        """One odd picture does not decide; reals that had to be enlarged are said to be no sharp measure."""
+        fakes, reals = make_pictures(tmp_path / "f", 70, size=33), make_pictures(tmp_path / "r", 150, size=20, seed=1)
+        Image.new("RGB", (2000, 3)).save(fakes / "00.png")
+        code, body = inspected(gancli, fakes, "--against", reals)
+        assert (code, body["confidence"]) == (0, "low")
+        assert "were enlarged" in body["evidence"][-1]
+        assert any(figure["name"] == "sliced Wasserstein, 33 px" for figure in body["panel"])
 
     def test_few_samples_are_undecided_and_never_fail(self, gancli, tmp_path):
         """64 a side are needed."""
@@ -176,6 +188,7 @@ class TestOutput:
         assert all(figure["name"] in text for figure in json.loads(out)["panel"])
         assert "href" not in text
         assert gancli("inspect-stats", sets[0], "--against", sets[1], "--plot", "p.png")[0] == 2
+        assert gancli("inspect-stats", sets[0], "--against", sets[1], "--plot", tmp_path / "no" / "p.svg")[0] == 73
 
     def test_people_see_marks_sentences_and_what_to_try(self, gancli, sets, tmp_path):
         """A shape for each mark, so that colour alone says nothing."""
@@ -191,6 +204,7 @@ class TestOutput:
         """And says so."""
         _, quick = inspected(gancli, sets[0], "--against", sets[1], "--quick")
         _, full = inspected(gancli, sets[0], "--against", sets[1])
+        assert gancli("inspect-stats", sets[0], sets[1], "--quick", "--fail-on", "memorising")[0] == 2
         missing = {f["name"] for f in full["panel"]} - {f["name"] for f in quick["panel"]}
         assert any("sliced" in name for name in missing)
         assert (quick["quick"], full["quick"]) == (True, False)
@@ -212,9 +226,9 @@ class TestWatch:
     def test_a_run_that_nobody_trains_is_shown_and_left(self, gancli, tiny, tmp_path):
         """The ticks so far, as the training itself would tell them."""
         run = trained(tiny, tmp_path)
-        code, out, err = gancli("inspect-stats", run, "--watch", "--json")
-        lines = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
-        assert (code, out) == (0, "")
+        code, out, _ = gancli("inspect-stats", run, "--watch", "--json")
+        lines = [json.loads(line) for line in out.splitlines()]
+        assert code == 0
         assert [line["images"] for line in lines] == [tick["images"] for tick in runs.Run(run).stats()]
 
     def test_new_ticks_are_shown_as_they_come(self, gancli, tmp_path, monkeypatch):
@@ -229,8 +243,16 @@ class TestWatch:
 
         monkeypatch.setattr("gancli.runs.is_locked", alive)
         monkeypatch.setattr("gancli.cli.watching.SECONDS", 0)
-        _, _, err = gancli("inspect-stats", run.path, "--watch", "--json")
-        assert sum(line.startswith("{") for line in err.splitlines()) == 3
+        _, out, _ = gancli("inspect-stats", run.path, "--watch", "--json")
+        assert len(out.splitlines()) == 3
+
+    def test_people_see_the_lines_of_the_training(self, gancli, tiny, tmp_path):
+        """On standard error, as train prints them; what only a judgement needs is refused."""
+        run = trained(tiny, tmp_path)
+        _, out, err = gancli("inspect-stats", run, "--watch")
+        assert out == ""
+        assert err.count("generator_steps=") == len(runs.Run(run).stats())
+        assert gancli("inspect-stats", run, "--watch", "--fail-on", "collapse")[0] == 2
 
 
 def tick_row():

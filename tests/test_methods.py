@@ -63,6 +63,7 @@ def test_every_preset_trains_resumes_samples_and_inspects(name, tmp_path):
 
     assert_same_state(whole, broken)
     assert health.verdict in WORDS
+    assert (name == "superres-4x") <= (health.nearest == ())  # all that it draws is near its input
     assert all(np.isfinite(f.value) for f in health.panel)
     assert len(list((broken.run / "samples").glob("*.png"))) >= 2
     assert (broken.run / "reals.png").exists()

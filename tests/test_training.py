@@ -321,6 +321,22 @@ class TestWhatARunLeaves:
         (warning,) = [w for tick in Run(report.run).stats() for w in tick["warnings"]]
         assert warning == "collapse: told to; since 0.04 kimg; the last checkpoint before it: checkpoints/000000032.pt"
 
+    def test_the_checkpoint_of_the_tick_itself_is_not_before_it(self, pictures, tmp_path, monkeypatch):
+        """Its weights are those that were just called bad; and a file of the user's among them does no harm."""
+        changes = {"train.checkpoint_every": 16, "train.tick_every": 16}
+        preset = write_preset(tmp_path / "p.yaml", changes)
+
+        def raised(tick, *_, **__):
+            folder = next((tmp_path / "runs").iterdir()) / "checkpoints"
+            (folder / "000000005-best.pt").touch()
+            return {"collapse": Alarm("told to", 48)} if tick.images >= 64 else {}
+
+        monkeypatch.setattr("gancli.training.alarms.raised", raised)
+        run = Run(train(preset, pictures, tmp_path / "runs").run)
+        (warning,) = [w for tick in run.stats() for w in tick["warnings"]]
+        assert warning.endswith("checkpoints/000000032.pt")
+        assert (run.path / "checkpoints" / "000000005-best.pt").exists()
+
     def test_checkups_take_a_fiftieth_of_the_time(self, pictures, tmp_path, monkeypatch):
         """What would take longer is left out of the tick, and null in the log."""
         clock = iter(range(10_000))

@@ -1,5 +1,6 @@
 """gancli inspect-stats."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from gancli.cli import options, piped, show, watching
 from gancli.cli.options import JsonOption, NoProgressOption, QuietOption, VerboseOption
 from gancli.errors import Finding, UsageError
-from gancli.health import WORDS, Health
+from gancli.health import WORDS
 
 FINDINGS = {"collapse": "collapsed"} | {word.replace(" ", "-"): word for word in WORDS if word != "undecided"}
 del FINDINGS["healthy"]
@@ -72,8 +73,14 @@ def inspect_stats(
     if data is not None and against is not None:
         raise UsageError("the reals are given twice", where=f"{data}, --against {against}", mend="keep one of them")
     if watch:
+        if wanted or plot or data or against or features:
+            mend = "leave them out; training stops by itself with train --stop-on"
+            raise UsageError("--watch only shows the log", where="--fail-on, --plot, --features or DATA", mend=mend)
         watching.follow(target, Path(outdir), as_json=json)
         return
+    if quick and "memorising" in wanted:
+        raise UsageError("copies are not looked for", where="--quick, --fail-on memorising", mend="leave out --quick")
+    drawing = None if plot is None else _target(Path(plot))
 
     import gancli
 
@@ -82,22 +89,26 @@ def inspect_stats(
             place, data or against, outdir=outdir, samples=samples, raw=raw, quick=quick, features=features,
             need_reals=bool(wanted), device=device, progress=progress,
         )  # fmt: skip
-    if plot is not None:
-        _draw(health, Path(plot))
+    if target == "-":
+        health = replace(health, source="-")
     show.result(health, json_wanted=json)
+    if drawing is not None:
+        from gancli.report import health_plot
+
+        health_plot.write(health, drawing)
     if health.verdict in wanted:
         raise Finding(health.verdict)
+
+
+def _target(path: Path) -> Path:
+    """Where the plot goes, looked at before any work is done. Raises UsageError or CannotCreate."""
+    if path.suffix.lower() != ".svg":
+        raise UsageError("the plot is an SVG", where=f"--plot {path}", mend="give a name that ends in .svg")
+    options.folder_of(path)
+    return path
 
 
 def _finding(word: str) -> str:
     if word not in FINDINGS:
         raise UsageError(f"unknown word {word!r}", where="--fail-on", mend=f"use {', '.join(FINDINGS)}")
     return FINDINGS[word]
-
-
-def _draw(health: Health, path: Path) -> None:
-    from gancli.report import health_plot
-
-    if path.suffix.lower() != ".svg":
-        raise UsageError("the plot is an SVG", where=f"--plot {path}", mend="give a name that ends in .svg")
-    health_plot.write(health, path)

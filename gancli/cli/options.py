@@ -1,13 +1,15 @@
 """The options that several commands share, and how their words are read. No torch here."""
 
 import math
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from gancli.cli import show
 from gancli.config import overrides
-from gancli.errors import UsageError
+from gancli.errors import CannotCreate, UsageError
+from gancli.results import printable
 
 MAX_SEED = 2**32 - 1  # what numpy's frozen generator takes
 MAX_SEEDS = 1_000_000
@@ -274,3 +276,9 @@ def _images(name: str, kimg: float) -> int:
 def words(text: str | None) -> tuple[str, ...]:
     """("collapse", "diverged") from "collapse,diverged"."""
     return tuple(word.strip() for word in text.split(",")) if text is not None else ()
+
+
+def folder_of(path: Path) -> None:
+    """Make sure before any work that a file can be written there. Raises CannotCreate."""
+    if not path.absolute().parent.is_dir():
+        raise CannotCreate("its folder does not exist", where=printable(str(path)), mend="make the folder first")

@@ -1,16 +1,21 @@
 """`-`: samples from a pipe, kept in a file of their own while they are looked at."""
 
 import gzip
-import shutil
+import select
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO, cast
 
+from gancli import signals
 from gancli.errors import DataError, UsageError
 
 GZIP = b"\x1f\x8b"
+BLOCK, WAIT = 1 << 20, 0.2  # bytes; seconds
 
 
 @contextmanager
@@ -29,8 +34,26 @@ def spooled(target: str | None) -> Iterator[str | None]:
     with tempfile.TemporaryDirectory(prefix="gancli-") as folder:
         path = Path(folder) / "stdin"
         with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+            _receive(cast(BufferedReader, sys.stdin.buffer), file)
         yield str(_unpacked(path))
+
+
+def _receive(source: BufferedReader, target: BinaryIO) -> None:
+    """All of it, with a look at the stop flag now and then, also while nothing comes."""
+    block = b"."
+    while block:
+        while not _ready(source):
+            signals.poll()
+        signals.poll()
+        block = source.read1(BLOCK)
+        target.write(block)
+
+
+def _ready(source: BufferedReader) -> bool:
+    try:
+        return bool(select.select([source.fileno()], [], [], WAIT)[0])
+    except (OSError, ValueError):  # no pipe: a file of its own kind
+        return True
 
 
 def _unpacked(path: Path) -> Path:
@@ -42,7 +65,9 @@ def _unpacked(path: Path) -> Path:
     plain = path.with_name("stdin.tar")
     try:
         with gzip.open(path) as packed, plain.open("wb") as file:
-            shutil.copyfileobj(packed, file, 1 << 20)
-    except (OSError, EOFError) as error:
+            while block := packed.read(BLOCK):
+                signals.poll()
+                file.write(block)
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"the gzip in the pipe is damaged: {error}", where="-", mend="pack it again") from error
     return plain

@@ -37,6 +37,9 @@ def report(
 
     Example: gancli report runs/00000-shapes-quickstart
     """
+    if out is not None:
+        options.folder_of(Path(out))
+
     import gancli
 
     with show.progress() as progress:

@@ -121,7 +121,7 @@ def result(value: Any, *, json_wanted: bool) -> None:
         case SampleReport() | PageReport():
             out(f"{value.path}\n")
         case Health():
-            _table_out(*tables.health_panel(value))
+            _table_out(*tables.health_panel(value, _width()))
         case Ablation():
             _table_out(tables.ablation_table(value), f"page: {value.page}")
         case Forecast():
@@ -134,13 +134,15 @@ def result(value: Any, *, json_wanted: bool) -> None:
 
 def _table_out(*parts: Any) -> None:
     """Rich renderables on standard output; off a terminal without colour and never cut."""
-    tty = sys.stdout.isatty()
-    width = Console().width if tty else 120
     buffer = StringIO()
-    console = Console(file=buffer, force_terminal=tty, width=width, highlight=False)
+    console = Console(file=buffer, force_terminal=sys.stdout.isatty(), width=_width(), highlight=False)
     for part in parts:
         console.print(part)
     out(buffer.getvalue())
+
+
+def _width() -> int:
+    return Console().width if sys.stdout.isatty() else 120
 
 
 def data_report(report: DataReport) -> None:

@@ -22,6 +22,7 @@ COLOURS = {
     "diverged": "red",
     "undecided": "cyan",
 }
+WIDE = 100  # columns of a terminal that has room for sentences
 MARKS = {"good": ("●", "green"), "watch": ("▲", "yellow"), "bad": ("✖", "red")}  # a shape each, not colour alone
 
 
@@ -40,15 +41,16 @@ def sparkline(values: Sequence[float | None], width: int = 40) -> str:
     return "".join(" " if v is None else BLOCKS[1 + round((v - low) / span * 7)] for v in shown)
 
 
-def health_panel(health: Health) -> list[Any]:
-    """Verdict, evidence, panel, what to try, histograms, spectra and history."""
+def health_panel(health: Health, width: int = 120) -> list[Any]:
+    """Verdict, evidence, panel, what to try, histograms, spectra and history. Sentences want a wide terminal."""
     colour = COLOURS.get(health.verdict, "white")
     head = Text.assemble(
         ("verdict: ", "bold"), (health.verdict, f"bold {colour}"), f"  (confidence {health.confidence})"
     )
     parts: list[Any] = [Text(health.source), head, *(Text(f"  {line}") for line in health.evidence)]
     if health.panel:
-        parts.append(_panel(health.panel, f"{health.samples} samples a side, {health.weights} weights"))
+        title = f"{health.samples} samples a side, {health.weights} weights"
+        parts.append(_panel(health.panel, title, explained=width >= WIDE))
         parts += _advice(health.panel)
     parts += [_histogram(h) for h in health.histograms]
     if health.spectrum is not None:
@@ -61,9 +63,9 @@ def health_panel(health: Health) -> list[Any]:
     return parts
 
 
-def _panel(figures: Sequence[Figure], title: str) -> Table:
+def _panel(figures: Sequence[Figure], title: str, *, explained: bool) -> Table:
     table = Table(title=Text(title), box=None, title_justify="left", pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("", "figure", "value", "floor", "fake", "real", "what it means"):
+    for name in ("", "figure", "value", "floor", "fake", "real", *(["what it means"] if explained else [])):
         table.add_column(name, justify="right" if name in ("value", "floor", "fake", "real") else "left")
     said = ""
     for f in sorted(figures, key=lambda figure: GROUPS.index(figure.group)):
@@ -72,7 +74,7 @@ def _panel(figures: Sequence[Figure], title: str) -> Table:
         sign, colour = MARKS.get(f.mark, (" ", ""))
         table.add_row(
             Text(sign, style=colour), Text(f.name), numbers[0], Text(numbers[1], style="dim"), *numbers[2:],
-            Text(note, style="dim"),
+            *([Text(note, style="dim")] if explained else []),
         )  # fmt: skip
     return table
 

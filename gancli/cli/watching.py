@@ -1,6 +1,8 @@
 """inspect-stats --watch: the live table of a training that another process does."""
 
+import json
 import time
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,20 +22,29 @@ def follow(target: str | None, outdir: Path, *, as_json: bool) -> None:
     """Show the ticks so far and those to come, until nobody trains in the run any more. Raises InputMissing."""
     run = Run(Path(target)) if target is not None else _newest(outdir)
     config = run.config()
-    with watcher("jsonl" if as_json else "auto") as watch:
+    if as_json:
+        for row in _rows(run):
+            show.out(json.dumps(row) + "\n")
+        return
+    with watcher() as watch:
         watch.start(run, config, 0, None)
-        seen = 0
-        while True:
-            alive, ticks = runs.is_locked(run), run.stats()
-            for row in ticks[seen:]:
-                watch.tick(tick_of(row))
-                watch.step(row["images"])
-            seen = len(ticks)
-            if not alive:
-                break
-            signals.poll()
-            time.sleep(SECONDS)
+        for row in _rows(run):
+            watch.tick(tick_of(row))
+            watch.step(row["images"])
     show.say(f"nobody trains in {run.path}; gancli inspect-stats {run.path} judges it")
+
+
+def _rows(run: Run) -> Iterator[dict[str, Any]]:
+    """The lines of the log, those to come too, while somebody trains."""
+    seen = 0
+    while True:
+        alive, ticks = runs.is_locked(run), run.stats()
+        yield from ticks[seen:]
+        seen = len(ticks)
+        if not alive:
+            return
+        signals.poll()
+        time.sleep(SECONDS)
 
 
 def _newest(outdir: Path) -> Run:

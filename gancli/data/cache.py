@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -32,6 +33,7 @@ FORMAT = 1  # raise it when decoding changes: old caches are then left alone
 HELD_OUT_MOST = 1_000
 HELD_OUT_FROM = 500  # smaller sets are trained on whole
 FEW = 500
+LOOKED_AT = 32  # pictures, to see what size they have
 DRAWN_SIZE = 32  # px of a built-in set where nothing says otherwise
 STALE_SECONDS = 86_400
 
@@ -91,15 +93,18 @@ def open_dataset(
 
 
 def picture_size(data: str) -> tuple[int, int] | None:
-    """(height, width) of the first picture of a set that can be read; None for signals and points. Raises DataError."""
+    """(height, width) that most of a few pictures of a set have; None for signals and points. Raises DataError."""
     source = find(data)
     if isinstance(source, Array):
         samples = source.load(DRAWN_SIZE)
         return samples.values.shape[1:3] if samples.kind == "image" else None
-    for entry in source.entries:
+    sizes: Counter[tuple[int, int]] = Counter()
+    for entry in source.entries[:: max(1, len(source.entries) // LOOKED_AT)]:
         with suppress(Exception):  # the scan will name it
-            return images.size_of(entry.read())
-    raise DataError("no usable picture", where=printable(data), mend="give a folder, zip or tar of pictures")
+            sizes[images.size_of(entry.read())] += 1
+    if not sizes:
+        raise DataError("no usable picture", where=printable(data), mend="give a folder, zip or tar of pictures")
+    return sizes.most_common(1)[0][0]
 
 
 def _fingerprint_in(stamp: Path) -> str | None:

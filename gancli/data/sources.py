@@ -96,7 +96,7 @@ def find(data: str) -> Files | Array:
 def _file(path: Path) -> Files | Array:
     if zipfile.is_zipfile(path) and path.suffix.lower() != ".npz":
         return _zip(path)
-    if tarfile.is_tarfile(path):
+    if _is_tar(path):
         return _tar(path)
     if path.suffix.lower() in SUFFIXES:
         raise DataError("this is one picture", where=printable(str(path)), mend="give the folder that it stands in")
@@ -184,14 +184,21 @@ def _zip_refusal(info: zipfile.ZipInfo) -> str | None:
     return None
 
 
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except (EOFError, OSError):  # a packed file that is cut short: whoever reads it will say so
+        return False
+
+
 def _tar(path: Path) -> Files:
     """The pictures in a tar that is not compressed, so that any of them can be read at once."""
     try:
         with tarfile.open(path, "r:") as archive:
             members = sorted((m for m in archive.getmembers() if not m.isdir()), key=lambda m: m.name)
     except tarfile.TarError as error:
-        mend = "unpack it: gunzip, bunzip2 or unxz"
-        raise DataError(f"not a plain tar: {error}", where=printable(str(path)), mend=mend) from error
+        mend = "unpack it first (gunzip, bunzip2, unxz), or pack it again"
+        raise DataError(f"not a whole plain tar: {error}", where=printable(str(path)), mend=mend) from error
     entries, rejected, ignored = [], [], 0
     for member in members:
         if any(part.startswith(".") and part not in (".", "..") for part in Path(member.name).parts):

@@ -49,7 +49,8 @@ class Judge:
 
     def _of(self, x: Tensor) -> Tensor:
         colour = x[:, :3].to(self.device, torch.float32).expand(-1, 3, -1, -1)
-        return self.network(colour).double().cpu()
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # a score is the same on every device
+            return self.network(colour).double().cpu()
 
 
 def open_judge(path: str | Path, device: str = "cpu") -> Judge:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from gancli import runs
 from gancli.config.family import Family
 from gancli.media import default_columns
 from gancli.plots import COUNTS
@@ -61,9 +62,8 @@ def read(path: Path) -> Pixels | None:
 
 
 def images_of(path: Path) -> int:
-    """fakes-000020.png was drawn after 20,000 images; nine digits are images."""
-    digits = path.stem.removeprefix("fakes-")
-    return int(digits) * (1 if len(digits) == 9 else 1_000)
+    """fakes-000020.png was drawn after 20,000 images."""
+    return runs.images_of(path.stem.removeprefix("fakes-"))
 
 
 def caption(path: Path, steps: Mapping[int, int]) -> str:

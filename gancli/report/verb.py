@@ -52,7 +52,8 @@ def _pairs(run: Run, health: Health, data: str | None, device: str) -> list[Pair
     except GancliError:
         return []
     reals = gathering.of_generator(generator, dataset, trained=True)
-    fakes = plots.drawn(generator.drawn([near.fake for near in health.nearest]), health.kind)
+    drawn = gathering.for_judging(generator.drawn([near.fake for near in health.nearest]), health.kind)
+    fakes = plots.drawn(drawn, health.kind)
     rows = np.array([near.real for near in health.nearest])
     beside = plots.drawn(reals.shown(rows), health.kind)
     turned = [np.fliplr(real) if near.mirrored else real for near, real in zip(health.nearest, beside, strict=True)]

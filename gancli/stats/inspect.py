@@ -7,33 +7,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from gancli import checkpoint, runs
+from gancli import checkpoint, devices, runs
 from gancli.checkpoint import Checkpoint
 from gancli.config.family import USUAL_SIZE
 from gancli.data import Dataset, Shape, open_dataset, picture_size
 from gancli.errors import DataError, GancliError, InputMissing, UsageError
-from gancli.health import Figure, Health, Nearest
-from gancli.networks.judges import Judge, open_judge
+from gancli.health import Health
+from gancli.networks.judges import open_judge
 from gancli.results import Progress, printable, silent
 from gancli.runs import Run
 from gancli.sampling import Generator
 from gancli.seeds import permutation
-from gancli.stats import frechet, gathering, kernel
+from gancli.stats import gathering, looking
 from gancli.stats.gathering import FIRST_SEED, JUDGED_HEIGHT, Reals
 from gancli.stats.known_modes import coverage_of
-from gancli.stats.meanings import explained
-from gancli.stats.modes import Coverage
-from gancli.stats.panel import channel_histograms, mode_figures, panel, ratio, spectrum_of
-from gancli.stats.sides import Reference, Sides
-from gancli.stats.verdict import ENOUGH, Verdict, judge
+from gancli.stats.looking import Gathered
+from gancli.stats.verdict import ENOUGH, judge
 
 SAMPLES, QUICK_SAMPLES = 1_000, 400
-SHOWN = 8  # samples of which the nearest training sample is named
 
-Known = Callable[..., Coverage | None]
+Look = Callable[..., Health]
+Gather = Callable[[Reals, int], Gathered]
 
 
 def inspect_stats(
@@ -58,10 +52,11 @@ def inspect_stats(
     with `need_reals`. Raises UsageError, InputMissing, CheckpointError, DataError.
     """
     wanted = min(samples, QUICK_SAMPLES) if quick else samples
-    judged_by = open_judge(features) if features is not None else None
-    look = partial(_look, quick=quick, network=judged_by, progress=progress)
+    judged_by = open_judge(features, device=str(devices.choose(device))) if features is not None else None
+    look = partial(looking.look, quick=quick, network=judged_by, progress=progress)
+    gather = partial(looking.gather, quick=quick, progress=progress)
     if target is not None and _is_samples(target):
-        return replace(_files(str(target), data, wanted, look, progress), quick=quick)
+        return replace(_files(str(target), data, wanted, gather, look, progress), quick=quick)
     run = None if target is not None else runs.newest(Path(outdir))
     path = checkpoint.locate(run.path if run else str(target))
     opened = checkpoint.read(path)
@@ -73,7 +68,7 @@ def inspect_stats(
             raise
         why = f"no reals to compare with: {error.what}"
         return Health("undecided", "low", (why,), source=str(path), history=history)
-    health = _checkpoint(opened, dataset, wanted, look, raw=raw, device=device, progress=progress)
+    health = _checkpoint(opened, dataset, wanted, gather, look, raw=raw, device=device, progress=progress)
     return replace(health, quick=quick, history=history)
 
 
@@ -92,32 +87,41 @@ def _is_samples(target: str | Path) -> bool:
         return not any(name.endswith("/data.pkl") for name in archive.namelist())
 
 
-def _files(target: str, data: str | None, samples: int, look: Callable[..., Health], progress: Progress) -> Health:
+def _files(target: str, data: str | None, samples: int, gather: Gather, look: Look, progress: Progress) -> Health:
     """A set of anybody's samples against a set of reals, at the size of the samples."""
     if data is None:
         mend = "add --against REALS, a folder or zip of the pictures that it was trained on"
         raise UsageError("these are samples, and nothing to compare them with", where=printable(target), mend=mend)
-    height, width = picture_size(target) or USUAL_SIZE
-    shrink = max(1.0, height / JUDGED_HEIGHT)
-    shape = Shape(round(height / shrink), max(1, round(width / shrink)), None, "crop")
-    fakes, reals = (open_dataset(source, shape, held_out=0.0, progress=progress) for source in (target, data))
-    if fakes.sample_shape != reals.sample_shape and len(fakes.sample_shape) == 3:  # grey beside colour
-        channels = max(fakes.sample_shape[0], reals.sample_shape[0])
-        shape = replace(shape, channels=channels)
-        fakes, reals = (open_dataset(source, shape, held_out=0.0, progress=progress) for source in (target, data))
-    if fakes.sample_shape != reals.sample_shape:
-        what = f"the samples have shape {fakes.sample_shape}, and the reals {reals.sample_shape}"
-        raise DataError(what, where=printable(data), mend="give reals of the same kind")
+    fakes, reals = _alike(target, data, progress)
     count = min(samples, len(fakes.values), len(reals.values) // 2)
     centre, scale = _range(reals)
     base = Health("undecided", "low", (), samples=count, weights="files", source=target, reals=data, kind=reals.kind)
     if count < ENOUGH:
         return _too_few(base)
-    shown = Reals(reals, centre=centre, scale=scale)
+    gathered = gather(Reals(reals, centre=centre, scale=scale), count)
     rows = permutation(0, 1, len(fakes.values)).numpy()[:count]
     x = Reals(fakes, centre=centre, scale=scale).shown(rows)
-    known = partial(coverage_of, data, centre=centre, scale=scale)
-    return look(base, x, shown, known, names=[int(row) for row in rows])
+    health = look(base, x, gathered, partial(coverage_of, data, centre=centre, scale=scale), names=rows.tolist())
+    if 2 * reals.report.enlarged <= len(reals.values):
+        return health
+    enlarged = f"{reals.report.enlarged} of the reals are smaller than the samples and were enlarged: no sharp measure"
+    return replace(health, confidence="low", evidence=(*health.evidence, enlarged))
+
+
+def _alike(target: str, data: str, progress: Progress) -> tuple[Dataset, Dataset]:
+    """Samples and reals at the size of the samples, at most JUDGED_HEIGHT; grey beside colour as colour."""
+    height, width = picture_size(target) or USUAL_SIZE
+    shrink = max(1.0, max(height, width) / JUDGED_HEIGHT)
+    shape = Shape(max(1, round(height / shrink)), max(1, round(width / shrink)), None, "crop")
+    opened = partial(open_dataset, held_out=0.0, progress=progress)
+    fakes, reals = opened(target, shape), opened(data, shape)
+    if fakes.sample_shape != reals.sample_shape and len(fakes.sample_shape) == len(reals.sample_shape) == 3:
+        shape = replace(shape, channels=max(fakes.sample_shape[0], reals.sample_shape[0]))
+        fakes, reals = opened(target, shape), opened(data, shape)
+    if fakes.sample_shape != reals.sample_shape:
+        what = f"the samples have shape {fakes.sample_shape}, and the reals {reals.sample_shape}"
+        raise DataError(what, where=printable(data), mend="give reals of the same kind")
+    return fakes, reals
 
 
 def _range(reals: Dataset) -> tuple[float, float]:
@@ -164,7 +168,8 @@ def _checkpoint(
     opened: Checkpoint,
     dataset: Dataset,
     samples: int,
-    look: Callable[..., Health],
+    gather: Gather,
+    look: Look,
     *,
     raw: bool,
     device: str,
@@ -178,18 +183,18 @@ def _checkpoint(
     base = replace(base, kind=dataset.kind)
     if count < ENOUGH:
         return _too_few(base)
-    trained = dataset.fingerprint == config.data.fingerprint
+    first, second = (Generator.of(opened, raw=flag, device=device) for flag in (raw, not raw))
+    trained = dataset.fingerprint == config.data.fingerprint and not first.network.enlarges  # else all is near it
+    gathered = gather(gathering.of_generator(first, dataset, trained=trained), count)
     modes_of = source if config.data.source == source else ""
     known = partial(coverage_of, modes_of, centre=config.data.centre, scale=config.data.scale)
-    found = []
-    for flag in (raw, not raw):
-        generator = Generator.of(opened, raw=flag, device=device)
-        reals = gathering.of_generator(generator, dataset, trained=trained)
-        fakes = gathering.drawn(generator, reals.halves(count)[1], progress)
-        brief = {"quick": True, "network": None} if flag != raw else {}
-        seeds = range(FIRST_SEED, FIRST_SEED + count)
-        found.append(_growing(look(base, fakes, reals, known, names=seeds, generator=generator, **brief), generator))
-    health, other = found
+    look = partial(look, base, gathered=gathered, known=known, names=range(FIRST_SEED, FIRST_SEED + count))
+
+    def judged(generator: Generator, **more: Any) -> Health:
+        fakes = gathering.drawn(generator, gathered.reference.others, progress)
+        return _growing(look(fakes=fakes, generator=generator, **more), generator)
+
+    health, other = judged(first), judged(second, quick=True, network=None)
     evidence = health.evidence
     if other.verdict != health.verdict:
         evidence += (f"the {names[1]} weights are judged otherwise: {other.verdict}",)
@@ -203,79 +208,6 @@ def _growing(health: Health, generator: Generator) -> Health:
         return health
     growing = f"it still grows: {phase.height} of {last} px, alpha {phase.alpha:.2f}"
     return replace(health, verdict="undecided", confidence="low", evidence=(*health.evidence, growing))
-
-
-def _look(
-    base: Health,
-    fakes: Tensor,
-    reals: Reals,
-    known: Known,
-    *,
-    names: Any,
-    quick: bool,
-    network: Judge | None,
-    progress: Progress,
-    generator: Generator | None = None,
-) -> Health:
-    """One set of fakes: panel, verdict, histograms, spectrum, and the samples that look most like copies."""
-    if not fakes.isfinite().all():
-        share = float(fakes.flatten(1).isfinite().all(1).float().mean())
-        return replace(base, verdict="diverged", confidence="high", evidence=(f"only {share:.0%} of it is finite",))
-    reference, rows = _reference(reals, len(fakes), quick=quick, progress=progress)
-    sides = Sides(fakes, reference)
-    figures = panel(sides, quick=quick, progress=progress)
-    if generator is not None and (stds := gathering.critic_stds(generator, sides)):
-        figures = (figures[0], explained(ratio("critic feature std ratio", *stds)), *figures[1:])
-    if network is not None and sides.kind == "image":
-        figures += _by_network(network, sides)
-    covered, of_reals = known(x=fakes), known(x=reference.others)
-    if covered and of_reals:
-        figures += mode_figures(covered, of_reals)
-    verdict: Verdict = judge(figures, len(fakes), covered)
-    return replace(
-        base,
-        verdict=verdict.word,
-        confidence=verdict.confidence,
-        evidence=verdict.evidence,
-        panel=figures,
-        histograms=channel_histograms(sides),
-        spectrum=None if sides.kind == "points" else spectrum_of(sides),
-        nearest=() if rows is None else _nearest(sides, rows, names),
-    )
-
-
-def _reference(reals: Reals, count: int, *, quick: bool, progress: Progress) -> tuple[Reference, Any]:
-    """Two halves of the reals, and where copies are looked for the training set with the rows that it has."""
-    halves = reals.halves(count)
-    if quick or not reals.trained:
-        return Reference(*halves, reals.kind), None
-    rows, train, unseen = reals.training_set(progress)
-    return Reference(*halves, reals.kind, train, unseen), rows
-
-
-def _by_network(network: Judge, sides: Sides) -> tuple[Figure, ...]:
-    """Frechet and kernel distance on the features of the user's network."""
-    f, r, o = (network(x) for x in sides.each)
-    figures = (
-        Figure(f"Frechet distance, {network.name}", frechet.frechet_distance(f, r), frechet.frechet_distance(o, r)),
-        Figure(f"KID, {network.name}", kernel.kernel_distance(f, r), kernel.kernel_distance(o, r)),
-    )
-    return tuple(explained(figure) for figure in figures)
-
-
-def _nearest(sides: Sides, rows: Any, names: Any) -> tuple[Nearest, ...]:
-    """The fakes that lie nearest to a training sample, the nearest first."""
-    found = sides.copies
-    if found is None:
-        return ()
-    scale = float(found.unseen.median().clamp(min=1e-12))
-    order = torch.argsort(found.distance, stable=True)[:SHOWN].tolist()
-    return tuple(
-        Nearest(
-            int(names[i]), int(rows[found.row[i]]), bool(found.mirrored[i]), round(float(found.distance[i]) / scale, 4)
-        )
-        for i in order
-    )
 
 
 def _history(path: Path) -> dict[str, Any]:

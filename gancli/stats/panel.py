@@ -33,9 +33,7 @@ MIDDLE = 0.1  # from which a spike in it is looked for
 
 def panel(sides: Sides, *, quick: bool = False, progress: Progress = silent) -> tuple[Figure, ...]:
     """The figures that any samples have, explained and marked. quick: without the slower ones."""
-    parts: list[Callable[[Sides], list[Figure]]] = [_spread, _parts, _neighbours, _distance, _values]
-    if not quick:
-        parts.append(copy_figures)
+    parts: list[Callable[[Sides], list[Figure]]] = [_spread, _parts, _neighbours, copy_figures, _distance, _values]
     if sides.kind == "image":
         parts += [_spectra] if quick else [_spectra, _similarity, _sliced]
     figures: list[Figure] = []

@@ -7,6 +7,7 @@ ratio of .34 to .46 at the end of 4 px, which is why collapse is not judged befo
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from gancli.growth import Schedule
@@ -17,8 +18,8 @@ SATURATION = 0.5  # share of generated values at -1 or 1, where the reals have l
 WARM_UP = 0.1  # share of a run of one resolution before its spread is judged
 
 FEW_KINDS = 0.15  # nearest other sample of the average, over the reals' distance: samples repeat one another
-OVERFITTING = 0.6  # mean of the last measured ticks
-MEASURED = 5  # ticks over which overfitting is averaged; one is noise
+OVERFITTING = 0.6  # median of the last measured ticks
+MEASURED = 5  # ticks whose median tells; one is noise
 DEAD = 1e-3  # change of the fakes since the last tick, over the reals' deviation
 DEAD_TICKS = 3
 
@@ -65,9 +66,10 @@ def raised(tick: Tick, history: Sequence[Row], *, judged: bool) -> dict[str, Ala
     if tick.saturation > SATURATION and tick.saturation > 2 * tick.saturation_real:
         text = f"{tick.saturation:.0%} of the generated values lie at the ends of the range"
         found["saturation"] = Alarm(text, tick.images)
-    if (known := overfitted(rows)) > OVERFITTING:
+    measured = [row for row in rows if row.get("overfitting") is not None]
+    if (known := overfitted(measured)) > OVERFITTING:
         text = f"the critic tells the training set from held-out samples ({known:.2f} of its gap to the fakes)"
-        found["overfitting"] = Alarm(text, began(rows, lambda row: _at_least(row["overfitting"], OVERFITTING / 2)))
+        found["overfitting"] = Alarm(text, began(measured, lambda row: bool(row["overfitting"] > OVERFITTING / 2)))
     if len(rows) >= DEAD_TICKS and all(dead(row) for row in rows[-DEAD_TICKS:]):
         found["dead generator"] = Alarm("its samples no longer change", began(rows, dead))
     return found
@@ -76,14 +78,18 @@ def raised(tick: Tick, history: Sequence[Row], *, judged: bool) -> dict[str, Ala
 def _spread_alarms(tick: Tick, rows: Sequence[Row]) -> dict[str, Alarm]:
     """Collapse and low diversity: two ticks in a row, so that one odd batch does not cry."""
     if twice(rows, collapsed):
-        text = f"the fakes differ {tick.std_ratio:.2f} times as much as the reals: it draws few pictures over and over"
-        return {"collapse": Alarm(text, began(rows, collapsed))}
+        few = "it draws few pictures over and over"
+        whose = "fakes" if _below(tick.std_ratio, COLLAPSED_RATIO) else "averaged generator's fakes"
+        ratio = tick.std_ratio if whose == "fakes" else _last(rows, "ema_std_ratio")
+        return {
+            "collapse": Alarm(
+                f"the {whose} differ {ratio:.2f} times as much as the reals: {few}", began(rows, collapsed)
+            )
+        }
     looked_at = [row for row in rows if row.get("ema_distinct") is not None]
     if twice(looked_at, repeating):
-        text = (
-            f"the averaged generator repeats itself: {tick.ema_distinct:.2f} times as far to the nearest other sample"
-        )
-        return {"collapse": Alarm(text, began(looked_at, repeating))}
+        far = f"{_last(rows, 'ema_distinct'):.2f} times as far to the nearest other sample"
+        return {"collapse": Alarm(f"the averaged generator repeats itself: {far}", began(looked_at, repeating))}
     if twice(rows, narrow):
         text = f"the fakes differ {tick.std_ratio:.2f} times as much as the reals"
         return {"low diversity": Alarm(text, began(rows, narrow))}
@@ -126,17 +132,18 @@ def dead(row: Row) -> bool:
 
 
 def overfitted(rows: Sequence[Row]) -> float:
-    """Mean of the last measured values of `overfitting`; NaN while there are too few."""
-    found = [value for row in rows if (value := row.get("overfitting")) is not None][-MEASURED:]
-    return sum(found) / MEASURED if len(found) == MEASURED else math.nan
+    """Median of the last measured values of `overfitting`, since one may be an outlier; NaN while there are too few."""
+    found = [float(row["overfitting"]) for row in rows[-MEASURED:]]
+    return median(found) if len(found) == MEASURED else math.nan
+
+
+def _last(rows: Sequence[Row], key: str) -> float:
+    """The last measured value."""
+    return next((float(row[key]) for row in reversed(rows) if row.get(key) is not None), math.nan)
 
 
 def _below(value: float | None, limit: float) -> bool:
     return value is not None and value < limit
-
-
-def _at_least(value: float | None, limit: float) -> bool:
-    return value is None or value >= limit
 
 
 def _penalty_explodes(tick: Tick, history: Sequence[Row]) -> bool:

@@ -15,7 +15,7 @@ from gancli.data import Feed
 from gancli.growth import Phase
 from gancli.networks.base import statistics_kept
 from gancli.stats.batch_std import batch_std
-from gancli.stats.neighbours import nearest_other
+from gancli.stats.neighbours import apart, nearest_other
 from gancli.training.state import TrainState
 
 SHARE = 0.02  # of the training's time
@@ -37,6 +37,7 @@ class Checkup:
 
     def change(self, fakes: Tensor, std_real: float) -> float:
         """How far the same latents' samples have moved since the last tick, over the deviation of the reals."""
+        fakes = fakes.cpu()
         before, self.before = self.before, fakes
         if before is None or before.shape != fakes.shape:
             return math.nan
@@ -54,7 +55,7 @@ class Checkup:
         fakes = self.average_of(state, feed, phase)
         found = {
             "ema_std_ratio": batch_std(fakes) / max(batch_std(real), 1e-12),
-            "ema_distinct": nearness(fakes) / max(nearness(real), 1e-12),
+            "ema_distinct": float(nearness(fakes).median()) / max(float(apart(nearness(real)).median()), 1e-12),
             "overfitting": overfitting(state, feed, phase, scores),
         }
         self.spent += time.monotonic() - began
@@ -66,10 +67,10 @@ class Checkup:
         return torch.cat([state.ema(part, phase.stage, phase.alpha) for part in parts])
 
 
-def nearness(x: Tensor) -> float:
-    """Median distance of a sample to the nearest other one, pictures as thumbnails. (N, C, *S) -> number."""
+def nearness(x: Tensor) -> Tensor:
+    """How far every sample is from the nearest other one, pictures as thumbnails. (N, C, *S) -> (N,)."""
     thumbnails = adaptive_avg_pool2d(x, min(THUMBNAIL, *x.shape[2:])) if x.ndim == 4 else x
-    return float(nearest_other(thumbnails.flatten(1).float().cpu()).median())
+    return nearest_other(thumbnails.flatten(1).float().cpu())
 
 
 def overfitting(state: TrainState, feed: Feed, phase: Phase, scores: tuple[float, float]) -> float:

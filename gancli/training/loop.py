@@ -1,14 +1,14 @@
 """The training loop: a table of contents."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gancli import checkpoint, ema, files, growth, media, plots, signals
+from gancli import checkpoint, ema, files, growth, media, plots, runs, signals
 from gancli.config import Config
 from gancli.data import Dataset, Feed
 from gancli.growth import Phase, Schedule
@@ -20,6 +20,8 @@ from gancli.training.checkup import Checkup
 from gancli.training.state import TrainState
 from gancli.training.step import train_critic, train_generator
 from gancli.training.watch import Watcher
+
+KEPT = "checkpoints/"  # before the name of a checkpoint in a warning
 
 
 @dataclass
@@ -40,7 +42,8 @@ class Sitting:
     drawn_at: int = -1  # images at the last picture
     finding: str | None = None  # the warning at which --stop-on stopped
     checkup: Checkup = field(default_factory=Checkup)
-    good: Path | None = None  # the last checkpoint before something went wrong: never pruned
+    good: set[str] = field(default_factory=set)  # names of the last checkpoints before something went wrong: kept
+    saved: dict[str, int] = field(default_factory=dict)  # images at the checkpoints of this sitting, by name
     levels_of: dict[int, Levels] = field(default_factory=dict)  # of the training data, by stage
 
     def levels(self, phase: Phase) -> Levels:
@@ -65,6 +68,7 @@ def train(
     assert config.train.duration is not None, "resolve fills the duration"
     sitting = Sitting(run, config, Schedule.of(config), Feed(dataset, config), watch)
     sitting.history, sitting.images_at_tick = log.cut(run, state.images), state.images
+    sitting.good = kept_before(sitting.history)
     fresh = state.images == 0
     while state.images < config.train.duration and not sitting.finding and not signals.stop_requested():
         before, started = state.images, time.monotonic()
@@ -119,20 +123,26 @@ def take_tick(sitting: Sitting, state: TrainState, phase: Phase, stop_on: frozen
 
 
 def _with_checkpoints(raised: Mapping[str, Alarm], sitting: Sitting) -> dict[str, str]:
-    """What the alarms say, with the last checkpoint from before each began; the earliest of these is kept."""
-    texts, images = {}, {path: checkpoint_images(path, sitting.config) for path in sitting.run.checkpoints()}
+    """What the alarms say, with the last checkpoint from before each began, which is kept from then on."""
+    texts = {}
     for name, alarm in raised.items():
-        before = [path for path, at in images.items() if at <= alarm.began]
-        good = max(before, key=images.__getitem__, default=None)
-        sitting.good = sitting.good or good
-        kept = f"checkpoints/{good.name}" if good else "none"
+        before = [path.name for path in sitting.run.checkpoints() if _images_at(path, sitting) < alarm.began]
+        sitting.good |= set(before[-1:])
+        kept = f"{KEPT}{before[-1]}" if before else "none"
         texts[name] = f"{alarm.text}; since {alarm.began / 1000:g} kimg; the last checkpoint before it: {kept}"
     return texts
 
 
-def checkpoint_images(path: Path, config: Config) -> int:
-    """The images after which a numbered checkpoint was written, as far as its name tells."""
-    return int(path.stem) * (1 if 0 < config.train.checkpoint_every < 1000 else 1000)
+def _images_at(path: Path, sitting: Sitting) -> int:
+    """When a checkpoint was written: exactly in this sitting, else not later than its name allows."""
+    latest = runs.images_of(path.stem) + (0 if len(path.stem) == 9 else 999)
+    return sitting.saved.get(path.name, latest)
+
+
+def kept_before(history: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The checkpoints that the warnings of earlier sittings name."""
+    warnings = [text for tick in history for text in tick["warnings"] if KEPT in text]
+    return {text.rpartition(KEPT)[2] for text in warnings}
 
 
 def save_due(sitting: Sitting, before: int, after: int, *, first: bool) -> bool:
@@ -149,10 +159,11 @@ def save(sitting: Sitting, state: TrainState) -> None:
     path = run.path / "checkpoints" / f"{name_of(state.images, sitting.config.train.checkpoint_every)}.pt"
     checkpoint.write(path, state.as_checkpoint(sitting.config))
     files.link(path, run.last)
-    newest = [file for file in run.checkpoints() if file not in (path, sitting.good)]
+    newest = [file for file in run.checkpoints() if file != path and file.name not in sitting.good]
     for old in newest[: max(0, len(newest) + 1 - keep)]:
         old.unlink(missing_ok=True)
     sitting.since_save, sitting.saved_at = time.monotonic(), state.images
+    sitting.saved[path.name] = state.images
 
 
 def name_of(images: int, every: int) -> str:
