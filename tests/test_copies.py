@@ -4,6 +4,7 @@ import torch
 from torch.nn.functional import pad
 
 from gancli.stats import copies
+from gancli.stats.sides import Reference, Sides
 
 
 def pictures(n, seed=0, size=32):
@@ -101,3 +102,12 @@ def test_larger_pictures_are_compared_at_32_px():
     assert copies.small(pictures(2, size=64)).shape == (2, 3, 32, 32)
     assert copies.small(pictures(2, size=64)).dtype == torch.uint8
     assert copies.small(torch.zeros(2, 1, 28, 28)).shape == (2, 1, 28, 28)
+
+
+def test_data_of_twins_alone_is_no_measure():
+    """Where every picture is there twice nothing can be said of copies."""
+    train = pictures(60)
+    twins = copies.small(torch.cat([train, train]))
+    halves = pictures(40, 1), pictures(40, 2)
+    assert Sides(train[:40], Reference(*halves, train=twins)).copies is None
+    assert Sides(train[:40], Reference(*halves, train=copies.small(train))).copies is not None

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 import gancli
 from gancli import runs
+from gancli.data.sources import find
 from gancli.health import GROUPS, WORDS, Health
 from gancli.networks import features
 from gancli.training import log
@@ -109,6 +110,13 @@ class TestSetsOfSamples:
         for name, mode in (("plain.tar", "w"), ("packed.tar.bz2", "w:bz2")):
             with tarfile.open(tmp_path / name, mode) as archive:
                 archive.add(sets[0], "fakes")
+        with tarfile.open(tmp_path / "plain.tar", "a") as archive:
+            archive.add(sets[0] / "000.png", "fakes/._000.png")  # of a Mac's
+            link = tarfile.TarInfo("fakes/link.png")
+            link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            archive.addfile(link)
+        source = find(str(tmp_path / "plain.tar"))
+        assert (len(source.entries), [r.name for r in source.rejected]) == (70, ["fakes/link.png"])
         assert inspected(gancli, tmp_path / "plain.tar", "--against", sets[1])[0] == 0
         code, body = inspected(gancli, tmp_path / "packed.tar.bz2", "--against", sets[1])
         assert (code, "unpack" in body["error"]["hint"]) == (65, True)

@@ -95,6 +95,11 @@ class TestTwoSample:
         reals = normal(200)
         assert neighbours.two_sample(reals, reals + 1e-9) == (0, 0)
 
+    def test_a_tie_counts_half(self):
+        """On a line: reals at 0 and 2, fakes at -2 and 4."""
+        reals, fakes = (torch.tensor(x, dtype=torch.float64)[:, None] for x in ([0, 2], [-2, 4]))
+        assert neighbours.two_sample(reals, fakes) == (0.5, 0)
+
     def test_against_a_loop(self):
         """Leave one out over both sets together."""
         reals, fakes = normal(30), normal(30, 1, 0.5)

@@ -134,6 +134,11 @@ class TestMeanings:
         assert bool(figure.advice) == (mark in ("watch", "bad"))
 
 
+def test_what_is_no_number_is_not_good():
+    """Nor bad: nothing is known."""
+    assert explained(Figure("reverse KL", float("nan"), 0.0)).mark == ""
+
+
 HEALTHY = {
     "batch std ratio": 1.0, "contrast ratio": 1.0, "distinct share": 1.0, "parts overlap": 0.9,
     "parts overlap, colours matched": 0.9, "coverage": 0.95, "coverage, colours matched": 0.95, "precision": 0.9,
@@ -172,6 +177,7 @@ class TestVerdict:
             ({"batch_std_ratio": 0.25, "contrast_ratio": 0.25}, "washed out"),
             ({"batch_std_ratio": 0.3, "contrast_ratio": 0.6, "parts_overlap": 0.1,
               "parts_overlap__colours_matched": 0.5, "coverage__colours_matched": 0.3}, "washed out"),
+            ({"batch_std_ratio": 0.2, "contrast_ratio": 0.5}, "washed out"),
             ({"coverage__colours_matched": 0.8}, "low diversity"),
             ({"coverage__colours_matched": 0.8, "precision": 0.75}, "healthy"),
             ({"grain": 12.0}, "artefacts"),
@@ -218,7 +224,10 @@ class TestVerdict:
     def test_known_modes_stand_in_for_parts_of_the_data(self):
         """Where modes can be counted nothing is guessed."""
         lost = figures(parts_overlap=0.6, parts_overlap__colours_matched=0.6)
-        assert judge(lost, 1000, Coverage(12, 12, 0.8, 0.0)).word == "healthy"
+        few = figures(parts_overlap=0.4, parts_overlap__colours_matched=0.4, coverage__colours_matched=0.4)
+        for guessed, word in ((lost, "low diversity"), (few, "collapsed")):
+            assert judge(guessed, 1000, None).word == word
+            assert judge(guessed, 1000, Coverage(12, 12, 0.8, 0.0)).word == "healthy"
 
     def test_the_gravest_word_wins_and_the_others_are_told(self):
         """Copies of few samples in pale colours."""

@@ -9,7 +9,7 @@ from torch import Tensor
 def power_spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
     """Azimuthal mean of the power of the Fourier transform. (N, C, *S) -> (bins,) cycles a sample, (bins,) power.
 
-    Mean over samples and channels, each sample's own mean taken off. A bin is one line of the longest side; a
+    Mean over samples and channels, without the line of each sample's own mean. A bin is one line of the longest side; a
     plane's reach to sqrt(1/2), its corner: a checkerboard lies there, beyond the half to which it is often cut.
     float64. Source: Durall et al. 2020, arXiv:2003.01826.
     """
@@ -25,14 +25,12 @@ def power_spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
     power = torch.bincount(bins, weights=total.flatten()) / count.clamp(min=1)
     frequency = torch.bincount(bins, weights=radius.flatten()) / count.clamp(min=1)
     there = count > 0
-    there[0] = False  # the mean, which was taken off
+    there[0] = False  # the mean
     return frequency[there], power[there]
 
 
 def _power(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    x = x.double()
-    lines = torch.fft.fftn(x - x.mean(axes, keepdim=True), dim=axes)
-    power: Tensor = lines.abs().square().sum((0, 1))
+    power: Tensor = torch.fft.fftn(x.double(), dim=axes).abs().square().sum((0, 1))
     return power
 
 
