@@ -37,10 +37,10 @@ class Limits:
     flat: float = 0.92  # contrast ratio
     deep: float = 0.65  # batch std ratio below which paleness is no blur
     full: float = 0.75  # effective rank ratio of what is pale and yet whole
-    fine: float = 0.45  # spectrum, fine half
+    fine: float = 0.3  # spectrum, fine half
     spike: float = 1.0
     grain: float = 5.0  # grey levels
-    colours: float = 0.09  # colour distance over the deviation of the reals
+    colours: float = 0.14  # colour distance over the deviation of the reals
     precise: float = 0.7
     covered: float = 0.3
     lost: float = 0.03  # coverage and precision
@@ -80,14 +80,14 @@ class Panel:
         return 0.0 if figure is None else figure.value - figure.floor
 
     def colours(self) -> float:
-        """Mean over channels of the distance of the values, over the deviation of the reals' values; less its floor."""
+        """The largest distance of a channel's values, less its floor, over the deviation of the reals'."""
         apart = []
         for name, figure in self.by_name.items():
             kind, _, channel = name.partition(", ")
             if kind in ("colour distance", "value distance"):
                 spread = sqrt(max(self.by_name[f"variance, {channel}"].real or 0.0, 1e-12))
                 apart.append((figure.value - figure.floor) / 127.5 / spread)
-        return sum(apart) / max(1, len(apart))
+        return max(apart, default=0.0)
 
 
 def judge(figures: Sequence[Figure], samples: int, known: Coverage | None, limits: Limits = LIMITS) -> Verdict:
@@ -233,7 +233,7 @@ def _colours(panel: Panel, limits: Limits) -> Iterator[Sign]:
     if colours > limits.colours:
         yield (
             "artefacts",
-            f"other values: {colours:.2f} deviations away from the data's",
+            f"other values: a channel lies {colours:.2f} deviations away from the data's",
             colours > 1.5 * limits.colours,
         )
 
