@@ -184,11 +184,17 @@ def repeated(pool: Tensor, k: int, count: int, draw: np.random.RandomState) -> T
     return pool[torch.from_numpy(rows[np.arange(count) % k])]
 
 
+def scale_of(x: Tensor) -> float:
+    """Strengths are those for pictures, whose values deviate by about a half; others are spoiled in proportion."""
+    return 1.0 if x.ndim == 4 else float(x.std()) / 0.5
+
+
 def varied(x: Tensor, draw: np.random.RandomState) -> Tensor:
     """As a generator repeats itself: a little noise and a little brightness, never twice the same."""
     shape = (len(x), *([1] * (x.ndim - 1)))
     bright = torch.from_numpy(draw.normal(0, 0.02, shape)).float()
-    return (x + bright + torch.from_numpy(draw.normal(0, 0.01, x.shape)).float()).clamp(-1, 1)
+    change = bright + torch.from_numpy(draw.normal(0, 0.01, x.shape)).float()
+    return (x + scale_of(x) * change).clamp(-1, 1)
 
 
 def jittered(x: Tensor, draw: np.random.RandomState) -> Tensor:
@@ -225,7 +231,7 @@ def blur(x: Tensor, strength: float, draw: np.random.RandomState) -> Tensor:
 
 def noise(x: Tensor, strength: float, draw: np.random.RandomState) -> Tensor:
     """White, in grey levels."""
-    return (x + torch.from_numpy(draw.normal(0, strength / 127.5, x.shape)).float()).clamp(-1, 1)
+    return (x + scale_of(x) * torch.from_numpy(draw.normal(0, strength / 127.5, x.shape)).float()).clamp(-1, 1)
 
 
 def checkerboard(x: Tensor, strength: float, draw: np.random.RandomState) -> Tensor:

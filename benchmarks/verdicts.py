@@ -5,7 +5,8 @@
 DATA is a folder with the five files of labelled.FILES. LIST names trained runs, a line each: a word, a run folder.
 What was measured is kept in --out as JSON lines, so that the same command goes on where it was stopped.
 The first of SEEDS chose the limits of gancli/stats/verdict.py (--fit prints what would be best on it); the second tests
-them, with another split of the data, other samples, other strengths. Of the runs every second one is in each half.
+them, with another split of the data, other samples, other strengths; the third was drawn when they stood. Of the runs every
+second one is in each of the first two.
 """
 
 import argparse
@@ -33,7 +34,8 @@ from gancli.stats.verdict import LIMITS, Limits, judge
 
 Row = dict[str, Any]
 RUN_SAMPLES = 500
-SEEDS = (1, 2)  # chosen on, tested on
+SEEDS = (1, 2, 3)
+PARTS = ("chosen on", "tested on", "not looked at before the limits stood")
 
 
 def main() -> None:
@@ -175,7 +177,7 @@ def report(rows: list[Row]) -> None:
     for half in sorted({row["half"] for row in rows}):
         scored = [(row, *word_of(row, LIMITS)) for row in rows if row["word"] and row["half"] == half]
         right = [row["word"] == word for row, word, _ in scored]
-        print(f"\n{('chosen on', 'tested on')[half]}: {sum(right)} of {len(right)} right, {np.mean(right):.1%}")
+        print(f"\n{PARTS[half]}: {sum(right)} of {len(right)} right, {np.mean(right):.1%}")
         for level in ("high", "low"):
             some = [row["word"] == word for row, word, sure in scored if sure == level]
             print(f"confidence {level}: {sum(some)} of {len(some)} right")

@@ -99,8 +99,8 @@ class TestPanel:
         assert {"coverage", "distinct share", "1-NN accuracy, fakes", "value distance, " + (
             "axis 1" if kind == "points" else "channel 1"
         )} <= names  # fmt: skip
-        assert not any("spectrum" in name or "SSIM" in name for name in names)
-        assert ("contrast ratio" in names) == (kind == "signal")
+        assert not any("grain" in name or "SSIM" in name for name in names)
+        assert ("contrast ratio" in names) == ("spectrum, fine half" in names) == (kind == "signal")
 
     def test_the_spectrum_is_given_for_curves(self):
         """Three equal columns, up to the corner of the plane."""
@@ -145,7 +145,8 @@ HEALTHY = {
     "effective rank ratio": 1.0,
 }  # fmt: skip
 ADDED = {
-    "share nearer than unseen reals": (0.05, 0.05), "spectrum, fine half": (0.0, 0.0),
+    "share nearer than unseen reals": (0.05, 0.05), "distance to the training set": (1.0, 1.0),
+    "spectrum, fine half": (0.0, 0.0),
     "spectrum, highest spike": (0.05, 0.05), "grain": (0.0, 0.0), "colour distance, grey": (1.0, 1.0),
     "variance, grey": (0.0, 0.0),
 }  # fmt: skip
@@ -170,9 +171,11 @@ class TestVerdict:
             ({"batch_std_ratio": 0.06}, "collapsed"),
             ({"distinct_share": 0.05}, "collapsed"),
             ({"distinct_share": 0.5}, "low diversity"),
-            ({"parts_overlap": 0.2, "coverage__colours_matched": 0.2}, "collapsed"),
+            ({"parts_overlap": 0.2, "coverage__colours_matched": 0.2, "effective_rank_ratio": 0.3}, "collapsed"),
+            ({"parts_overlap": 0.2, "coverage__colours_matched": 0.2}, "artefacts"),
             ({"parts_overlap": 0.6, "parts_overlap__colours_matched": 0.6}, "low diversity"),
             ({"share_nearer_than_unseen_reals": 0.9}, "memorising"),
+            ({"distance_to_the_training_set": 0.3}, "memorising"),
             ({"batch_std_ratio": 0.5, "contrast_ratio": 0.5}, "washed out"),
             ({"batch_std_ratio": 0.25, "contrast_ratio": 0.25}, "washed out"),
             ({"batch_std_ratio": 0.3, "contrast_ratio": 0.6, "parts_overlap": 0.1,
@@ -224,7 +227,12 @@ class TestVerdict:
     def test_known_modes_stand_in_for_parts_of_the_data(self):
         """Where modes can be counted nothing is guessed."""
         lost = figures(parts_overlap=0.6, parts_overlap__colours_matched=0.6)
-        few = figures(parts_overlap=0.4, parts_overlap__colours_matched=0.4, coverage__colours_matched=0.4)
+        few = figures(
+            parts_overlap=0.4,
+            parts_overlap__colours_matched=0.4,
+            coverage__colours_matched=0.4,
+            effective_rank_ratio=0.4,
+        )
         for guessed, word in ((lost, "low diversity"), (few, "collapsed")):
             assert judge(guessed, 1000, None).word == word
             assert judge(guessed, 1000, Coverage(12, 12, 0.8, 0.0)).word == "healthy"

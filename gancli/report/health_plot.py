@@ -1,5 +1,6 @@
 """The panel as one SVG: every figure beside its floor, the histograms, the spectra."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -11,12 +12,12 @@ from gancli.health import GROUPS, Figure, Health
 from gancli.report import svg
 
 WIDTH, ROW, NAMES, BARS = 900, 20, 330, 360  # px: of the paper, a row's height, the names' column, the bars'
-INKS = {"good": "#2e8b3d", "watch": "#b26a00", "bad": "#c43131", "": "#667788"}
+SIGNS = {"good": ("●", "#2e8b3d"), "watch": ("▲", "#b26a00"), "bad": ("✖", "#c43131"), "": ("", "#667788")}
 STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#1d2330}.soft{fill:#667}.head{font-weight:600;font-size:14px}"
     ".rule{stroke:#dde1e8}polyline{stroke-width:2}"
 )
-HISTOGRAM, CHART = 96, 320  # heights
+HISTOGRAM, ASIDE, CHART = 90, 220, 320  # height, width with its gap; height
 
 
 def write(health: Health, path: Path) -> None:
@@ -49,14 +50,15 @@ def plot(health: Health) -> str:
 
 
 def _bar(figure: Figure, down: float) -> str:
-    """One row: name, bar on its own scale, value and floor in numbers."""
-    low, high = min(0.0, figure.value, figure.floor), max(0.0, figure.value, figure.floor)
+    """One row: mark, name, bar on its own scale, value and floor in numbers; no bar for what is no number."""
+    value = figure.value if math.isfinite(figure.value) else 0.0
+    low, high = min(0.0, value, figure.floor), max(0.0, value, figure.floor)
     scale = BARS / (1.1 * (high - low) or 1.0)
-    zero, value, floor = (NAMES + (x - low) * scale for x in (0.0, figure.value, figure.floor))
-    ink = INKS.get(figure.mark, INKS[""])
+    zero, end, floor = (NAMES + (x - low) * scale for x in (0.0, value, figure.floor))
+    sign, ink = SIGNS.get(figure.mark, SIGNS[""])
     return (
-        f"{_text(28, down + 12, figure.name)}"
-        f'<rect x="{min(zero, value):.1f}" y="{down + 3}" width="{abs(value - zero):.1f}" height="11" fill="{ink}"/>'
+        f"{_text(16, down + 12, sign)}{_text(34, down + 12, figure.name)}"
+        f'<rect x="{min(zero, end):.1f}" y="{down + 3}" width="{abs(end - zero):.1f}" height="11" fill="{ink}"/>'
         f'<path d="M{floor:.1f} {down}V{down + 17}" stroke="#1d2330" stroke-width="2"/>'
         f"{_text(NAMES + BARS + 14, down + 12, f'{figure.value:.4g}')}"
         f"{_text(NAMES + BARS + 104, down + 12, f'floor {figure.floor:.4g}', 'soft')}"
@@ -64,13 +66,14 @@ def _bar(figure: Figure, down: float) -> str:
 
 
 def _pictures(health: Health) -> Sequence[tuple[str, int]]:
-    found = []
-    for bars in health.histograms:
+    """What stands below the bars, with its height: the histograms in a row, the spectra."""
+    found, row = [], ""
+    for i, bars in enumerate(health.histograms):
         chart = svg.histogram(bars.real, bars.fake, svg.COLOURS[1], bars.channel)
-        placed = chart.replace("<svg ", f'<svg width="240" height="{HISTOGRAM}" ', 1)
-        found.append(
-            (_text(0, 10, f"{bars.channel}: reals filled, samples as a line", "soft") + placed, HISTOGRAM + 20)
-        )
+        placed = chart.replace("<svg ", f'<svg x="{i * ASIDE}" y="18" width="{ASIDE - 20}" height="{HISTOGRAM}" ', 1)
+        row += _text(i * ASIDE, 10, f"{bars.channel}: reals filled, samples a line", "soft") + placed
+    if row:
+        found.append((row, HISTOGRAM + 40))
     if health.spectrum is not None:
         sides = (("reals", health.spectrum.real), ("samples", health.spectrum.fake))
         lines = [svg.Line(name, np.array(health.spectrum.frequency), np.array(power)) for name, power in sides]

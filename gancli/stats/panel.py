@@ -34,8 +34,10 @@ MIDDLE = 0.1  # from which a spike in it is looked for
 def panel(sides: Sides, *, quick: bool = False, progress: Progress = silent) -> tuple[Figure, ...]:
     """The figures that any samples have, explained and marked. quick: without the slower ones."""
     parts: list[Callable[[Sides], list[Figure]]] = [_spread, _parts, _neighbours, copy_figures, _distance, _values]
+    if sides.kind != "points":
+        parts.append(_spectra)
     if sides.kind == "image":
-        parts += [_spectra] if quick else [_spectra, _similarity, _sliced]
+        parts += [_grain] if quick else [_grain, _similarity, _sliced]
     figures: list[Figure] = []
     for done, part in enumerate(parts):
         progress("comparing", done, len(parts))
@@ -120,14 +122,17 @@ def _spectra(s: Sides) -> list[Figure]:
         fake, real, other = lines
         return Figure(name, float(of(fake - real)), float(of(other - real)))
 
-    grain = [127.5 * spectrum.grain(x) for x in s.each]
     shapes = [spectrum.shape(line) for line in lines]
     return [
-        Figure("grain", abs(grain[0] - grain[1]), abs(grain[2] - grain[1]), grain[0], grain[1]),
         figure("spectrum, mean distance", lines, lambda x: x.abs().mean()),
         figure("spectrum, fine half", shapes, lambda x: x[fine].mean()),
         figure("spectrum, highest spike", lines, lambda x: (x - x[fine].median())[middle].max()),
     ]
+
+
+def _grain(s: Sides) -> list[Figure]:
+    fake, real, other = (127.5 * spectrum.grain(x) for x in s.each)
+    return [Figure("grain", abs(fake - real), abs(other - real), fake, real)]
 
 
 def _similarity(s: Sides) -> list[Figure]:

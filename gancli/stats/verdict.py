@@ -18,6 +18,7 @@ from gancli.stats.modes import Coverage
 ENOUGH = 64  # samples of each side
 SURE = 250  # from which a verdict may be called sure
 COLLAPSED_SHARE, LOW_SHARE = 0.1, 0.6  # of the known modes
+FLATTEST = 0.35  # batch std ratio over contrast ratio below which samples are not pale but the same
 ENOUGH_RECOGNISED = 0.3  # share below which counting modes says more of the pictures' quality
 
 
@@ -29,10 +30,12 @@ class Limits:
     collapsed_distinct: float = 0.13
     low_distinct: float = 0.78
     collapsed_parts: float = 0.46  # parts overlap
+    narrow: float = 0.65  # effective rank ratio of what has lost most of its modes
     low_parts: float = 0.88  # parts overlap, colours matched
     thin: float = 0.89  # coverage, colours matched, of samples that are precise
     sharp: float = 0.95  # precision from which samples are called so
     copied: float = 0.28  # share nearer than 95 % of unseen reals
+    beside: float = 0.55  # distance to the training set
     pale: float = 0.85  # batch std ratio
     flat: float = 0.92  # contrast ratio
     deep: float = 0.65  # batch std ratio below which paleness is no blur
@@ -41,10 +44,11 @@ class Limits:
     spike: float = 1.0
     grain: float = 5.0  # grey levels
     colours: float = 0.14  # colour distance over the deviation of the reals
-    precise: float = 0.7
+    precise: float = 0.6
+    alike: float = 0.78  # precision below which a missing part is no lost mode, but something else in its place
     covered: float = 0.3
     lost: float = 0.03  # coverage and precision
-    noise: float = 1.15  # batch std ratio
+    noise: float = 1.25  # batch std ratio
 
 
 LIMITS = Limits()
@@ -131,12 +135,12 @@ def _found(panel: Panel, limits: Limits, *, counted: bool) -> Iterator[Sign]:
     """Every sign of trouble, the gravest first."""
     yield from _diverged(panel, limits)
     yield from _repeated(panel, limits)
+    if not counted:
+        yield from _few_parts(panel, limits)
     yield from _copied(panel, limits)
     deep = panel.share("batch std ratio") < limits.deep  # blur takes contrast too, but never so much
     for signs in (_pale, _texture) if deep else (_texture, _pale):
         yield from signs(panel, limits)
-    if not counted:
-        yield from _few_parts(panel, limits)
     yield from _other(panel, limits)
     yield from _fewer(panel, limits, counted=counted)
     yield from _colours(panel, limits)
@@ -160,10 +164,13 @@ def _repeated(panel: Panel, limits: Limits) -> Iterator[Sign]:
 
 
 def _copied(panel: Panel, limits: Limits) -> Iterator[Sign]:
-    share = panel.value("share nearer than unseen reals")
+    share, distance = panel.value("share nearer than unseen reals"), panel.value("distance to the training set", 1.0)
     if share > limits.copied:
         text = f"{share:.0%} of the samples lie nearer to a training sample than 95 % of unseen reals do"
         yield "memorising", text, share > limits.copied + 0.1
+    if distance < limits.beside:
+        text = f"samples lie {distance:.2f} times as far from the training set as unseen reals do"
+        yield "memorising", text, distance < limits.beside - 0.1
 
 
 def _texture(panel: Panel, limits: Limits) -> Iterator[Sign]:
@@ -193,23 +200,27 @@ def _pale(panel: Panel, limits: Limits) -> Iterator[Sign]:
 
 def is_pale(panel: Panel, limits: Limits) -> bool:
     """Less spread and less contrast, and yet all there: every part of the data, or as many directions and near it."""
-    if not (panel.share("batch std ratio") < limits.pale and panel.share("contrast ratio") < limits.flat):
+    spread, contrast = panel.share("batch std ratio"), panel.share("contrast ratio")
+    if not (FLATTEST * contrast < spread < limits.pale and contrast < limits.flat):
         return False
-    near = panel.share("precision") > limits.sharp and panel.share("effective rank ratio") > limits.full
-    return near or panel.share("parts overlap, colours matched") > limits.low_parts
+    near = panel.share("precision") > limits.sharp or max(spread, contrast) < limits.deep
+    return (near and panel.share("effective rank ratio") > limits.full) or panel.share(
+        "parts overlap, colours matched"
+    ) > limits.low_parts
 
 
 def _few_parts(panel: Panel, limits: Limits) -> Iterator[Sign]:
     """A tenth of the modes: little in common with the data, whose colours are not to blame."""
     shared, covered = panel.share("parts overlap"), panel.share("coverage, colours matched")
-    precise = panel.share("precision") > limits.precise
-    if max(shared, covered) < limits.collapsed_parts and precise and not is_pale(panel, limits):
+    alike = panel.share("precision") > limits.alike and panel.share("effective rank ratio", 0.0) < limits.narrow
+    if max(shared, covered) < limits.collapsed_parts and alike and not is_pale(panel, limits):
         yield "collapsed", _parts(shared), max(shared, covered) < limits.collapsed_parts - 0.1
 
 
 def _other(panel: Panel, limits: Limits) -> Iterator[Sign]:
     precise, covered = panel.share("precision"), panel.share("coverage, colours matched")
-    if precise < limits.precise or covered < limits.covered:
+    replaced = precise < limits.alike and panel.share("parts overlap, colours matched") < limits.low_parts
+    if precise < limits.precise or covered < limits.covered or replaced:
         text = f"{precise:.0%} of the samples look like the data, {covered:.0%} of the data has one nearby"
         yield "artefacts", text, min(precise / limits.precise, covered / limits.covered) < 0.6
 
