@@ -5,8 +5,8 @@
 DATA is a folder with the five files of labelled.FILES. LIST names trained runs, a line each: a word, a run folder.
 What was measured is kept in --out as JSON lines, so that the same command goes on where it was stopped.
 The first of SEEDS chose the limits of gancli/stats/verdict.py (--fit prints what would be best on it); the second tests
-them, with another split of the data, other samples, other strengths; the third was drawn when they stood. Of the runs every
-second one is in each of the first two.
+them, with another split of the data, other samples, other strengths; the third was drawn when they stood. Of the runs
+every second one is in each of the first two.
 """
 
 import argparse
