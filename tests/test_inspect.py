@@ -6,6 +6,7 @@ import json
 import shutil
 import tarfile
 import zipfile
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
@@ -19,9 +20,11 @@ from pydantic import TypeAdapter
 
 import gancli
 from gancli import runs
+from gancli.cli import live
 from gancli.data.sources import find
 from gancli.health import GROUPS, WORDS, Health
 from gancli.networks import features
+from gancli.results import silent
 from gancli.training import log
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "health.schema.json"
@@ -261,6 +264,24 @@ class TestWatch:
         assert out == ""
         assert err.count("generator_steps=") == len(runs.Run(run).stats())
         assert gancli("inspect-stats", run, "--watch", "--fail-on", "collapse")[0] == 2
+
+
+def test_the_bar_of_the_scan_is_gone_before_the_table_opens(monkeypatch):
+    """Two live displays on one terminal eat one another's last line."""
+    events = []
+
+    @contextmanager
+    def bar():
+        yield silent
+        events.append("bar gone")
+
+    monkeypatch.setattr(live.show, "progress", bar)
+    monkeypatch.setattr(live, "announce", lambda *_: None)
+    monkeypatch.setattr(live, "Live", lambda **_: nullcontext(events.append("table")))
+
+    live.LiveTable().start(None, tiny_config(), 0, None)
+
+    assert events == ["bar gone", "table"]
 
 
 def tick_row():

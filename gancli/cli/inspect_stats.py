@@ -31,10 +31,8 @@ def inspect_stats(
         str | None,
         typer.Option("--against", metavar="REALS", help="The reals, for a set of samples.", show_default=False),
     ] = None,
-    samples: Annotated[
-        int, typer.Option("--samples", min=2, help="Samples of each side; at most half the reals.")
-    ] = 1000,
-    quick: Annotated[bool, typer.Option("--quick", help="400 samples at most, without the slower figures.")] = False,
+    samples: options.SamplesOption = 1000,
+    quick: options.QuickOption = False,
     raw: options.RawOption = False,
     features: Annotated[
         str | None,

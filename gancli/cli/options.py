@@ -216,6 +216,10 @@ SizeOption = Annotated[
 ]
 
 
+SamplesOption = Annotated[int, typer.Option("--samples", min=2, help="Samples of each side; at most half the reals.")]
+QuickOption = Annotated[bool, typer.Option("--quick", help="400 samples at most, without the slower figures.")]
+
+
 def seeds(text: str) -> list[int]:
     """[0, 1, ..., 9, 42] from "0-9,42". Raises UsageError."""
     chosen: list[int] = []

@@ -20,10 +20,8 @@ def report(
         str | None,
         typer.Option("-o", "--out", help="The page. [default: report.html in the run folder]", show_default=False),
     ] = None,
-    samples: Annotated[
-        int, typer.Option("--samples", min=2, help="Samples of each side; at most half the reals.")
-    ] = 1000,
-    quick: Annotated[bool, typer.Option("--quick", help="400 samples at most, without the slower figures.")] = False,
+    samples: options.SamplesOption = 1000,
+    quick: options.QuickOption = False,
     outdir: options.OutdirOption = "runs",
     device: options.DeviceOption = "auto",
     json: JsonOption = False,
