@@ -4,7 +4,7 @@ The words follow one rule, fixed before anything was measured: `collapsed`, at m
 distinct samples that an honest set would have, is left; `low diversity`, at most six tenths. `memorising`: samples
 lie nearer to the training set than unseen reals do. `washed out`: values pulled together. `artefacts`: another
 texture, other colours, or other things than the data's. `diverged`: nothing of the data is left, or it is not finite.
-The limits were chosen on one half of the labelled sets of benchmarks/verdicts.py and tested on the other.
+The limits were chosen on one draw of the labelled sets of benchmarks/verdicts.py and tested on others.
 """
 
 from collections.abc import Iterator, Sequence
@@ -179,11 +179,8 @@ def _texture(panel: Panel, limits: Limits) -> Iterator[Sign]:
         what = "too little fine detail: blur" if fine < 0 else "too much fine detail: noise"
         yield "artefacts", f"{what} ({10**fine:.2g} times the power)", abs(fine) > 1.5 * limits.fine
     if spike > limits.spike:
-        yield (
-            "artefacts",
-            f"a spike in the spectrum, {10**spike:.2g} times the reals': a grid",
-            spike > 1.5 * limits.spike,
-        )
+        text = f"a spike in the spectrum, {10**spike:.2g} times the reals': a grid"
+        yield "artefacts", text, spike > 1.5 * limits.spike
     grain = panel.by_name.get("grain")
     if grain is not None and grain.fake is not None and grain.real is not None:
         more = grain.fake - grain.real
@@ -204,9 +201,8 @@ def is_pale(panel: Panel, limits: Limits) -> bool:
     if not (FLATTEST * contrast < spread < limits.pale and contrast < limits.flat):
         return False
     near = panel.share("precision") > limits.sharp or max(spread, contrast) < limits.deep
-    return (near and panel.share("effective rank ratio") > limits.full) or panel.share(
-        "parts overlap, colours matched"
-    ) > limits.low_parts
+    every_way = near and panel.share("effective rank ratio") > limits.full
+    return every_way or panel.share("parts overlap, colours matched") > limits.low_parts
 
 
 def _few_parts(panel: Panel, limits: Limits) -> Iterator[Sign]:
@@ -242,11 +238,8 @@ def _fewer(panel: Panel, limits: Limits, *, counted: bool) -> Iterator[Sign]:
 def _colours(panel: Panel, limits: Limits) -> Iterator[Sign]:
     colours = panel.colours()
     if colours > limits.colours:
-        yield (
-            "artefacts",
-            f"other values: a channel lies {colours:.2f} deviations away from the data's",
-            colours > 1.5 * limits.colours,
-        )
+        text = f"other values: a channel lies {colours:.2f} deviations away from the data's"
+        yield "artefacts", text, colours > 1.5 * limits.colours
 
 
 def _distinct(share: float) -> str:
