@@ -11,7 +11,6 @@ on the first use of one, so that `import gancli` costs nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gancli import process
 from gancli.version import __version__
 
 if TYPE_CHECKING:
@@ -57,7 +56,6 @@ def __getattr__(name: str) -> Any:
     if name == "load":
         return __getattr__("Generator").load
     if name in _HOME:
-        process.wait_politely()
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'gancli' has no attribute {name!r}")
 

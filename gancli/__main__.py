@@ -1,11 +1,11 @@
 """Where the process begins: `gancli`, and `python -m gancli`."""
 
-import signal
+from gancli import signals
 
 
 def main() -> None:
-    """Run the command line. Until its own handler stands, Ctrl-C ends the process at once, without a traceback."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Run the command line. Until its own handlers stand, Ctrl-C ends the process at once, without a traceback."""
+    signals.from_the_start()
     from gancli import cli
 
     cli.main()

@@ -1,54 +1,68 @@
-"""The only writer and the only reader of .pt files.
+"""What a checkpoint means, and the only writer of one. `safe_load` reads the bytes.
 
 A checkpoint is data: tensors and plain values. Writing is atomic, and what was written is read
-back before it replaces anything. Reading decides by content, never by suffix, and never runs code.
+back before it replaces anything. A file may hold a generator alone: it can be sampled, not trained on.
 """
 
-import pickletools
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gancli import files
-from gancli.config import Config, presets
+from gancli import files, safe_load
+from gancli.config import ResolvedConfig, presets
 from gancli.errors import CheckpointError, ConfigError, InputMissing
 from gancli.networks import on_meta
 from gancli.results import printable
 from gancli.version import __version__
 
-FORMAT = 1  # raise it when the layout changes, and add a migration from the old one
-MAX_PICKLE_BYTES = 16_000_000  # names and shapes only; the numbers lie in files of their own
+FORMAT = 2  # raise it when the layout changes, and add a migration from the old one
+NETWORKS = ("G", "D", "ema")  # "ema" is the averaged generator
+MAX_EXTRA_VALUES = 1 << 26  # in all of `extra`
 
-# What the pickle inside may name. None of these runs anything of the file's choosing.
-ALLOWED_GLOBALS = {
-    "torch._utils _rebuild_tensor_v2",
-    "collections OrderedDict",
-    "torch FloatStorage",
-    "torch DoubleStorage",
-    "torch BFloat16Storage",
-    "torch LongStorage",
-}
-FORBIDDEN_OPCODES = {"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "PERSID"}
+AdamState = Mapping[str, Mapping[str, Tensor]]  # parameter -> Adam's tensors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """All that must survive of a training: the config, the clock, the weights, Adam's memory."""
+    """All that must survive of a training: the config, the clock, the weights, Adam's memory, and what else there is.
 
-    config: Config
+    Of a generator alone, as an importer makes it, `weights` has "ema", "G" or both, and `optimizers` is empty.
+    """
+
+    config: ResolvedConfig
     images: int
-    generator_steps: int
-    seconds: float
-    weights: Mapping[str, Mapping[str, Tensor]]  # of "G", "D" and "ema"
-    optimizers: Mapping[str, Mapping[str, Mapping[str, Tensor]]]  # "G", "D" -> parameter -> Adam's tensors
-    path: Path | None = None
-    version: str = field(default_factory=lambda: __version__)  # of gancli, for people
+    generator_steps: int = 0
+    seconds: float = 0.0
+    weights: Mapping[str, Mapping[str, Tensor]]  # some of NETWORKS
+    optimizers: Mapping[str, AdamState] = field(default_factory=dict)  # of "G" and "D"
+    extra: Mapping[str, Tensor] = field(default_factory=dict)  # neither weights nor optimizer: a running estimate ...
+    version: str = __version__  # of gancli, for people
+
+    @property
+    def can_train(self) -> bool:
+        """Does it hold all networks and Adam's memory, so that a training can go on from it?"""
+        return set(NETWORKS) <= self.weights.keys() and {"G", "D"} <= self.optimizers.keys()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened(Checkpoint):
+    """A checkpoint that was read from a file."""
+
+    path: Path
+
+    def generator_weights(self, *, raw: bool) -> Mapping[str, Tensor]:
+        """Those of the average, or with `raw` of the last step. Raises CheckpointError where it has not got them."""
+        name = "G" if raw else "ema"
+        if name not in self.weights:
+            mend = "leave out --raw" if raw else "give --raw for those of the last step"
+            what = f"it holds no {'raw' if raw else 'averaged'} weights"
+            raise CheckpointError(what, where=printable(str(self.path)), mend=mend)
+        return self.weights[name]
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
@@ -65,6 +79,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "seconds": checkpoint.seconds,
         "weights": checkpoint.weights,
         "optimizers": checkpoint.optimizers,
+        "extra": checkpoint.extra,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     files.replace(path, lambda temporary: _save(values, temporary), needed=_size_of(values))
@@ -100,120 +115,26 @@ def locate(path: str | Path) -> Path:
     return path
 
 
-def digest(path: Path) -> str:
-    """A hash of the file, by which a grown run knows its source."""
-    whole = blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            whole.update(block)
-    return whole.hexdigest()
-
-
-def read(path: str | Path) -> Checkpoint:
+def read(path: str | Path) -> Opened:
     """Open a checkpoint, on the CPU. Raises InputMissing or CheckpointError; never runs code from the file.
 
-    Guards, in order: a regular zip file whose entries are stored, unique and as long as they say; every
-    checksum; a pickle that names nothing but tensors; torch's own restricted loader; the config through
-    the schema, with its bounds; every tensor against the networks that the config describes.
+    The guards of `safe_load`, then: the config through the schema, with its bounds; every tensor against the
+    networks that the config describes.
     """
     path = locate(path)
-    return _from_values(_values(path), path)
-
-
-def _values(path: Path) -> Any:
-    """What the file holds, through every guard but the last two."""
-    _check_zip(path)
+    values = _migrated(safe_load.values(path), path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # eleven kinds come out, and their advice is to switch the guard off
-        raise _refusal(path, "its content is not that of a checkpoint") from error
+        opened = _opened(values, path)
+        _check_tensors(opened)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ConfigError) as error:
+        raise safe_load.refusal(path, f"a part is missing or wrong ({printable(str(error))[:200]})") from error
+    return opened
 
 
-def read_tensors(file: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The tensors of these names and shapes from a state dict of somebody else's, through the same guards.
-
-    The file may hold more. Raises InputMissing or CheckpointError; never runs code from the file.
-    """
-    return fitting(read_state_dict(file), shapes, where=file, mend="give the state dict of another file")
-
-
-def read_state_dict(file: str | Path) -> dict[str, Tensor]:
-    """Every named tensor of somebody else's file, through the same guards. Raises InputMissing or CheckpointError."""
-    path = Path(file)
-    if not path.exists():
-        raise InputMissing("no such file of weights", where=printable(str(path)), mend="give a PyTorch state dict")
-    try:
-        values = _values(path)
-    except CheckpointError as error:
-        mend = (
-            "give a plain state dict: torch.save(model.state_dict(), FILE); from an older one: "
-            "torch.save({k: v.detach() for k, v in torch.load(OLD, weights_only=True).items()}, FILE)"
-        )
-        raise CheckpointError(error.what, where=error.where, mend=mend) from error
-    found = values if isinstance(values, dict) else {}
-    return {name: tensor for name, tensor in found.items() if isinstance(name, str) and isinstance(tensor, Tensor)}
-
-
-def fitting(
-    found: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], *, where: str | Path, mend: str
-) -> dict[str, Tensor]:
-    """The tensors of these names and shapes. Raises CheckpointError where one is missing, misshapen or not finite."""
-    for name, shape in shapes.items():
-        tensor = found.get(name)
-        if tensor is None or tuple(tensor.shape) != shape or not tensor.isfinite().all():
-            what = f"it holds no finite tensor {name!r} of shape {shape}"
-            raise CheckpointError(what, where=printable(str(where)), mend=mend)
-    return {name: found[name] for name in shapes}
-
-
-def _refusal(path: Path, why: str) -> CheckpointError:
-    return CheckpointError(
-        f"not a checkpoint that can be opened: {why}",
-        where=printable(str(path)),
-        mend="take another one from the run's checkpoints/ folder",
-    )
-
-
-def _check_zip(path: Path) -> None:
-    if not path.is_file():
-        raise _refusal(path, "it is not a regular file")
-    try:
-        with path.open("rb") as file:
-            if file.read(2) != b"PK":
-                raise _refusal(path, "it is not a zip, as torch writes since version 1.6")
-        with zipfile.ZipFile(path) as archive:
-            _check_entries(archive, path)
-            _check_pickle(archive, path)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, KeyError) as error:
-        raise _refusal(path, "it is cut short or damaged") from error
-
-
-def _check_entries(archive: zipfile.ZipFile, path: Path) -> None:
-    infos = archive.infolist()
-    if any("/code/" in info.filename or info.filename.endswith("/constants.pkl") for info in infos):
-        raise _refusal(path, "it is TorchScript, which is refused because it holds code")
-    if len({info.filename for info in infos}) != len(infos):
-        raise _refusal(path, "two entries have the same name")
-    if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in infos):
-        raise _refusal(path, "an entry is compressed or encrypted")
-    if sum(info.file_size for info in infos) > path.stat().st_size:
-        raise _refusal(path, "its entries claim more than the file holds")
-    if archive.testzip() is not None:
-        raise _refusal(path, "a checksum is wrong, so it is damaged")
-
-
-def _check_pickle(archive: zipfile.ZipFile, path: Path) -> None:
-    pickles = [info for info in archive.infolist() if info.filename.endswith(".pkl")]
-    if len(pickles) != 1 or not pickles[0].filename.endswith("/data.pkl") or pickles[0].file_size > MAX_PICKLE_BYTES:
-        raise _refusal(path, "it has no data.pkl of its own, or other code beside it")
-    for opcode, argument, _ in pickletools.genops(archive.read(pickles[0])):
-        if opcode.name in FORBIDDEN_OPCODES or (opcode.name == "GLOBAL" and argument not in ALLOWED_GLOBALS):
-            raise _refusal(path, f"it names {printable(str(argument or opcode.name))}, which is no tensor")
-
-
-def _from_values(values: Any, path: Path) -> Checkpoint:
+def _migrated(values: Any, path: Path) -> dict[str, Any]:
+    """The values in the present layout. Raises CheckpointError where they are not ours, or of a layout to come."""
     if not isinstance(values, dict) or not isinstance(values.get("format"), int):
-        raise _refusal(path, "it was not written by gancli")
+        raise safe_load.refusal(path, "it was not written by gancli")
     if values["format"] > FORMAT:
         newer = printable(str(values.get("gancli")))
         raise CheckpointError(
@@ -222,36 +143,71 @@ def _from_values(values: Any, path: Path) -> Checkpoint:
             mend="upgrade: pip install -U gancli",
         )
     try:
-        opened = Checkpoint(
-            config=presets.build(values["config"], str(path)),
-            images=_count(values["images"]),
-            generator_steps=_count(values["generator_steps"]),
-            seconds=float(values["seconds"]),
-            weights={name: _tensors(values["weights"][name]) for name in ("G", "D", "ema")},
-            optimizers={n: {k: _tensors(v) for k, v in values["optimizers"][n].items()} for n in ("G", "D")},
-            path=path,
-            version=str(values["gancli"]),
-        )
-        _check_tensors(opened)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ConfigError) as error:
-        raise _refusal(path, f"a part is missing or wrong ({printable(str(error))[:200]})") from error
-    return opened
+        while values["format"] < FORMAT:
+            values = {**MIGRATIONS[values["format"]](values), "format": values["format"] + 1}
+        return dict(values)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise safe_load.refusal(path, "a part is missing or wrong") from error
 
 
-def _check_tensors(opened: Checkpoint) -> None:
+def _from_1(values: dict[str, Any]) -> dict[str, Any]:
+    """What the data had settled stood in the sections `data` and `network`."""
+    config = {name: dict(part) if isinstance(part, dict) else part for name, part in values["config"].items()}
+    network, data, train = config["network"], config["data"], config["train"]
+    shape, channels = network.pop("sample_shape", None), network.pop("image_channels", None)
+    if shape is None:
+        height, width = network.get("base", (4, 4))
+        shape = (channels, network["resolution"], network["resolution"] * width // height)
+    facts = {key: data.pop(key) for key in ("fingerprint", "centre", "scale", "mean", "std")}
+    config["samples"] = {"kind": ("points", "signal", "image")[len(shape) - 1], "shape": shape, **facts}
+    train["precision"] = "bf16" if train["precision"] == "bf16" else "fp32"
+    return {**values, "config": config, "extra": {}}
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
+
+
+def _opened(values: Mapping[str, Any], path: Path) -> Opened:
+    optimizers = values["optimizers"]
+    return Opened(
+        config=presets.build_resolved(values["config"], str(path)),
+        images=_count(values["images"]),
+        generator_steps=_count(values["generator_steps"]),
+        seconds=float(values["seconds"]),
+        weights={name: _tensors(weights) for name, weights in values["weights"].items()},
+        optimizers={name: {k: _tensors(v) for k, v in memory.items()} for name, memory in optimizers.items()},
+        extra=_tensors(values["extra"]),
+        version=str(values["gancli"]),
+        path=path,
+    )
+
+
+def _check_tensors(opened: Opened) -> None:
     """Every weight and all of Adam's memory has the shape and type of the config's own networks. Raises ValueError."""
-    if not opened.config.network.is_resolved or opened.config.train.duration is None:
-        raise ValueError("the config was never resolved")
+    if not {"G", "ema"} & opened.weights.keys() or not opened.weights.keys() <= set(NETWORKS):
+        raise ValueError(f"weights of {', '.join(map(str, opened.weights)) or 'nothing'}")
+    if not opened.optimizers.keys() <= opened.weights.keys() & {"G", "D"}:
+        raise ValueError("Adam's memory of networks that are not there")
     pair = on_meta(opened.config)
-    for name, network in (("G", pair.G), ("D", pair.D), ("ema", pair.G)):
-        if odd := first_misfit(network, opened.weights[name]):
+    networks: dict[str, nn.Module] = {"G": pair.G, "D": pair.D, "ema": pair.G}
+    for name, weights in opened.weights.items():
+        if odd := first_misfit(networks[name], weights):
             raise ValueError(odd)
-        known = dict(network.named_parameters())
-        for parameter, memory in opened.optimizers.get(name, {}).items():
-            if any(k != "step" and t.shape != known[parameter].shape for k, t in memory.items()):
-                raise ValueError(f"Adam's memory of {parameter}")
-            if not all(t.is_floating_point() and t.isfinite().all() for t in memory.values()):
-                raise ValueError(f"Adam's memory of {parameter} is not finite")
+    for name, memories in opened.optimizers.items():
+        _check_memory(networks[name], memories)
+    if sum(tensor.numel() for tensor in opened.extra.values()) > MAX_EXTRA_VALUES:
+        raise ValueError("too many values in extra")
+    if not all(tensor.isfinite().all() for tensor in opened.extra.values()):
+        raise ValueError("a value in extra is not finite")
+
+
+def _check_memory(network: nn.Module, memories: AdamState) -> None:
+    known = dict(network.named_parameters())
+    for parameter, memory in memories.items():
+        if any(k != "step" and t.shape != known[parameter].shape for k, t in memory.items()):
+            raise ValueError(f"Adam's memory of {parameter}")
+        if not all(t.is_floating_point() and t.isfinite().all() for t in memory.values()):
+            raise ValueError(f"Adam's memory of {parameter} is not finite")
 
 
 def first_misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
@@ -260,8 +216,11 @@ def first_misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | Non
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors or name not in expected:
             return f"its weights are of another network ({printable(name)})"
-        if tensors[name].shape != expected[name].shape or tensors[name].dtype != expected[name].dtype:
-            return f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(expected[name].shape)}"
+        found, wanted = tensors[name], expected[name]
+        if found.shape != wanted.shape:
+            return f"{name} has shape {tuple(found.shape)}, not {tuple(wanted.shape)}"
+        if found.dtype != wanted.dtype:
+            return f"{name} has type {found.dtype}, not {wanted.dtype}"
     return None
 
 
@@ -277,15 +236,14 @@ def _tensors(values: Any) -> dict[str, Tensor]:
     return dict(values)
 
 
-def fill(network: nn.Module, tensors: Mapping[str, Tensor], where: Path | None) -> None:
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
     """Copy weights into a network.
 
     Raises CheckpointError where a name, shape or type differs, or a value is not finite.
     """
-    place = where or Path("checkpoint")
     if odd := first_misfit(network, tensors):
-        raise _refusal(place, odd)
+        raise safe_load.refusal(where, odd)
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise _refusal(place, f"{name} holds a value that is not finite")
+            raise safe_load.refusal(where, f"{name} holds a value that is not finite")
     network.load_state_dict(dict(tensors))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from gancli import files, media, signals
+from gancli import devices, files, media, signals
 from gancli.data.feed import to_unit
 from gancli.data.images import as_it_is
 from gancli.errors import DataError, InputMissing, UsageError
@@ -17,6 +17,7 @@ from gancli.writing import default_folder, target
 MOST_PIXELS = 250_000  # of one input: enlarged fourfold it takes about a gigabyte
 
 
+@devices.uses_threads
 def enlarge(
     ckpt: str | Path,
     inputs: Sequence[str | Path],
@@ -24,6 +25,7 @@ def enlarge(
     *,
     raw: bool = False,
     device: str = "cpu",
+    threads: int | None = None,
     progress: Progress = silent,
 ) -> SampleReport:
     """Enlarge picture files of any size. out: a folder, or a .png for one picture; left out: as `sample`.
@@ -66,7 +68,7 @@ def _enlarged(generator: Generator, source: Path) -> media.Pictures:
     if not source.is_file():
         raise InputMissing("no such picture", where=where, mend="give a picture file")
     try:
-        small = as_it_is(source.read_bytes(), generator.checkpoint.config.network.shape[0])
+        small = as_it_is(source.read_bytes(), generator.checkpoint.config.samples.shape[0])
     except Exception as error:  # Pillow raises anything
         raise DataError("not a picture that can be read", where=where, mend="save it as PNG") from error
     if small.shape[0] * small.shape[1] > MOST_PIXELS:

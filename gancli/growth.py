@@ -4,7 +4,8 @@ from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import Self
 
-from gancli.config import Config
+from gancli.config import Config, ResolvedConfig
+from gancli.config.family import Sizes
 
 
 @dataclass(frozen=True)
@@ -36,24 +37,30 @@ class Schedule:
     """The segments of a run, in order.
 
     At each resolution a fade and a stable time, the first resolution without a fade (Karras et al.
-    2018, arXiv:1710.10196, section 2). A run that starts at a later one begins with its fade.
+    2018, arXiv:1710.10196, section 2). A run that starts at a later one begins with its fade, unless all its
+    stages came trained from another run.
     """
 
     segments: tuple[Segment, ...]
     phases: tuple[Phase, ...]  # one a segment, with the alpha of its end
 
     @classmethod
-    def of(cls, config: Config) -> Self:
-        """The schedule that a config describes."""
+    def of(cls, config: ResolvedConfig) -> Self:
+        """The schedule of a run."""
+        return cls.planned(config, config.sizes)
+
+    @classmethod
+    def planned(cls, config: Config, sizes: Sizes) -> Self:
+        """The schedule that a config describes for samples of these sizes, stage by stage."""
         segments: list[Segment] = []
         at = 0
-        for stage, fading, length in _plan(config):
+        for stage, fading, length in _plan(config, sizes):
             if length > 0:
                 segments.append(Segment(at, length, stage, fading))
                 at += length
         if not segments or segments[-1].stage != config.network.stages - 1:
             segments.append(Segment(at, 0, config.network.stages - 1, False))
-        return cls(tuple(segments), tuple(_phase(config, s, i) for i, s in enumerate(segments)))
+        return cls(tuple(segments), tuple(_phase(config, sizes, s, i) for i, s in enumerate(segments)))
 
     @property
     def total(self) -> int:
@@ -70,25 +77,27 @@ class Schedule:
         return replace(phase, alpha=alpha)
 
 
-def _plan(config: Config) -> list[tuple[int, bool, int]]:
+def _plan(config: Config, sizes: Sizes) -> list[tuple[int, bool, int]]:
     """(stage, is it a fade, images) for every segment, empty ones too."""
-    growth, plan = config.growth, []
-    for stage in range(_first_stage(config), config.network.stages):
-        own = growth.at.get(config.network.size_at(stage)[0])
+    growth, plan, first = config.growth, [], _first_stage(config, sizes)
+    trained = config.origin is not None and config.origin.verb == "transfer"
+    for stage in range(first, config.network.stages):
+        own = growth.at.get(sizes[stage][0])
         fade = growth.fade if own is None or own.fade is None else own.fade
         stable = growth.stable if own is None or own.stable is None else own.stable
-        plan += [(stage, True, fade if stage > 0 else 0), (stage, False, stable)]
+        fades = stage > first or (stage > 0 and not trained)
+        plan += [(stage, True, fade if fades else 0), (stage, False, stable)]
     return plan
 
 
-def _first_stage(config: Config) -> int:
-    base = config.network.size_at(0)[0]
-    return ((config.growth.start_at or base) // base).bit_length() - 1
+def _first_stage(config: Config, sizes: Sizes) -> int:
+    heights = [height for height, _ in sizes]
+    return 0 if config.growth.start_at is None else heights.index(config.growth.start_at)
 
 
-def _phase(config: Config, segment: Segment, index: int) -> Phase:
+def _phase(config: Config, sizes: Sizes, segment: Segment, index: int) -> Phase:
     growth = config.growth
-    height, width = config.network.size_at(segment.stage)
+    height, width = sizes[segment.stage]
     own = growth.at.get(height)
     return Phase(
         stage=segment.stage,
@@ -117,6 +126,14 @@ def resets_optimizer(config: Config, before: Phase, after: Phase) -> bool:
     if before.segment == after.segment or config.optimizer.reset == "never":
         return False
     return config.optimizer.reset == "both" or after.stage != before.stage
+
+
+def images_of(config: Config, schedule: Schedule, generator_steps: int) -> int:
+    """The images that so many generator steps show, each after its critic steps, at the batch of its phase."""
+    images = 0
+    for step in range(generator_steps):
+        images += critic_steps(config, step) * schedule.phase_at(images).batch_size
+    return images
 
 
 def critic_steps(config: Config, generator_steps: int) -> int:

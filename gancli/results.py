@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Batch std of fakes / reals at or below which the generator is called collapsed, and of low diversity. Healthy
 # runs of the quickstart end between .95 and 1.06, collapsed ones between .05 and .09.
@@ -70,6 +70,26 @@ class DataReport:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """What a tick warns of: each alarm once in a run."""
+
+    name: str  # collapse, low diversity, overfitting ...
+    text: str
+    since: int  # images
+    checkpoint: str | None  # the last one from before, by its name in checkpoints/; it is kept
+
+    def __str__(self) -> str:
+        """One line for people."""
+        before = f"checkpoints/{self.checkpoint}" if self.checkpoint else "none"
+        return f"{self.name}: {self.text}; since {self.since / 1000:g} kimg; the last checkpoint before it: {before}"
+
+
+def warnings_of(row: Mapping[str, Any]) -> list[str]:
+    """The warnings of a line of `stats.jsonl`, for people."""
+    return [str(Warned(**warning)) for warning in row["warnings"]]
+
+
+@dataclass(frozen=True)
 class Tick:
     """One line of `stats.jsonl`: what training looked like at one moment. Documented in the README."""
 
@@ -93,7 +113,7 @@ class Tick:
     saturation: float  # share of generated values at or beyond -1 or 1
     images_per_s: float
     memory_mib: float
-    seconds: float  # of training so far, earlier sittings included
+    seconds: float  # of training so far, earlier sessions included
     saturation_real: float = math.nan  # the same of the reals
     moments: float = math.nan  # the moment penalty, as weighted in the generator's loss; a switch
     perceptual: float = math.nan  # the perceptual loss, as weighted; networks that enlarge pictures
@@ -104,7 +124,7 @@ class Tick:
     overfitting: float = (
         math.nan
     )  # (D(train) - D(held-out)) / (D(train) - D(fake)): towards 1 it knows the training set
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Warned, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,9 +152,13 @@ class Forecast:
     duration: int  # images
     seconds: float | None
     memory_mib: float
-    disk_mib: float
+    disk_mib: float  # of the checkpoints that are kept, and of the data cache
+    cache_mib: float  # of the data cache alone
     device: str
     advice: tuple[str, ...] = ()
+
+
+Forecaster = Callable[[], Forecast]  # takes seconds: called where somebody will see what it says
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """Run folders: create, find, match and lock one; read its config.yaml and stats.jsonl. No torch here."""
 
-import fcntl
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,17 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gancli import files
-from gancli.config import Config, as_text, presets, yaml
+from gancli import files, locks
+from gancli.config import ResolvedConfig, as_text, presets, yaml
 from gancli.errors import CannotCreate, GancliError, InputMissing, RunBusy, UsageError
-from gancli.results import RunSummary, printable
+from gancli.results import RunSummary, printable, warnings_of
 
 RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
 CADENCE = (
     "duration", "epochs", "generator_steps",
     "tick_every", "sample_every", "checkpoint_every", "checkpoint_minutes", "keep",
 )  # fmt: skip
-FROM_CONTENT = ("fingerprint", "centre", "scale", "mean", "std")  # keys of data that follow from its content
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,11 @@ class Run:
         return self.path / "stats.jsonl"
 
     @property
+    def lock_file(self) -> Path:
+        """Held by the process that trains."""
+        return self.path / ".lock"
+
+    @property
     def last(self) -> Path:
         """The newest checkpoint."""
         return self.path / "last.pt"
@@ -49,9 +51,9 @@ class Run:
         found = (self.path / "checkpoints").glob("[0-9]*.pt")
         return sorted(path for path in found if path.stem.isdecimal())  # what else lies there is the user's
 
-    def config(self) -> Config:
+    def config(self) -> ResolvedConfig:
         """The config as it was resolved. Raises InputMissing or ConfigError."""
-        return presets.build(yaml.load(self.config_file), str(self.config_file))
+        return presets.build_resolved(yaml.load(self.config_file), str(self.config_file))
 
     def stats(self) -> list[dict[str, Any]]:
         """The ticks so far; a last line that is cut short is left out."""
@@ -71,7 +73,7 @@ def images_of(digits: str) -> int:
     return int(digits) * (1 if len(digits) == 9 else 1_000)
 
 
-def create(outdir: Path, data: str, config: Config, name: str | None = None) -> Run:
+def create(outdir: Path, data: str, config: ResolvedConfig, name: str | None = None) -> Run:
     """Make the next free `00000-<data>-<preset>` (or `name`) with its config.yaml. Raises CannotCreate."""
     if name is not None and (Path(name).name != name or name in ("", ".", "..")):
         raise UsageError(f"{name!r} is no name of a folder", where="--run", mend="give a name without slashes")
@@ -107,15 +109,16 @@ def slug(text: str) -> str:
     return word if word and word.lower() not in RESERVED else f"data-{word}".strip("-")
 
 
-def identity(config: Config, *, data: bool = True) -> dict[str, Any]:
+def identity(config: ResolvedConfig, *, data: bool = True) -> dict[str, Any]:
     """What makes two commands mean the same run: everything but duration, cadence and the path of the data.
 
     data=False leaves the content of the data out as well.
     """
     values = config.model_dump(mode="json")
     values["train"] = {key: value for key, value in values["train"].items() if key not in CADENCE}
-    left_out = ("source",) if data else ("source", *FROM_CONTENT)
-    values["data"] = {key: value for key, value in values["data"].items() if key not in left_out}
+    values["data"].pop("source")
+    if not data:
+        values.pop("samples")
     if values["loss"]["perceptual"]:
         values["loss"]["perceptual"].pop("features")  # its digest stays
     if values["origin"]:
@@ -129,22 +132,22 @@ def all_runs(outdir: Path) -> list[Run]:
     return sorted(found, key=lambda run: (run.config_file.stat().st_mtime_ns, run.path.name))
 
 
-def match(outdir: Path, config: Config) -> Run | None:
+def match(outdir: Path, config: ResolvedConfig) -> Run | None:
     """The newest run that the same command has made before."""
     return next((run for run, theirs in _readable(outdir) if identity(theirs) == identity(config)), None)
 
 
-def match_before_change(outdir: Path, config: Config) -> Run | None:
+def match_before_change(outdir: Path, config: ResolvedConfig) -> Run | None:
     """The newest run that the same command has made on data that then lay in the same place but was other."""
     for run, theirs in _readable(outdir):
         same_words = identity(theirs, data=False) == identity(config, data=False)
         same_place = theirs.data.source == config.data.source
-        if same_words and same_place and theirs.data.fingerprint != config.data.fingerprint:
+        if same_words and same_place and theirs.samples.fingerprint != config.samples.fingerprint:
             return run
     return None
 
 
-def _readable(outdir: Path) -> Iterator[tuple[Run, Config]]:
+def _readable(outdir: Path) -> Iterator[tuple[Run, ResolvedConfig]]:
     """The runs whose config can be read, newest first; a damaged or foreign folder is nobody's run."""
     for run in reversed(all_runs(outdir)):
         with suppress(GancliError):
@@ -162,42 +165,31 @@ def newest(outdir: Path) -> Run:
 @contextmanager
 def locked(run: Run) -> Iterator[None]:
     """Hold the run for this process alone. Raises RunBusy with the pid of the other one."""
-    with (run.path / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise RunBusy(
-                f"process {file.read().strip() or '?'} trains in this run folder",
-                where=printable(str(run.path)),
-                mend="wait for it, or start another run with --new",
-            ) from error
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+    try:
+        with locks.held(run.lock_file):
+            yield
+    except locks.Taken as other:
+        raise RunBusy(
+            f"process {other.pid} trains in this run folder",
+            where=printable(str(run.path)),
+            mend="wait for it, or start another run with --new",
+        ) from other
 
 
 def is_locked(run: Run) -> bool:
     """Does a living process train in this run? Looking does not get into its way."""
-    with suppress(FileNotFoundError), (run.path / ".lock").open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    return locks.is_held(run.lock_file)
 
 
 def summary(run: Run) -> RunSummary:
     """One row of `gancli runs`. Raises ConfigError or InputMissing for a folder that is no run."""
     config, ticks = run.config(), run.stats()
     images = ticks[-1]["images"] if ticks else 0
-    duration = config.train.duration or 0
+    duration = config.train.duration
     state = "running" if is_locked(run) else "empty" if not run.last.exists() else "stopped"
     if state == "stopped" and images >= duration:
         state = "finished"
-    warned = [warning for tick in ticks for warning in tick["warnings"]]
+    warned = [warning for tick in ticks for warning in warnings_of(tick)]
     return RunSummary(
         name=run.path.name,
         path=run.path,
@@ -206,6 +198,6 @@ def summary(run: Run) -> RunSummary:
         duration_kimg=duration / 1000,
         state=state,
         std_ratio=ticks[-1]["std_ratio"] if ticks else None,
-        at_full_size=bool(ticks) and ticks[-1]["resolution"] == config.network.full_height and ticks[-1]["alpha"] >= 1,
+        at_full_size=bool(ticks) and ticks[-1]["resolution"] == config.full_height and ticks[-1]["alpha"] >= 1,
         warning=warned[-1] if warned else None,
     )

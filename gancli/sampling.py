@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gancli import checkpoint, devices, files, latents, media, plots, signals
-from gancli.checkpoint import Checkpoint
+from gancli.checkpoint import Opened
 from gancli.errors import UsageError
 from gancli.growth import Phase, Schedule
 from gancli.latents import Path as WalkPath
@@ -34,7 +34,7 @@ class Generator:
 
     network: Network
     phase: Phase
-    checkpoint: Checkpoint
+    checkpoint: Opened
     device: torch.device
 
     @classmethod
@@ -47,10 +47,10 @@ class Generator:
         return cls.of(opened, raw=raw, device=device)
 
     @classmethod
-    def of(cls, opened: Checkpoint, *, raw: bool = False, device: str = "cpu") -> Self:
+    def of(cls, opened: Opened, *, raw: bool = False, device: str = "cpu") -> Self:
         """The generator of a checkpoint that is open already, at the size and alpha it was training at."""
         network = build_generator(opened.config)
-        checkpoint.fill(network, opened.weights["G" if raw else "ema"], opened.path)
+        checkpoint.fill(network, opened.generator_weights(raw=raw), opened.path)
         place = devices.choose(device)
         network.to(place).eval()
         return cls(network, Schedule.of(opened.config).phase_at(opened.images), opened, place)
@@ -58,7 +58,7 @@ class Generator:
     @property
     def kind(self) -> str:
         """What it draws: image, signal or points."""
-        return {1: "points", 2: "signal", 3: "image"}[len(self.checkpoint.config.network.shape)]
+        return self.checkpoint.config.samples.kind
 
     @property
     def prior(self) -> Prior:
@@ -91,8 +91,8 @@ class Generator:
 
     def in_units(self, x: Tensor) -> Tensor:
         """Samples as the data has them: signals and points in its own units, pictures in [-1, 1]."""
-        data = self.checkpoint.config.data
-        return x if self.kind == "image" else x * data.scale + data.centre
+        samples = self.checkpoint.config.samples
+        return x if self.kind == "image" else x * samples.scale + samples.centre
 
     def drawn(self, seeds: Sequence[int], trunc: float = 1.0, progress: Progress = silent) -> Tensor:
         """One sample a seed, as the network knows them. (len(seeds), C, *S)."""
@@ -104,6 +104,7 @@ class Generator:
         return self.in_units(self.drawn(seeds, trunc))
 
 
+@devices.uses_threads
 def sample(
     ckpt: str | Path,
     seeds: Sequence[int] = range(16),
@@ -114,6 +115,7 @@ def sample(
     columns: int | None = None,
     size: int | None = None,
     device: str = "cpu",
+    threads: int | None = None,
     progress: Progress = silent,
 ) -> SampleReport:
     """Write one sample a seed.
@@ -133,6 +135,7 @@ def sample(
     return SampleReport(path, write_samples(path, form, samples, columns), len(seeds), *_size(generator, size))
 
 
+@devices.uses_threads
 def encoded(
     ckpt: str | Path,
     seeds: Sequence[int],
@@ -143,6 +146,7 @@ def encoded(
     columns: int | None = None,
     size: int | None = None,
     device: str = "cpu",
+    threads: int | None = None,
 ) -> bytes:
     """The samples as the bytes of one file, for a pipe: form is png (a picture or a grid), npy or zip."""
     generator = Generator.load(ckpt, raw=raw, device=device)
@@ -170,6 +174,7 @@ def _size(generator: Generator, size: int | None) -> tuple[int, int]:
     return height * factor, width * factor
 
 
+@devices.uses_threads
 def interpolate(
     ckpt: str | Path,
     out: str | Path,
@@ -185,6 +190,7 @@ def interpolate(
     raw: bool = False,
     size: int | None = None,
     device: str = "cpu",
+    threads: int | None = None,
     progress: Progress = silent,
 ) -> SampleReport:
     """A walk through latent space by way of the seeds, as an animation or a folder of frames.

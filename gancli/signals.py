@@ -6,6 +6,7 @@ signal ends the process at once, by the default handler.
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -16,6 +17,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _stop: int | None = None
 _save = False
+_active = False
 
 
 def _on_stop(signum: int, frame: FrameType | None) -> None:
@@ -30,18 +32,39 @@ def _on_save(signum: int, frame: FrameType | None) -> None:
     _save = True
 
 
+def from_the_start() -> None:
+    """For the first moments of a process: Ctrl-C ends it at once, and a wish to save is kept until training begins.
+
+    A signal that was ignored when the process began, as by nohup or in the background, stays ignored.
+    """
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGUSR1) != signal.SIG_IGN:
+        signal.signal(signal.SIGUSR1, _on_save)
+
+
 @contextmanager
 def handled() -> Iterator[None]:
-    """Within this block, SIGINT, SIGTERM and SIGHUP ask to stop; SIGUSR1 asks to save and go on."""
-    global _stop, _save
-    before = {s: signal.signal(s, _on_stop) for s in STOPPING}
-    before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, _on_save)
+    """Within this block, SIGINT, SIGTERM and SIGHUP ask to stop; SIGUSR1 asks to save and go on.
+
+    Handlers are as before when it ends. Signals that are ignored stay so. Inside another such block, and in a
+    thread, where no handler can be set, it does nothing.
+    """
+    global _stop, _save, _active
+    if _active or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    wanted = {**dict.fromkeys(STOPPING, _on_stop), signal.SIGUSR1: _on_save}
+    before = {s: signal.getsignal(s) for s in wanted if signal.getsignal(s) != signal.SIG_IGN}
+    _active = True
+    for number in before:
+        signal.signal(number, wanted[number])
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
-        _stop, _save = None, False
+            signal.signal(number, handler or signal.SIG_DFL)
+        _stop, _save, _active = None, False, False
 
 
 def stop_requested() -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancli import files, media
-from gancli.checkpoint import Checkpoint
+from gancli.checkpoint import Opened
 from gancli.errors import CannotCreate, UsageError
 from gancli.media import Pictures
 from gancli.results import printable
@@ -87,9 +87,8 @@ def make_folder(path: Path) -> None:
         raise CannotCreate(what, where=printable(str(path)), mend="give another place") from error
 
 
-def default_folder(opened: Checkpoint) -> Path:
+def default_folder(opened: Opened) -> Path:
     """`<run>-<kimg>-samples`, in the folder we are in."""
-    assert opened.path is not None, "a checkpoint that was read has a path"
     place = opened.path.resolve().parent
     run = place.parent if place.name == "checkpoints" else place
     name = run.name if (run / "config.yaml").is_file() else opened.path.stem

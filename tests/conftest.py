@@ -44,9 +44,21 @@ def write_preset(path, changes):
 
 def tiny_config(**changes):
     """The tiny preset, resolved for RGB pictures; changes are dotted keys with __ for the dots."""
-    base = {"network.image_channels": 3, "train.duration": 160}
     dotted = {key.replace("__", "."): value for key, value in changes.items()}
-    return presets.build(configs.overrides.apply(TINY, {**base, **dotted}), "test")
+    return resolved_config({"train.duration": 160, **dotted}, TINY)
+
+
+def resolved_config(changes, preset, shape=None):
+    """A preset (values, or a name) with dotted changes, as a run on samples of that shape would have it."""
+    values = preset if isinstance(preset, dict) else presets.load_values(preset)
+    values = configs.overrides.apply(values, {k: v for k, v in changes.items() if not k.startswith("samples.")})
+    shape = shape or (3, *presets.build(values, "test").network.picture_size)
+    facts = {"kind": ("points", "signal", "image")[len(shape) - 1], "shape": shape, "fingerprint": "test"}
+    own = {k.removeprefix("samples."): v for k, v in changes.items() if k.startswith("samples.")}
+    ready = {"train.duration": 160, "train.precision": "fp32", "data.source": "test", "samples": {**facts, **own}}
+    train = values.get("train", {})
+    kept = {key: value for key, value in ready.items() if train.get(key.removeprefix("train.")) in (None, "auto")}
+    return presets.build_resolved(configs.overrides.apply(values, {"data.source": "test", **kept}), "test")
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ class TestDamage:
         ("key", "value"),
         [
             ("config", {**tiny_config().model_dump(mode="json"), "train": {"duration": None}}),
-            ("config", tiny_config(network__image_channels=None).model_dump(mode="json")),
+            ("config", {**tiny_config().model_dump(mode="json"), "samples": None}),
             ("config", tiny_config(network__latent=9).model_dump(mode="json")),
             ("config", tiny_config(network__minibatch_std={"feature_groups": 3}).model_dump(mode="json")),
             ("seconds", 10**400),

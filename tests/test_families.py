@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from conftest import resolved_config
 from torch.nn.functional import conv2d
 
-from gancli import config as configs
 from gancli.config import presets
 from gancli.errors import ConfigError
 from gancli.networks import build, learning_rates, on_meta
@@ -14,12 +14,7 @@ from gancli.networks.layers import Conv, upscale
 
 
 def resolved(name, shape, **changes):
-    values = {
-        "network.sample_shape": shape,
-        "train.duration": 8,
-        **{k.replace("__", "."): v for k, v in changes.items()},
-    }
-    return configs.load(name, values)
+    return resolved_config({k.replace("__", "."): v for k, v in changes.items()}, name, tuple(shape))
 
 
 def counts(name, shape, **changes):

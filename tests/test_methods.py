@@ -69,7 +69,7 @@ def test_every_preset_trains_resumes_samples_and_inspects(name, tmp_path):
     assert (broken.run / "reals.png").exists()
     if name == "superres-4x":
         return
-    shape = Generator.load(broken.run).checkpoint.config.network.shape
+    shape = Generator.load(broken.run).checkpoint.config.samples.shape
     assert gancli.load(broken.run).sample(range(5)).shape == (5, *shape)
     assert gancli.interpolate(broken.run, tmp_path / "walk.gif", frames=3).count == 3
     gancli.sample(broken.run, range(3), tmp_path / "some.npy")
@@ -199,7 +199,7 @@ def test_transfer_of_bn_clip_measures_the_new_data(tmp_path):
         data=str(tmp_path / "dark.npy"), start_from=source.checkpoint, outdir=tmp_path / "new", threads=1
     )
 
-    before, after = (gancli.load(r.run).checkpoint.config.data.mean[0] for r in (source, run))
+    before, after = (gancli.load(r.run).checkpoint.config.samples.mean[0] for r in (source, run))
     assert before == pytest.approx(0, abs=0.05)
     assert after == pytest.approx(-0.75, abs=0.05)
 

@@ -9,8 +9,8 @@ MOMENTS = ((0.1, -0.2, 0.3), (0.5, 0.25, 0.4))
 
 def output(kind, **switches):
     sides = {"generator": {"hidden": [4]}, "critic": {"hidden": [4]}}
-    config = MlpConfig(family="mlp", output=kind, sample_shape=(3, 6, 6), **sides, **switches)
-    return Output(config, MOMENTS)
+    config = MlpConfig(family="mlp", output=kind, **sides, **switches)
+    return Output(config, (3, 6, 6), MOMENTS)
 
 
 def normal(n=64, seed=0):

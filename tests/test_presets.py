@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import resolved_config
 
 from gancli import config as configs
 from gancli.config import presets
+from gancli.critic_view import CriticView
 from gancli.growth import Schedule
 from gancli.networks import build
 from gancli.training.step import critic_loss
@@ -63,8 +65,7 @@ def resolved(name):
     few = {"progressive": {"network.max_channels": 8}, "conv": {"network.width": 0.05}}.get(network.family, {})
     size = network.picture_size
     shape = (3, *size) if size else (3, 60) if name == "signal-1d" else (2,)
-    known = {f"network.{key}": value for key, value in network.of_data(shape).items()}
-    return configs.load(name, {**few, **known, "train.duration": 8})
+    return resolved_config({**few, "train.duration": 8}, name, shape)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -74,14 +75,14 @@ def test_every_preset_builds_and_its_critic_learns(name):
     phase = Schedule.of(config).phase_at(0)
     pair = build(config)
     draw = torch.Generator().manual_seed(0)
-    channels, *space = config.network.shape
-    x = torch.randn(4, channels, *(config.network.size_at(0) if len(space) == 2 else space), generator=draw)
+    channels, *space = config.samples.shape
+    x = torch.randn(4, channels, *(config.sizes[0] if len(space) == 2 else space), generator=draw)
     z = x[..., ::4, ::4] if config.network.enlarges else torch.randn(4, config.network.latent, generator=draw)
     y = pair.G(z, phase.stage, phase.alpha)
     if config.loss.adversarial == "none":
-        config = configs.presets.build(configs.overrides.apply(config.model_dump(), {"loss.adversarial": "hinge"}), "")
+        config = presets.build_resolved(configs.overrides.apply(config.model_dump(), {"loss.adversarial": "hinge"}), "")
 
-    losses = critic_loss(pair.D, phase, x, y, torch.rand(4, generator=draw), config.loss, penalise=True)
+    losses = critic_loss(CriticView(pair.D, phase), x, y, torch.rand(4, generator=draw), config.loss, penalise=True)
     losses["critic_loss"].backward()
 
     assert all(value.isfinite() for value in losses.values())

@@ -58,8 +58,9 @@ class TestFade:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_any_base_and_any_channels(base, channels):
     """Non-square data: the base is doubled a stage, for one to four image channels."""
-    config = ProgressiveConfig(resolution=base[0] * 4, base=base, latent=8, channels=(8, 8, 4), image_channels=channels)
-    G, D = Generator(config), Critic(config)
+    config = ProgressiveConfig(resolution=base[0] * 4, base=base, latent=8, channels=(8, 8, 4))
+    shape = (channels, *config.picture_size)
+    G, D = Generator(config, shape), Critic(config, shape)
 
     for stage in range(3):
         x = G(normal(4, 8), stage, 0.5)
@@ -78,9 +79,9 @@ def test_the_paper_s_widths():
 
 def test_quickstart_s_size():
     """Counted by hand from the recipe: 212,540 and 212,433 parameters."""
-    config = ProgressiveConfig(resolution=32, latent=64, channels=(64, 64, 32, 16), image_channels=3)
+    config = ProgressiveConfig(resolution=32, latent=64, channels=(64, 64, 32, 16))
 
-    counts = [sum(p.numel() for p in network(config).parameters()) for network in (Generator, Critic)]
+    counts = [sum(p.numel() for p in network(config, (3, 32, 32)).parameters()) for network in (Generator, Critic)]
 
     assert counts == [212_540, 212_433]
 

@@ -42,7 +42,7 @@ def test_the_newest_run_with_the_same_config_is_meant(tmp_path):
 
     assert runs.match(tmp_path, same).path.name == "00001-photos-tiny"
     assert runs.match(tmp_path, tiny_config(train__seed=1)) is None
-    assert runs.match(tmp_path, tiny_config(data__fingerprint="other")) is None
+    assert runs.match(tmp_path, tiny_config(samples__fingerprint="other")) is None
 
 
 def test_a_damaged_run_is_nobody_s(tmp_path):

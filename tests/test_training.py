@@ -15,7 +15,7 @@ from gancli.growth import Schedule
 from gancli.networks.layers import upscale
 from gancli.runs import Run
 from gancli.sampling import Generator
-from gancli.training import derive, loop
+from gancli.training import loop, resolve
 from gancli.training.alarms import Alarm
 from gancli.training.state import TrainState
 from gancli.training.watch import Silent
@@ -278,7 +278,7 @@ class TestWhatARunLeaves:
     def test_a_checkpoint_is_written_when_its_minutes_are_over(self, pictures, tmp_path, monkeypatch):
         """However many images that took: here at every one of the twenty steps."""
         saved, save = [], loop.save
-        monkeypatch.setattr(loop, "save", lambda sitting, state: (saved.append(state.images), save(sitting, state)))
+        monkeypatch.setattr(loop, "save", lambda session, state: (saved.append(state.images), save(session, state)))
         preset = write_preset(tmp_path / "p.yaml", {"train.checkpoint_minutes": 1e-9})
 
         train(preset, pictures, tmp_path / "runs")
@@ -482,8 +482,8 @@ class TestGrow:
         source = train(preset, pictures, tmp_path / "runs")
         read = checkpoint.read(source.checkpoint)
 
-        copied = derive.grown(read, 32, {})
-        told = derive.grown(read, 32, {"growth.batch_size": 2, "growth.at.32.stable": 24})
+        copied = resolve.grown(read, 32, {})
+        told = resolve.grown(read, 32, {"growth.batch_size": 2, "growth.at.32.stable": 24})
 
         assert copied.growth.at[32] == copied.growth.at[16]
         phase = Schedule.of(told).phases[-1]
@@ -491,7 +491,7 @@ class TestGrow:
 
     def test_the_source_s_average_is_kept(self, grown_from, tmp_path):
         """The half-life is ramped by all the images that the weights have seen, not by the new clock."""
-        config = derive.grown(checkpoint.read(grown_from.checkpoint), 32, {})
+        config = resolve.grown(checkpoint.read(grown_from.checkpoint), 32, {})
 
         assert config.origin.images == 160
         state = TrainState.fresh(config, torch.device("cpu"))

@@ -48,6 +48,7 @@ def ablate(
     outdir: Annotated[str, typer.Option("--outdir", help="Folder of the runs.")] = "ablations",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Trainings at a time, sharing the cores.")] = 1,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
@@ -70,7 +71,8 @@ def ablate(
         found = verb.ablate(
             vary or [], preset or DEFAULT_PRESET, data, seeds=chosen, changes=changes,
             show=verb.SHOW if quantities is None else options.words(quantities),
-            window=window, between=steps, outdir=outdir, jobs=jobs, device=device, watch=watch, progress=progress,
+            window=window, between=steps, outdir=outdir, jobs=jobs, device=device, threads=threads,
+            watch=watch, progress=progress,
         )  # fmt: skip
     page = Path(output) if output is not None else Path(outdir) / "ablation.html"
     report.write(found, page, moments)

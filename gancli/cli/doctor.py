@@ -25,7 +25,7 @@ def examine() -> Doctor:
     """The machine and the installation."""
     import torch
 
-    from gancli import devices
+    from gancli import devices, process
     from gancli.data import cache
 
     device = devices.choose()
@@ -36,7 +36,7 @@ def examine() -> Doctor:
         torch=torch.__version__,
         platform=platform.platform(),
         device=f"{device} ({name})",
-        threads=torch.get_num_threads(),
+        threads=process.cores(),
         cores=os.cpu_count() or 1,
         memory_gib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
         bf16=device.type == "cuda" or torch.cpu._is_avx512_bf16_supported(),

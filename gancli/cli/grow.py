@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from gancli import process
 from gancli.cli import options, show
 from gancli.cli.live import watcher
 from gancli.cli.options import (
@@ -54,6 +55,7 @@ def grow(
     """
     changes = options.changes(ctx, set_, kimg=kimg, batch=batch, snap=snap, tick=tick, precision=precision)
 
+    process.keep_memory()
     import gancli
 
     with watcher(log_format) as watch:

@@ -56,6 +56,7 @@ def inspect_stats(
     watch: Annotated[bool, typer.Option("--watch", help="Follow a run that is being trained.")] = False,
     outdir: options.OutdirOption = "runs",
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
@@ -85,7 +86,7 @@ def inspect_stats(
     with show.progress() as progress, piped.spooled(target) as place:
         health = gancli.inspect_stats(
             place, data or against, outdir=outdir, samples=samples, raw=raw, quick=quick, features=features,
-            need_reals=bool(wanted), device=device, progress=progress,
+            need_reals=bool(wanted), device=device, threads=threads, progress=progress,
         )  # fmt: skip
     if target == "-":
         health = replace(health, source="-")

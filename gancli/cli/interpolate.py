@@ -33,6 +33,7 @@ def interpolate(
     raw: options.RawOption = False,
     size: options.SizeOption = None,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
@@ -51,6 +52,6 @@ def interpolate(
     with show.progress() as progress:
         report = gancli.interpolate(
             ckpt, out, frames=frames, seeds=keys, fps=fps, loop=loop, path="lerp" if lerp else "slerp", columns=cols,
-            rows=rows, trunc=trunc, raw=raw, size=size, device=device, progress=progress,
+            rows=rows, trunc=trunc, raw=raw, size=size, device=device, threads=threads, progress=progress,
         )  # fmt: skip
     show.result(report, json_wanted=json)

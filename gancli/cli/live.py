@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gancli.cli import show, tables
-from gancli.config import Config
+from gancli.config import ResolvedConfig
 from gancli.errors import UsageError
-from gancli.results import COLLAPSED_RATIO, LOW_RATIO, DataReport, Forecast, Tick, plain
+from gancli.results import COLLAPSED_RATIO, LOW_RATIO, DataReport, Forecaster, Tick, plain
 from gancli.runs import Run
 
 ROWS = 12  # ticks shown
@@ -69,7 +69,7 @@ class Lines(Teller):
         super().__init__()
         self.as_json = as_json
 
-    def start(self, run: Run, config: Config, images: int, forecast: Forecast | None) -> None:
+    def start(self, run: Run, config: ResolvedConfig, images: int, forecast: Forecaster | None) -> None:
         """Training begins."""
         announce(run, config, forecast)
 
@@ -86,19 +86,20 @@ def key_values(tick: Tick) -> str:
     """One tick as key=value pairs; warnings come last, quoted."""
     numbers = {key: value for key, value in plain(tick).items() if isinstance(value, int | float)}
     pairs = [f"{key}={value}" if isinstance(value, int) else f"{key}={value:.6g}" for key, value in numbers.items()]
-    return " ".join(pairs + [f"warning={json.dumps(w)}" for w in tick.warnings])
+    return " ".join(pairs + [f"warning={json.dumps(str(w))}" for w in tick.warnings])
 
 
-def announce(run: Run, config: Config, forecast: Forecast | None) -> None:
+def announce(run: Run, config: ResolvedConfig, forecast: Forecaster | None) -> None:
     """Where the run lies, what it will cost, and what to do about a cost that is too high."""
     show.say(f"run: {run.path} ({config.preset}, seed {config.train.seed})")
-    if forecast is None:
+    if forecast is None or show.voice.quiet:
         return
+    expected = forecast()
     cost = (
-        f"{forecast.duration / 1000:g} kimg, about {tables.duration(forecast.seconds)} on {forecast.device} (estimate)"
+        f"{expected.duration / 1000:g} kimg, about {tables.duration(expected.seconds)} on {expected.device} (estimate)"
     )
-    show.say(f"{cost}; checkpoints take up to {forecast.disk_mib:,.0f} MiB")
-    for advice in forecast.advice:
+    show.say(f"{cost}; checkpoints and data cache take up to {expected.disk_mib:,.0f} MiB")
+    for advice in expected.advice:
         show.say(f"note: {advice}")
 
 
@@ -112,12 +113,12 @@ class LiveTable(Teller):
         self.images = self.total = self.began_at = 0
         self.began = time.monotonic()
 
-    def start(self, run: Run, config: Config, images: int, forecast: Forecast | None) -> None:
+    def start(self, run: Run, config: ResolvedConfig, images: int, forecast: Forecaster | None) -> None:
         """Announce, then open the table, where a bar may have been."""
         self._stack.close()
         announce(run, config, forecast)
         self.images = self.began_at = images
-        self.total = config.train.duration or 0
+        self.total = config.train.duration
         self.began = time.monotonic()
         console = show.stderr()
         console.soft_wrap = False

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gancli import process
 from gancli.cli import show
 from gancli.config import overrides
 from gancli.errors import CannotCreate, UsageError
@@ -28,6 +29,10 @@ def _verbose(value: int) -> int:
 def _no_progress(value: bool) -> bool:
     show.voice.progress &= not value
     return value
+
+
+def _cores(threads: int | None) -> int:
+    return threads or process.cores()
 
 
 QuietOption = Annotated[
@@ -69,7 +74,13 @@ SetOption = Annotated[
 DeviceOption = Annotated[str, typer.Option(envvar="GANCLI_DEVICE", help="auto, cpu, cuda or mps.")]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option(min=1, envvar="GANCLI_THREADS", help="CPU threads. [default: all cores]", show_default=False),
+    typer.Option(
+        min=1,
+        envvar="GANCLI_THREADS",
+        callback=_cores,
+        help="CPU threads. [default: all that this process may use]",
+        show_default=False,
+    ),
 ]
 OutdirOption = Annotated[str, typer.Option(envvar="GANCLI_OUTDIR", help="Where run folders are made.")]
 RunOption = Annotated[

@@ -24,6 +24,7 @@ def report(
     quick: options.QuickOption = False,
     outdir: options.OutdirOption = "runs",
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
@@ -43,6 +44,6 @@ def report(
     with show.progress() as progress:
         page = gancli.write_report(
             target, data, out=None if out is None else Path(out), outdir=outdir, samples=samples, quick=quick,
-            device=device, progress=progress,
+            device=device, threads=threads, progress=progress,
         )  # fmt: skip
     show.result(page, json_wanted=json)

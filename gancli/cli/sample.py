@@ -15,6 +15,7 @@ def sample(
     cols: options.ColsOption = None,
     size: options.SizeOption = None,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     input_: options.InputOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -37,13 +38,25 @@ def sample(
     from gancli import sampling
 
     if show.is_stdout(output):
-        show.out(sampling.encoded(ckpt, chosen, form, trunc=trunc, raw=raw, columns=cols, size=size, device=device))
+        show.out(
+            sampling.encoded(
+                ckpt,
+                chosen,
+                form,
+                trunc=trunc,
+                raw=raw,
+                columns=cols,
+                size=size,
+                device=device,
+                threads=threads,
+            )
+        )
         return
     with show.progress() as progress:
         if input_:
             from gancli.enlarging import enlarge
 
-            enlarged = enlarge(ckpt, input_, output, raw=raw, device=device, progress=progress)
+            enlarged = enlarge(ckpt, input_, output, raw=raw, device=device, threads=threads, progress=progress)
             show.result(enlarged, json_wanted=json)
             return
         report = sampling.sample(
@@ -55,6 +68,7 @@ def sample(
             columns=cols,
             size=size,
             device=device,
+            threads=threads,
             progress=progress,
         )
     show.result(report, json_wanted=json)

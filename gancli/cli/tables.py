@@ -133,7 +133,8 @@ def forecast_table(forecast: Forecast) -> list[Any]:
     total = (
         f"generator {forecast.generator_parameters:,} parameters, critic {forecast.critic_parameters:,}\n"
         f"{forecast.duration / 1000:g} kimg on {forecast.device}: about {duration(forecast.seconds)} (estimate), "
-        f"about {forecast.memory_mib:,.0f} MiB of memory and {forecast.disk_mib:,.0f} MiB on disk"
+        f"about {forecast.memory_mib:,.0f} MiB of memory and {forecast.disk_mib:,.0f} MiB on disk, "
+        f"{forecast.cache_mib:,.0f} of them the data cache"
     )
     return [
         Text(yaml.dump(dict(forecast.config))),

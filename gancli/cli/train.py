@@ -2,6 +2,7 @@
 
 import typer
 
+from gancli import process
 from gancli.cli import options, show
 from gancli.cli.live import watcher
 from gancli.cli.options import Data, JsonOption, NoProgressOption, QuietOption, SetOption, VerboseOption
@@ -57,6 +58,7 @@ def train(
     )  # fmt: skip
     name = preset or DEFAULT_PRESET
 
+    process.keep_memory()
     import gancli  # torch loads on the first use of a verb, so that --help stays quick
 
     with watcher(log_format) as watch:

@@ -11,7 +11,7 @@ from gancli import runs, signals
 from gancli.cli import show
 from gancli.cli.live import watcher
 from gancli.errors import InputMissing
-from gancli.results import Tick, printable
+from gancli.results import Tick, Warned, printable
 from gancli.runs import Run
 
 SECONDS = 1.0  # between two looks at the log
@@ -58,4 +58,4 @@ def _newest(outdir: Path) -> Run:
 def tick_of(row: dict[str, Any]) -> Tick:
     """A line of the log as a Tick; null is NaN, and keys of later versions are left out."""
     values: dict[str, Any] = {k: float("nan") if value is None else value for k, value in row.items() if k in KNOWN}
-    return Tick(**values | {"warnings": tuple(row["warnings"])})
+    return Tick(**values | {"warnings": tuple(Warned(**warning) for warning in row["warnings"])})

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gancli.config import overrides, presets, yaml
-from gancli.config.schema import Config
+from gancli.config.schema import Config, ResolvedConfig
 
-__all__ = ["Config", "as_text", "load", "overrides", "presets", "yaml"]
+__all__ = ["Config", "ResolvedConfig", "as_text", "load", "overrides", "presets", "yaml"]
 
 
 def load(preset: str, changes: Mapping[str, Any] | None = None) -> Config:

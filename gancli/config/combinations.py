@@ -1,18 +1,18 @@
 """Switches that do not go together: refused where nothing could come of them, else said aloud. Pure functions."""
 
-from gancli.config.schema import Config
+from gancli.config.schema import ResolvedConfig
 from gancli.errors import ConfigError
 
 FAST = 5e-5  # a generator's learning rate at which weights outrun batch norm's moving statistics
 
 
-def refuse(config: Config, kind: str) -> None:
+def refuse(config: ResolvedConfig) -> None:
     """Raise ConfigError, with the reason, where the switches of a resolved config cannot work together."""
-    for what, where, mend in _impossible(config, kind):
+    for what, where, mend in _impossible(config):
         raise ConfigError(what, where=where, mend=mend)
 
 
-def _impossible(config: Config, kind: str) -> list[tuple[str, str, str]]:
+def _impossible(config: ResolvedConfig) -> list[tuple[str, str, str]]:
     """(what, where, mend) of everything that cannot work."""
     loss, smallest, found = config.loss, _smallest_batch(config), []
     of_G, of_D = config.network.uses_batch_norm
@@ -21,9 +21,9 @@ def _impossible(config: Config, kind: str) -> list[tuple[str, str, str]]:
         found.append(("batch norm needs a batch of 2 or more: one sample has no variance", "growth.batch_size", more))
     if smallest < 2 and loss.moments is not None and loss.moments.over != "channel":
         found.append(("the variance of a batch of 1 is 0: moments need 2 or more", "growth.batch_size", more))
-    if config.data.mirror and kind != "image":
-        found.append((f"only pictures can be mirrored, not {kind} data", "data.mirror", "leave it out"))
-    if loss.perceptual is not None and (not config.network.enlarges or config.network.shape[0] == 4):
+    if config.data.mirror and config.samples.kind != "image":
+        found.append((f"only pictures can be mirrored, not {config.samples.kind} data", "data.mirror", "leave it out"))
+    if loss.perceptual is not None and (not config.network.enlarges or config.samples.shape[0] == 4):
         mend = "leave it out, or take superres-4x with pictures of 1 or 3 channels"
         found.append(("a perceptual loss compares a picture with the one it should be", "loss.perceptual", mend))
     if loss.adversarial == "none" and loss.perceptual is None:
@@ -32,7 +32,7 @@ def _impossible(config: Config, kind: str) -> list[tuple[str, str, str]]:
     return found
 
 
-def warnings(config: Config) -> list[str]:
+def warnings(config: ResolvedConfig) -> list[str]:
     """What a person should know of the switches of a resolved config before the training starts."""
     loss, train, found = config.loss, config.train, []
     of_G, of_D = config.network.uses_batch_norm
@@ -66,6 +66,6 @@ def warnings(config: Config) -> list[str]:
     return found
 
 
-def _smallest_batch(config: Config) -> int:
+def _smallest_batch(config: ResolvedConfig) -> int:
     own = [stage.batch_size for stage in config.growth.at.values() if stage.batch_size is not None]
     return min([config.growth.batch_size, *own])

@@ -1,8 +1,8 @@
 """What every family of networks may say, and what the rest of gancli asks of any of them."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from gancli.config.fields import Channels, Count, Positive, Share, Strict, no_bool
 
@@ -12,6 +12,7 @@ USUAL_SIZE = (32, 32)  # to which pictures are brought where a preset does not c
 
 Pixels = Annotated[int, Field(ge=1, le=MAX_RESOLUTION), BeforeValidator(no_bool)]
 Size = Annotated[int, Field(ge=1, le=MAX_VALUES), BeforeValidator(no_bool)]
+Sizes = tuple[tuple[int, int], ...]  # (height, width) of every stage
 
 
 class MinibatchStd(Strict):
@@ -27,6 +28,7 @@ class Family(Strict):
 
     kinds: ClassVar[tuple[str, ...]] = ("image",)  # of data that the family takes
 
+    family: str  # its name; every family narrows it to a Literal of its own
     latent: Channels = 100
     latents: Literal["normal", "uniform"] = "normal"  # N(0, 1), or uniform over (-1, 1)
     latent_scale: Positive = 1.0  # latents are multiplied by it
@@ -41,33 +43,23 @@ class Family(Strict):
         """How many resolutions there are, the first included."""
         return 1
 
-    def size_at(self, stage: int) -> tuple[int, int]:
-        """(height, width) of the pictures of a stage; (length, 1) of signals, (dimensions, 1) of points."""
-        raise NotImplementedError
+    def sizes(self, shape: tuple[int, ...]) -> Sizes:
+        """(height, width) of the pictures of every stage; (length, 1) of signals, (dimensions, 1) of points.
 
-    @property
-    def full_height(self) -> int:
-        """The first size of a full-size sample: pixels, length or dimensions."""
-        return self.size_at(self.stages - 1)[0]
+        shape: (C, *S) of one sample at full size.
+        """
+        space = shape[1:] or shape
+        return ((space[0], space[1] if len(space) > 1 else 1),)
 
     @property
     def picture_size(self) -> tuple[int, int] | None:
         """(height, width) to which pictures are brought; None where only the data can tell."""
-        return self.size_at(self.stages - 1)
+        return None
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """(C, *S) of one full-size sample. The config must be resolved."""
-        raise NotImplementedError
-
-    @property
-    def is_resolved(self) -> bool:
-        """Is the shape of the samples known?"""
-        raise NotImplementedError
-
-    def of_data(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        """The keys that samples of shape (C, *S) settle."""
-        raise NotImplementedError
+    def heights(self) -> tuple[int, ...]:
+        """Of the pictures of every stage, as far as the config tells."""
+        return () if self.picture_size is None else (self.picture_size[0],)
 
     @property
     def uses_batch_norm(self) -> tuple[bool, bool]:
@@ -84,44 +76,10 @@ class FixedFamily(Family):
     """Networks that do not grow: one size from the start, that of the samples."""
 
     resolution: Pixels | tuple[Pixels, Pixels] | None = None  # pictures are brought to it; signals and points: left out
-    sample_shape: tuple[Size, ...] | None = None  # (C, *S), filled in from the data
-
-    @model_validator(mode="after")
-    def _small_enough(self) -> Self:
-        values = 1
-        for size in self.sample_shape or ():
-            values *= size
-        if values > MAX_VALUES:
-            raise ValueError(f"a sample of {values} values is too large")
-        return self
 
     @property
     def picture_size(self) -> tuple[int, int] | None:
         """(height, width) to which pictures are brought."""
         if isinstance(self.resolution, int):
             return self.resolution, self.resolution
-        if self.resolution is None and self.sample_shape is not None and len(self.sample_shape) == 3:
-            return self.sample_shape[1], self.sample_shape[2]
         return self.resolution
-
-    def size_at(self, stage: int) -> tuple[int, int]:
-        """(height, width) of pictures, (length, 1) of signals, (dimensions, 1) of points."""
-        if self.sample_shape is None:
-            return self.picture_size or (1, 1)
-        sizes = self.sample_shape[1:] or self.sample_shape
-        return sizes[0], sizes[1] if len(sizes) > 1 else 1
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(C, *S)."""
-        assert self.sample_shape is not None, "resolve(config, data) comes first"
-        return self.sample_shape
-
-    @property
-    def is_resolved(self) -> bool:
-        """Is the shape of the samples known?"""
-        return self.sample_shape is not None
-
-    def of_data(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        """The whole shape."""
-        return {"sample_shape": shape}

@@ -1,11 +1,10 @@
 """What a preset may say of its networks: one strict model a family."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from gancli.config.family import MAX_RESOLUTION, Family, FixedFamily, MinibatchStd
+from gancli.config.family import MAX_RESOLUTION, Family, FixedFamily, MinibatchStd, Sizes
 from gancli.config.fields import Channels, Count, Positive, Share, Strict, no_bool
 
 Activation = Literal["relu", "leaky", "elu"]  # leaky: slope 0.2
@@ -22,7 +21,6 @@ class ProgressiveConfig(Family):
     channels: tuple[Channels, ...] | None = None  # one a stage; None: min(channel_base / 2^stage, max_channels)
     channel_base: Count = 8192
     max_channels: Channels = 512
-    image_channels: Literal[1, 3, 4] | None = None  # None: as the data has
     equalized_lr: bool = True
     pixel_norm: bool = True  # generator only, after each activation
     normalize_latent: bool = True
@@ -46,30 +44,25 @@ class ProgressiveConfig(Family):
         """How many resolutions there are, the first included."""
         return (self.resolution // self.base[0]).bit_length()
 
-    def size_at(self, stage: int) -> tuple[int, int]:
-        """(height, width) of the pictures of a stage, counted from 0."""
-        return self.base[0] << stage, self.base[1] << stage
+    def sizes(self, shape: tuple[int, ...]) -> Sizes:
+        """(height, width) of every stage: the base, doubled and doubled again."""
+        return tuple((self.base[0] << stage, self.base[1] << stage) for stage in range(self.stages))
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """(height, width) of the last stage."""
+        return self.sizes(())[-1]
+
+    @property
+    def heights(self) -> tuple[int, ...]:
+        """Of every stage, in pixels."""
+        return tuple(height for height, _ in self.sizes(()))
 
     def width_of(self, stage: int) -> int:
         """Channels of a stage, counted from 0 (the papers count from 1, hence the + 1)."""
         if self.channels is not None and stage < len(self.channels):
             return self.channels[stage]
         return max(1, min(self.channel_base >> (stage + 1), self.max_channels))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(C, H, W)."""
-        assert self.image_channels is not None, "resolve(config, data) comes first"
-        return self.image_channels, *self.size_at(self.stages - 1)
-
-    @property
-    def is_resolved(self) -> bool:
-        """Are the channels known?"""
-        return self.image_channels is not None
-
-    def of_data(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        """The channels."""
-        return {"image_channels": shape[0]}
 
 
 class ConvLayer(Strict):
@@ -173,23 +166,9 @@ class SuperresConfig(FixedFamily):
         return 4
 
 
-def _family(values: Any) -> str:
-    if isinstance(values, Mapping):
-        return str(values.get("family", "progressive"))
-    return str(getattr(values, "family", "progressive"))
-
-
 FAMILIES: dict[str, type[Family]] = {
     "progressive": ProgressiveConfig,
     "conv": ConvConfig,
     "mlp": MlpConfig,
     "superres": SuperresConfig,
-}
-
-NetworkConfig = Annotated[
-    Annotated[ProgressiveConfig, Tag("progressive")]
-    | Annotated[ConvConfig, Tag("conv")]
-    | Annotated[MlpConfig, Tag("mlp")]
-    | Annotated[SuperresConfig, Tag("superres")],
-    Discriminator(_family),
-]
+}  # by name; `gancli.register_family` adds to it

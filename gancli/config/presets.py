@@ -1,18 +1,20 @@
 """Find, list and load presets; turn what pydantic says into one sentence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from gancli.config import yaml
+from gancli.config.family import Family
 from gancli.config.networks import FAMILIES
-from gancli.config.schema import Config
+from gancli.config.schema import Config, ResolvedConfig
 from gancli.errors import ConfigError
 
 _HERE = Path(__file__).parent
+OF_A_RUN = ("samples", "origin")  # sections that a run's config.yaml adds to its preset
 FOLDERS = (_HERE / "shipped", _HERE.parents[1] / "presets")  # in a wheel; in a checkout
 
 
@@ -52,46 +54,74 @@ def load_values(preset: str) -> dict[str, Any]:
     values = yaml.load(path)
     if not isinstance(values, dict):
         raise ConfigError("a preset is a mapping of sections", where=str(path), mend="begin with 'network:'")
-    return {"preset": path.stem, **values}
+    return {"preset": path.stem, **{key: value for key, value in values.items() if key not in OF_A_RUN}}
 
 
-def build(values: dict[str, Any], where: str, changed: Iterable[str] = ()) -> Config:
+C = TypeVar("C", bound=Config)
+M = TypeVar("M", bound=BaseModel)
+
+
+def build(values: Mapping[str, Any], where: str, changed: Iterable[str] = ()) -> Config:
     """Validate plain values. Raises ConfigError that names the key, and the nearest one where it is unknown.
 
     changed: dotted keys that came from the command line; a mistake in one is not the file's.
     """
+    return _built(Config, values, where, changed)
+
+
+def build_resolved(values: Mapping[str, Any], where: str) -> ResolvedConfig:
+    """The same of the config of a run, with all that its data has settled."""
+    return _built(ResolvedConfig, values, where, ())
+
+
+def _built(model: type[C], values: Mapping[str, Any], where: str, changed: Iterable[str]) -> C:
+    if not isinstance(values, Mapping):
+        raise ConfigError("a config is a mapping of sections", where=where, mend="begin with 'network:'")
+    network = values.get("network")
+    if isinstance(network, Mapping):
+        values = {**values, "network": _valid(_family(network, where), network, ["network"], where, changed)}
+    return _valid(model, values, [], where, changed)
+
+
+def _valid(model: type[M], values: Mapping[str, Any], section: list[str], where: str, changed: Iterable[str]) -> M:
     try:
-        return Config.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        raise _explain(error, where, changed) from error
+        raise _explain(error, section, model, where, changed) from error
 
 
-def _explain(error: ValidationError, where: str, changed: Iterable[str]) -> ConfigError:
+def _family(network: Mapping[Any, Any], where: str) -> type[Family]:
+    """The model of a network section. Raises ConfigError where there is no such family."""
+    name = str(network.get("family", "progressive"))
+    if name not in FAMILIES:
+        raise ConfigError(
+            f"no family of networks {name!r}", where=f"{where}: network.family", mend=_nearest(name, [*FAMILIES])
+        )
+    return FAMILIES[name]
+
+
+def _explain(
+    error: ValidationError, section: list[str], model: type[BaseModel], where: str, changed: Iterable[str]
+) -> ConfigError:
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
-    tagged = len(path) > 1 and path[0] == "network" and path[1] in FAMILIES
-    family = path.pop(1) if tagged else "progressive"
+    inner = [str(part) for part in first["loc"]]
+    path = [*section, *inner]
     key = ".".join(path)
     told = any(key == name or key.startswith(f"{name}.") or (key and name.startswith(f"{key}.")) for name in changed)
     place = f"{key}, on the command line" if told else f"{where}: {key}" if path else where
     if first["type"] == "extra_forbidden":
-        beside = _keys_beside(path, family)
-        return ConfigError(f"unknown key {path[-1]!r}", where=place, mend=_nearest(path[-1], beside))
+        known = _keys_beside(inner, model)
+        return ConfigError(f"unknown key {path[-1]!r}", where=place, mend=_nearest(path[-1], known))
     if first["type"] == "missing":
         return ConfigError(f"key {path[-1]!r} is missing", where=place, mend=f"write '{path[-1]}: …'")
-    if first["type"] == "union_tag_invalid":
-        word = str(first["ctx"]["tag"])
-        return ConfigError(f"no family of networks {word!r}", where=f"{place}.family", mend=_nearest(word, [*FAMILIES]))
     reason = first["msg"].removeprefix("Value error, ")
-    what = reason if isinstance(first["input"], dict) else f"{first['input']!r}: {reason}"
+    what = reason if isinstance(first["input"], dict | BaseModel) else f"{first['input']!r}: {reason}"
     return ConfigError(what, where=place, mend="see `gancli presets show quickstart` for a preset that works")
 
 
-def _keys_beside(path: list[str], family: str) -> list[str]:
-    """The keys that the schema knows in the mapping in which the last part of `path` stands."""
-    inside = path[0] == "network"
-    model: type[BaseModel] = FAMILIES[family] if inside else Config
-    for part in path[1 if inside else 0 : -1]:
+def _keys_beside(path: list[str], model: type[BaseModel]) -> list[str]:
+    """The keys that a model knows in the mapping in which the last part of `path` stands."""
+    for part in path[:-1]:
         field = model.model_fields.get(part)
         model = next(_models_in(field.annotation if field else None), model)
     return list(model.model_fields)

@@ -1,11 +1,28 @@
 """What a preset may say: frozen, typed, strict models. All durations are in images."""
 
+import math
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, NonNegativeInt, SerializeAsAny, model_validator
 
+from gancli.config.family import MAX_VALUES, Family, Size, Sizes
 from gancli.config.fields import Beta, Count, Images, Number, Positive, Rate, Share, Strict, Weight, no_bool
-from gancli.config.networks import NetworkConfig
+
+LOSSES = {  # names of games; `gancli.register_loss` adds to them
+    "wasserstein",
+    "non-saturating",
+    "hinge",
+    "least-squares",
+    "relativistic",
+    "none",  # no critic, for networks that have another aim
+}
+
+
+def known_loss(name: str) -> str:
+    """The name of a game that there is. Raises ValueError."""
+    if name not in LOSSES:
+        raise ValueError(f"no such loss; choose one of {', '.join(sorted(LOSSES))}")
+    return name
 
 
 class DataConfig(Strict):
@@ -19,11 +36,6 @@ class DataConfig(Strict):
     held_out: Annotated[float, Field(ge=0, lt=1), BeforeValidator(no_bool)] = (
         0.05  # never trained on; at most 1,000, none under 500 samples
     )
-    fingerprint: str | None = None  # of the samples' content; this and the rest are filled in when a run starts
-    centre: Number = 0.0  # signals and points: (value - centre) / scale is what the networks see
-    scale: Positive = 1.0
-    mean: tuple[Number, ...] | None = None  # per channel, as the networks see it; for a final layer that starts there
-    std: tuple[Number, ...] | None = None
 
 
 class MomentsConfig(Strict):
@@ -46,9 +58,7 @@ class PerceptualConfig(Strict):
 class LossConfig(Strict):
     """The game, and what keeps the critic smooth."""
 
-    adversarial: Literal["wasserstein", "non-saturating", "hinge", "least-squares", "relativistic", "none"] = (
-        "wasserstein"  # none: no critic, for networks that have another aim
-    )
+    adversarial: Annotated[str, AfterValidator(known_loss)] = "wasserstein"
     gradient_penalty: Weight = 0.0  # WGAN-GP's lambda; the paper uses 10
     r1: Weight = 0.0  # gamma of gamma/2 |grad D(real)|^2
     r2: Weight = 0.0  # gamma of gamma/2 |grad D(fake)|^2
@@ -134,11 +144,11 @@ class Origin(Strict):
 
 
 class Config(Strict):
-    """A whole preset. `resolve` fills what depends on the data."""
+    """A whole preset, as written. `resolve` makes it a ResolvedConfig once the data is known."""
 
     preset: str = "custom"
     data: DataConfig = DataConfig()
-    network: NetworkConfig
+    network: SerializeAsAny[InstanceOf[Family]]  # presets.build reads it by its family
     loss: LossConfig = LossConfig()
     growth: GrowthConfig
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -147,10 +157,67 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _stages_exist(self) -> Self:
-        if not self.growth.at and self.growth.start_at is None:
-            return self
-        heights = [self.network.size_at(stage)[0] for stage in range(self.network.stages)]
+        heights = self.network.heights
         for height in [*self.growth.at, self.growth.start_at]:
             if height is not None and height not in heights:
-                raise ValueError(f"growth speaks of {height} px, but the network has {heights}")
+                raise ValueError(f"growth speaks of {height} px, but the network has {list(heights)}")
+        return self
+
+
+class ResolvedData(DataConfig):
+    """The data section of a run: its source is known."""
+
+    source: str
+
+
+class ResolvedTrain(TrainConfig):
+    """The train section of a run: its length is known, and what `auto` means."""
+
+    duration: Count
+    precision: Literal["fp32", "bf16"]
+
+
+class SampleFacts(Strict):
+    """What the data itself has settled. `resolve` fills it in; no preset says any of it."""
+
+    kind: Literal["image", "signal", "points"]
+    shape: Annotated[
+        tuple[Size, ...], Field(min_length=1, max_length=3)
+    ]  # (C, *S) of one sample, as the networks see it
+    fingerprint: str  # of the samples' content
+    centre: Number = 0.0  # signals and points: (value - centre) / scale is what the networks see
+    scale: Positive = 1.0
+    mean: tuple[Number, ...] | None = None  # per channel, as the networks see it; for a final layer that starts there
+    std: tuple[Number, ...] | None = None
+
+
+class ResolvedConfig(Config):
+    """The config of a run: nothing that training needs is left open."""
+
+    data: ResolvedData
+    train: ResolvedTrain
+    samples: SampleFacts
+
+    @property
+    def sizes(self) -> Sizes:
+        """(height, width) of every stage; (length, 1) of signals, (dimensions, 1) of points."""
+        return self.network.sizes(self.samples.shape)
+
+    @property
+    def full_height(self) -> int:
+        """The first size of a full-size sample: pixels, length or dimensions."""
+        return self.sizes[-1][0]
+
+    @property
+    def picture_size(self) -> tuple[int, int] | None:
+        """(height, width) of the pictures; None for signals and points."""
+        return self.sizes[-1] if self.samples.kind == "image" else None
+
+    @model_validator(mode="after")
+    def _shape_fits(self) -> Self:
+        shape, wanted = self.samples.shape, self.network.picture_size
+        if len(shape) != {"image": 3, "signal": 2, "points": 1}[self.samples.kind] or math.prod(shape) > MAX_VALUES:
+            raise ValueError(f"{self.samples.kind} data of shape {shape}")
+        if self.samples.kind == "image" and (shape[0] not in (1, 3, 4) or wanted not in (None, shape[1:])):
+            raise ValueError(f"samples of shape {shape} for networks of {wanted} px")
         return self

@@ -1,8 +1,19 @@
 """Data sets: found, decoded once, cached, fed by position."""
 
-from gancli.data.cache import Dataset, open_dataset, picture_size
+from gancli.data.cache import Dataset, open_dataset, picture_size, plan_cache
 from gancli.data.feed import Feed, fade, scaled, to_unit
 from gancli.data.images import Shape
 from gancli.data.scan import write_rejected
 
-__all__ = ["Dataset", "Feed", "Shape", "fade", "open_dataset", "picture_size", "scaled", "to_unit", "write_rejected"]
+__all__ = [
+    "Dataset",
+    "Feed",
+    "Shape",
+    "fade",
+    "open_dataset",
+    "picture_size",
+    "plan_cache",
+    "scaled",
+    "to_unit",
+    "write_rejected",
+]

@@ -12,6 +12,7 @@ from gancli.errors import InputMissing
 VERSION = 1  # raise it when a set's samples change: the cache and a run's identity follow
 
 CYCLES = (2, 4, 6, 8, 10, 12)  # of the bursts, per signal
+POINTS, SIGNALS, LENGTH = 100_000, 3_000, 300  # samples of a mixture; samples of builtin:signals, their length
 SPREAD = {"ring8": 0.01, "grid25": 0.05}  # standard deviation of a cloud
 
 NAMES = ("shapes", "ring8", "grid25", "signals")
@@ -36,7 +37,14 @@ def draw(name: str, size: int) -> Samples:
     return Samples("points", _points(RING if name == "ring8" else GRID, SPREAD[name]))
 
 
-def _points(centres: NDArray[np.float64], spread: float, count: int = 100_000) -> NDArray[np.float32]:
+def nbytes(name: str, size: int) -> int:
+    """Of the samples that `draw` gives."""
+    if name == "shapes":
+        return shapes.COUNT * size * size * 3
+    return SIGNALS * 3 * LENGTH * 4 if name == "signals" else POINTS * 2 * 4
+
+
+def _points(centres: NDArray[np.float64], spread: float, count: int = POINTS) -> NDArray[np.float32]:
     """Normal clouds around centres, equally often. (count, 2). Source: the mixtures of PacGAN, arXiv:1712.04086."""
     rng = np.random.RandomState(0)
     which = rng.permutation(np.arange(count) % len(centres))
@@ -44,7 +52,7 @@ def _points(centres: NDArray[np.float64], spread: float, count: int = 100_000) -
     return points
 
 
-def _signals(count: int = 3_000, length: int = 300) -> NDArray[np.float32]:
+def _signals(count: int = SIGNALS, length: int = LENGTH) -> NDArray[np.float32]:
     """Bursts of three axes: one of six frequencies under a bell, shifted from axis to axis. (count, 3, length)."""
     rng = np.random.RandomState(0)
     cycles = np.array(CYCLES)[rng.permutation(np.arange(count) % len(CYCLES))][:, None, None]

@@ -13,7 +13,8 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gancli import files
+from gancli import files, locks, signals
 from gancli.data import images, scan
 from gancli.data.images import Shape
 from gancli.data.sources import Array, Files, find
@@ -65,6 +66,23 @@ def folder() -> Path:
     return Path(os.environ.get("GANCLI_CACHE_DIR") or Path.home() / ".cache" / "gancli")
 
 
+@dataclass(frozen=True)
+class CachePlan:
+    """What opening a data set would write."""
+
+    folder: Path
+    nbytes: int  # at the most; 0 where the cache has it already
+
+
+def plan_cache(data: str, shape: Shape) -> CachePlan:
+    """What `open_dataset` would have to write first; nothing is decoded. Raises InputMissing or DataError."""
+    source, options = find(data), _options(shape)
+    fingerprint = _fingerprint_in(_stamp_file(source, options))
+    if fingerprint is not None and _meta(folder() / _key(fingerprint, options)) is not None:
+        return CachePlan(folder(), 0)
+    return CachePlan(folder(), source.nbytes(shape))
+
+
 def open_dataset(
     data: str,
     shape: Shape,
@@ -76,20 +94,42 @@ def open_dataset(
 ) -> Dataset:
     """The data set that DATA names, decoded to `shape`; at once where the cache has it.
 
-    Raises InputMissing, DataError, or StorageError where the cache cannot be written.
+    Of several processes that want the same one, one decodes it and the others wait for that.
+    Raises InputMissing, DataError, or StorageError where the cache cannot be written or would not fit.
     """
-    source = find(data)
-    options = f"{FORMAT}|{shape}"
-    stamp = folder() / "stamps" / _key(source.stamp, options)
+    source, options = find(data), _options(shape)
+    stamp = _stamp_file(source, options)
     known = None if rescan else _fingerprint_in(stamp)
     fingerprint = known or source.digest(progress)
     place = folder() / _key(fingerprint, options)
-    if rescan or _meta(place) is None:
-        _build(source, shape, place, progress)
+    with _held(place):
+        if rescan or _meta(place) is None:
+            _build(source, shape, place, progress)
+        dataset = _open(place, data, fingerprint, held_out, kind)
     if known is None:
         stamp.parent.mkdir(parents=True, exist_ok=True)
         files.replace_text(stamp, fingerprint)
-    return _open(place, data, fingerprint, held_out, kind)
+    return dataset
+
+
+def _options(shape: Shape) -> str:
+    return f"{FORMAT}|{shape}"
+
+
+def _stamp_file(source: Files | Array, options: str) -> Path:
+    return folder() / "stamps" / _key(source.stamp, options)
+
+
+@contextmanager
+def _held(place: Path) -> Iterator[None]:
+    """Nobody else builds, replaces or opens this place meanwhile. Raises StorageError where no file can be made."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.with_suffix(".lock").touch()
+    except OSError as error:
+        raise _unwritable(place.parent, error) from error
+    with locks.held(place.with_suffix(".lock"), while_waiting=signals.poll):
+        yield
 
 
 def picture_size(data: str) -> tuple[int, int] | None:
@@ -129,8 +169,8 @@ def _key(*parts: str) -> str:
 
 def _build(source: Files | Array, shape: Shape, place: Path, progress: Progress) -> None:
     """Decode into a folder beside the final one, then rename: a half-built cache is never seen."""
+    _refuse_full(place.parent, source.nbytes(shape))
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
         _sweep(place.parent)
         work = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
     except OSError as error:
@@ -139,12 +179,26 @@ def _build(source: Files | Array, shape: Shape, place: Path, progress: Progress)
         if isinstance(source, Files):
             scan.scan_files(source, shape, work, progress)
         else:
-            scan.scan_array(source.load(shape.height), shape, work, source.name, progress)
-        _move(work, place)
+            samples = source.load(shape.height)
+            _refuse_full(place.parent, scan.nbytes_of(samples, shape))
+            scan.scan_array(samples, shape, work, source.name, progress)
+        shutil.rmtree(place, ignore_errors=True)  # damaged, or to be built anew
+        work.rename(place)
     except OSError as error:
         raise _unwritable(place, error) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _refuse_full(place: Path, needed: int) -> None:
+    """Raise StorageError where so many bytes would not fit: before a scan, which may take an hour."""
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise StorageError(
+            f"the data cache needs up to {needed:,} bytes, and {free:,} are free",
+            where=printable(str(place)),
+            mend="free some space, point GANCLI_CACHE_DIR to another disk, or train at a lower resolution",
+        )
 
 
 def _sweep(place: Path) -> None:
@@ -152,16 +206,6 @@ def _sweep(place: Path) -> None:
     for stale in place.glob(".building-*"):
         if time.time() - stale.stat().st_mtime > STALE_SECONDS:
             shutil.rmtree(stale, ignore_errors=True)
-
-
-def _move(work: Path, place: Path) -> None:
-    """Give the finished folder its name; an older one of that name is damaged or was to be built anew."""
-    shutil.rmtree(place, ignore_errors=True)
-    try:
-        work.rename(place)
-    except OSError:
-        if _meta(place) is None:  # else another process built the same cache meanwhile
-            raise
 
 
 def _unwritable(place: Path, error: OSError) -> StorageError:
@@ -189,7 +233,7 @@ def _held_out(hashes: NDArray[np.uint64], share: float) -> NDArray[np.bool_]:
     if len(hashes) < HELD_OUT_FROM:
         return np.zeros(len(hashes), dtype=bool)
     count = min(round(share * len(hashes)), HELD_OUT_MOST)
-    chosen: NDArray[np.bool_] = hashes < np.sort(hashes)[count]
+    chosen: NDArray[np.bool_] = hashes < np.sort(hashes)[min(count, len(hashes) - 1)]  # never all of them
     return chosen
 
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gancli.config import Config
+from gancli.config import ResolvedConfig
 from gancli.data.cache import Dataset
 from gancli.growth import Phase
 from gancli.latents import Prior, from_seeds
@@ -22,15 +22,15 @@ class Feed:
     sample is shown exactly once before any is shown again.
     """
 
-    def __init__(self, dataset: Dataset, config: Config) -> None:
+    def __init__(self, dataset: Dataset, config: ResolvedConfig) -> None:
         self.values = dataset.values
         self.rows = torch.from_numpy(dataset.train_rows)
         self.held_out = torch.from_numpy(np.flatnonzero(dataset.held_out))
         self.seed, self.mirror = config.train.seed, config.data.mirror
-        self.full_height = config.network.full_height
+        self.full_height = config.full_height
         self.kind, self.prior = dataset.kind, Prior.of(config.network)
         self.enlarges = config.network.enlarges
-        self.affine = None if dataset.kind == "image" else (config.data.centre, config.data.scale)
+        self.affine = None if dataset.kind == "image" else (config.samples.centre, config.samples.scale)
         self._order = lru_cache(maxsize=2)(lambda epoch: permutation(self.seed, epoch, len(self.rows)))
 
     def rows_at(self, images: int, count: int) -> Tensor:

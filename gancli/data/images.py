@@ -21,8 +21,6 @@ MAX_PIXELS = 64_000_000  # 8,000 x 8,000: our own bound, checked before any pixe
 BACKGROUND = (255, 255, 255)  # what transparency is composed over
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow's bound only warns up to twice its value; ours refuses
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -44,10 +42,8 @@ class Decoded:
 
 
 def decode(data: bytes, shape: Shape) -> Decoded:
-    """Pixels of one file's bytes. Raises ValueError or anything that Pillow raises."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what it cannot decode, it raises
-        image = _upright(_opened(data))
+    """Pixels of one file's bytes. Raises ValueError or anything that Pillow raises; it warns of odd metadata."""
+    image = _upright(_opened(data))
     grey = _is_grey(image)
     size = (image.height, image.width)
     channels = shape.channels or 3
@@ -80,7 +76,10 @@ def from_array(pixels: Pixels, shape: Shape) -> Pixels:
 def _opened(data: bytes) -> Image.Image:
     if not data:
         raise ValueError("the file is empty")
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:  # Pillow's own bound, where that is the lower one
+        raise ValueError(f"too many pixels (at most {MAX_PIXELS:,})") from error
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels are too many (at most {MAX_PIXELS:,})")
     image.load()

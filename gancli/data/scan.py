@@ -4,6 +4,7 @@ What cannot be read is skipped and named; one bad picture never stops a run.
 """
 
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gancli import files, signals
@@ -33,22 +35,26 @@ class Found:
     hashes: list[str] = field(default_factory=list)  # one a sample, of its values in the cache
     sizes: list[tuple[int, int]] = field(default_factory=list)  # (height, width) in the source
     rejected: list[Rejected] = field(default_factory=list)
-    grey: bool = True
+    channels: int = 1  # of pictures: one until the first with color, where nobody asked for more
 
 
 def scan_files(source: Files, shape: Shape, folder: Path, progress: Progress) -> None:
     """Decode picture files into `folder`. Raises DataError where not one can be used."""
-    found = Found("image", rejected=list(source.rejected))
-    with (folder / "values.bin").open("wb") as out:
+    found = Found("image", rejected=list(source.rejected), channels=shape.channels or 1)
+    path = folder / "values.bin"
+    with warnings.catch_warnings(), path.open("w+b") as out:
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what it cannot decode, it raises
         for done, entry, outcome in _decoded(source.entries, shape):
             progress("decoding", done, len(source.entries))
-            _take(found, entry.name, outcome, out)
+            if isinstance(outcome, Exception):
+                found.rejected.append(Rejected(printable(entry.name), _why(outcome)))
+                continue
+            if shape.channels is None and found.channels == 1 and not outcome.grey:
+                _in_color(found, out, shape)
+            _take(found, outcome, out)
     if not found.hashes:
         raise _nothing_usable(source, found)
-    channels = shape.channels or 3
-    if shape.channels is None and found.grey:
-        channels = _keep_one_channel(folder / "values.bin", found, shape)
-    _finish(folder, found, (shape.height, shape.width, channels), "uint8", source.ignored)
+    _finish(folder, found, (shape.height, shape.width, found.channels), "uint8", source.ignored)
 
 
 def _decoded(entries: Sequence[Entry], shape: Shape) -> Iterator[tuple[int, Entry, Decoded | Exception]]:
@@ -59,7 +65,7 @@ def _decoded(entries: Sequence[Entry], shape: Shape) -> Iterator[tuple[int, Entr
             return error
 
     done = 0
-    with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # Pillow decodes without holding the interpreter
         for start in range(0, len(entries), CHUNK):
             signals.poll()
             chunk = entries[start : start + CHUNK]
@@ -68,15 +74,23 @@ def _decoded(entries: Sequence[Entry], shape: Shape) -> Iterator[tuple[int, Entr
                 yield done, entry, outcome
 
 
-def _take(found: Found, name: str, outcome: Decoded | Exception, out: BinaryIO) -> None:
-    if isinstance(outcome, Exception):
-        found.rejected.append(Rejected(printable(name), _why(outcome)))
-        return
-    data = outcome.pixels.tobytes()
+def _take(found: Found, picture: Decoded, out: BinaryIO) -> None:
+    data = np.ascontiguousarray(picture.pixels[..., : found.channels]).tobytes()
     out.write(data)
     found.hashes.append(_hash(data))
-    found.sizes.append(outcome.source_size)
-    found.grey &= outcome.grey
+    found.sizes.append(picture.source_size)
+
+
+def _in_color(found: Found, out: BinaryIO, shape: Shape) -> None:
+    """The first picture with color: the grey ones before it get three equal channels, the last of them first."""
+    size, found.channels = shape.height * shape.width, 3
+    for row in reversed(range(len(found.hashes))):
+        out.seek(row * size)
+        data = np.repeat(np.frombuffer(out.read(size), np.uint8), 3).tobytes()
+        out.seek(row * size * 3)
+        out.write(data)
+        found.hashes[row] = _hash(data)
+    out.seek(len(found.hashes) * size * 3)
 
 
 def _hash(data: bytes) -> str:
@@ -99,12 +113,12 @@ def _nothing_usable(source: Files, found: Found) -> DataError:
     )
 
 
-def _keep_one_channel(path: Path, found: Found, shape: Shape) -> int:
-    """All pictures are grey: their three equal channels become one."""
-    values = np.fromfile(path, np.uint8).reshape(-1, shape.height, shape.width, 3)[..., :1]
-    values.tofile(path)
-    found.hashes = [_hash(picture.tobytes()) for picture in values]
-    return 1
+def nbytes_of(samples: Samples, shape: Shape) -> int:
+    """Of the cache of an array's samples."""
+    if samples.kind != "image":
+        return samples.values.nbytes
+    count, *_, channels = samples.values.shape
+    return int(count * shape.height * shape.width * (shape.channels or channels))
 
 
 def scan_array(samples: Samples, shape: Shape, folder: Path, where: str, progress: Progress) -> None:

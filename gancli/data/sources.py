@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gancli import signals
 from gancli.data import arrays, builtin
-from gancli.data.images import SUFFIXES
+from gancli.data.images import SUFFIXES, Shape
 from gancli.errors import DataError, InputMissing
 from gancli.results import Progress, Rejected, printable
 
@@ -36,6 +36,10 @@ class Files:
     rejected: tuple[Rejected, ...]
     ignored: int
 
+    def nbytes(self, shape: Shape) -> int:
+        """Of the cache of these pictures, at the most."""
+        return len(self.entries) * shape.height * shape.width * (shape.channels or 3)
+
     def digest(self, progress: Progress) -> str:
         """A hash of every name and every byte."""
         whole = blake2b(digest_size=20)
@@ -58,6 +62,12 @@ class Array:
     stamp: str
     load: Callable[[int], arrays.Samples]  # takes the picture size, for sets that are drawn
     path: Path | None
+
+    def nbytes(self, shape: Shape) -> int:
+        """Of the cache of these samples, about: that of the file, or of a set that is drawn."""
+        if self.path is None:
+            return builtin.nbytes(self.name.removeprefix("builtin:"), shape.height)
+        return self.path.stat().st_size
 
     def digest(self, progress: Progress) -> str:
         """A hash of the file's bytes; of a built-in set, its name and version."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gancli.config.family import Family
 from gancli.errors import ConfigError
 from gancli.networks.layers import MinibatchStdDev
-from gancli.networks.output import Moments, Output
+from gancli.networks.output import Moments, Output, Shape
 
 
 class Generator(nn.Module):
@@ -19,11 +19,12 @@ class Generator(nn.Module):
     enlarges pictures takes (N, C, H / factor, W / factor) instead.
     """
 
-    def __init__(self, config: Family, moments: Moments | None = None) -> None:
+    def __init__(self, config: Family, shape: Shape, moments: Moments | None = None) -> None:
+        """shape: (C, *S) of one sample at full size. moments: where the final layer starts from the data's."""
         super().__init__()
         self.latent, self.stages, self.enlarges = config.latent, config.stages, config.enlarges
         self.compute_dtype = torch.float32
-        self.output = Output(config, moments)
+        self.output = Output(config, shape, moments)
 
     def forward(self, z: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """(N, latent) -> (N, C, *S). `stage` and `alpha` speak to networks that grow; others leave them aside."""

@@ -1,18 +1,18 @@
 """From a config to a pair of networks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from gancli.config.networks import ConvConfig, MlpConfig, ProgressiveConfig, SuperresConfig
-from gancli.config.schema import Config
+from gancli.config import ResolvedConfig
 from gancli.errors import ConfigError
 from gancli.networks import conv, mlp, progressive, superres
 from gancli.networks.base import Critic, Generator
 from gancli.networks.layers import EqualizedWeight, initialise
-from gancli.networks.output import Moments
+from gancli.networks.output import Moments, Shape
 
 
 @dataclass
@@ -23,51 +23,46 @@ class Pair:
     D: Critic
 
 
-def generator_of(config: Config) -> Generator:
-    """The generator of a resolved config, wherever torch is making tensors. Raises ConfigError."""
-    network, moments = config.network, _moments(config)
-    match network:
-        case ProgressiveConfig():
-            return progressive.Generator(network, moments)
-        case ConvConfig():
-            return conv.Generator(network, moments)
-        case MlpConfig():
-            return mlp.Generator(network, moments)
-        case SuperresConfig():
-            return superres.Generator(network, moments)
-        case _:
-            assert_never(network)
+class Makers(NamedTuple):
+    """What makes the networks of a family: of its config and (C, *S) of one sample; moments: see `output`."""
+
+    generator: Callable[[Any, Shape, Moments | None], Generator]
+    critic: Callable[[Any, Shape], Critic]
 
 
-def _moments(config: Config) -> Moments | None:
+MAKERS = {
+    "progressive": Makers(progressive.Generator, progressive.Critic),
+    "conv": Makers(conv.Generator, lambda config, shape: conv.Critic(config, shape, config.critic)),
+    "mlp": Makers(mlp.Generator, mlp.Critic),
+    "superres": Makers(superres.Generator, lambda config, shape: conv.Critic(config, shape, config.critic)),
+}  # by the names of config.networks.FAMILIES; `gancli.register_family` adds to both
+
+
+def generator_of(config: ResolvedConfig) -> Generator:
+    """The generator of a config, wherever torch is making tensors. Raises ConfigError."""
+    return MAKERS[config.network.family].generator(config.network, config.samples.shape, _moments(config))
+
+
+def _moments(config: ResolvedConfig) -> Moments | None:
     """(means, deviations) of the data's channels, where the final layer starts from them. Raises ConfigError."""
     if config.network.output != "bn-clip":
         return None
-    mean, std, channels = config.data.mean, config.data.std, config.network.shape[0]
+    mean, std, channels = config.samples.mean, config.samples.std, config.samples.shape[0]
     if mean is None or std is None or not len(mean) == len(std) == channels:
         what = f"bn-clip needs the mean and deviation of {channels} channels"
-        raise ConfigError(what, where="data.mean, data.std", mend="they are measured when a run starts")
+        raise ConfigError(what, where="samples.mean, samples.std", mend="they are measured when a run starts")
     return mean, std
 
 
-def critic_of(config: Config) -> Critic:
-    """The critic of a resolved config, likewise. Raises ConfigError."""
-    network = config.network
-    match network:
-        case ProgressiveConfig():
-            return progressive.Critic(network)
-        case ConvConfig() | SuperresConfig():
-            return conv.Critic(network, network.critic)
-        case MlpConfig():
-            return mlp.Critic(network)
-        case _:
-            assert_never(network)
+def critic_of(config: ResolvedConfig) -> Critic:
+    """The critic of a config, likewise. Raises ConfigError."""
+    return MAKERS[config.network.family].critic(config.network, config.samples.shape)
 
 
-def build(config: Config, device: torch.device | None = None) -> Pair:
+def build(config: ResolvedConfig, device: torch.device | None = None) -> Pair:
     """The pair that a resolved config describes, with weights drawn from its seed, channels last.
 
-    Raises ConfigError where the config still lacks what the data tells or the parts do not fit.
+    Raises ConfigError where the parts do not fit.
     """
     pair = Pair(generator_of(config), critic_of(config))
     for name, network in (("G", pair.G), ("D", pair.D)):
@@ -77,14 +72,14 @@ def build(config: Config, device: torch.device | None = None) -> Pair:
     return pair
 
 
-def build_generator(config: Config, device: torch.device | None = None) -> Generator:
+def build_generator(config: ResolvedConfig, device: torch.device | None = None) -> Generator:
     """The generator alone: all that sampling needs."""
     G = generator_of(config).to(device)
     channels_last(G)
     return G
 
 
-def on_meta(config: Config) -> Pair:
+def on_meta(config: ResolvedConfig) -> Pair:
     """The pair without memory: shapes alone, for checking and counting. Raises ConfigError as `build`."""
     with torch.device("meta"):
         return Pair(generator_of(config), critic_of(config))

@@ -15,7 +15,7 @@ from gancli.config.networks import ConvConfig, ConvCritic, ConvLayer, ConvSide
 from gancli.errors import ConfigError
 from gancli.networks import base
 from gancli.networks.layers import ACTIVATIONS, Conv, Dense, Drawn, downscale, norm
-from gancli.networks.output import Moments
+from gancli.networks.output import Moments, Shape
 
 
 class Recipe:
@@ -92,9 +92,9 @@ class Generator(base.Generator):
     evenly, so that any size fits. Shape: (N, latent) -> (N, C, *S).
     """
 
-    def __init__(self, config: ConvConfig, moments: Moments | None = None) -> None:
-        super().__init__(config, moments)
-        side, recipe, (channels, *self.space) = config.generator, Recipe(config), config.shape
+    def __init__(self, config: ConvConfig, shape: Shape, moments: Moments | None = None) -> None:
+        super().__init__(config, shape, moments)
+        side, recipe, (channels, *self.space) = config.generator, Recipe(config), shape
         ups, rank = sum(layer.resample == "up" for layer in side.layers), len(self.space)
         self.base = [math.ceil(size / 2**ups) for size in self.space]
         reached = sizes_after(side.layers, self.base)
@@ -126,8 +126,8 @@ class Generator(base.Generator):
 class Critic(base.Critic):
     """The layers, minibatch std if it is on, more layers, dense layers, a score. Shape: (N, C, *S) -> (N,)."""
 
-    def __init__(self, config: Family, side: ConvCritic) -> None:
-        recipe, (channels, *space) = Recipe(config), config.shape
+    def __init__(self, config: Family, shape: Shape, side: ConvCritic) -> None:
+        recipe, (channels, *space) = Recipe(config), shape
         super().__init__(config, recipe.channels(side.layers[-1].channels) if side.layers else channels)
         rank, keep = len(space), config.bn_keep
         self.layers, full, own = chain(side.layers, side, recipe, channels, channels, rank, keep)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, max_pool2d, mse_loss, relu
 
-from gancli import checkpoint
+from gancli import safe_load
 from gancli.config.schema import PerceptualConfig
 from gancli.errors import ConfigError
 from gancli.seeds import stream
@@ -101,9 +101,9 @@ def identified(config: PerceptualConfig) -> dict[str, str | None]:
     check_names(config.layers)
     if config.features is None:
         return {"features": None, "digest": None}
-    checkpoint.read_tensors(config.features, shapes(through(config.layers)))
+    safe_load.read_tensors(config.features, shapes(through(config.layers)))
     path = Path(config.features).absolute()
-    return {"features": str(path), "digest": checkpoint.digest(path)}
+    return {"features": str(path), "digest": safe_load.digest(path)}
 
 
 def feature_network(layers: Mapping[str, float], file: str | None) -> FeatureNetwork:
@@ -114,7 +114,7 @@ def feature_network(layers: Mapping[str, float], file: str | None) -> FeatureNet
     check_names(layers)
     needed = through(layers)
     return FeatureNetwork(
-        layers, random_weights(needed) if file is None else checkpoint.read_tensors(file, shapes(needed))
+        layers, random_weights(needed) if file is None else safe_load.read_tensors(file, shapes(needed))
     )
 
 

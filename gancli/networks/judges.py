@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from gancli import checkpoint
+from gancli import safe_load
 from gancli.errors import CheckpointError
 from gancli.networks import features, inception
 from gancli.results import printable
@@ -50,7 +50,7 @@ class Judge:
     def _of(self, x: Tensor) -> Tensor:
         colour = x[:, :3].to(self.device, torch.float32).expand(-1, 3, -1, -1)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # a score is the same on every device
-            return self.network(colour).double().cpu()
+            return self.network(colour).cpu().double()  # Apple's MPS knows no float64
 
 
 def open_judge(path: str | Path, device: str = "cpu") -> Judge:
@@ -59,7 +59,7 @@ def open_judge(path: str | Path, device: str = "cpu") -> Judge:
     Raises InputMissing or CheckpointError; never runs code from the file, never fetches one.
     """
     path = Path(path)
-    found = checkpoint.read_state_dict(path)
+    found = safe_load.read_state_dict(path)
     if "Conv2d_1a_3x3.conv.weight" in found:
         name, network = _inception(found, path, device)
     elif "features.0.weight" in found:
@@ -67,7 +67,7 @@ def open_judge(path: str | Path, device: str = "cpu") -> Judge:
     else:
         what = "it holds neither 'Conv2d_1a_3x3.conv.weight' of inception-v3 nor 'features.0.weight' of vgg16"
         raise CheckpointError(what, where=printable(str(path)), mend=MEND)
-    return Judge(name, checkpoint.digest(path), path, network, device)
+    return Judge(name, safe_load.digest(path), path, network, device)
 
 
 def _inception(found: Mapping[str, Tensor], path: Path, device: str) -> tuple[str, Network]:
@@ -75,13 +75,13 @@ def _inception(found: Mapping[str, Tensor], path: Path, device: str) -> tuple[st
     if classes not in INCEPTIONS:
         what = "it holds no 'fc.weight' of 1008 rows (FID's port of inception-v3) or of 1000 (torchvision's)"
         raise CheckpointError(what, where=printable(str(path)), mend=MEND)
-    weights = inception.fold(checkpoint.fitting(found, inception.shapes(), where=path, mend=MEND))
+    weights = inception.fold(safe_load.fitting(found, inception.shapes(), where=path, mend=MEND))
     moved = {key: (weight.to(device), bias.to(device)) for key, (weight, bias) in weights.items()}
     return INCEPTIONS[classes], partial(inception.features, weights=moved, ported=classes == 1008)
 
 
 def _vgg(found: Mapping[str, Tensor], path: Path, device: str) -> Network:
-    weights = checkpoint.fitting(found, features.shapes(), where=path, mend=MEND)
+    weights = safe_load.fitting(found, features.shapes(), where=path, mend=MEND)
     network = features.FeatureNetwork({VGG_LAYER: 1.0}, weights).to(device)
     return partial(_vgg_features, network=network)
 

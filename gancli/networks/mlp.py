@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gancli.config.networks import MlpConfig, MlpSide
 from gancli.networks import base
 from gancli.networks.layers import ACTIVATIONS, Dense, Drawn, norm
-from gancli.networks.output import Moments
+from gancli.networks.output import Moments, Shape
 
 
 class Layer(nn.Module):
@@ -42,9 +42,9 @@ def chain(side: MlpSide, sizes: list[int], config: MlpConfig, first: int = 0) ->
 class Generator(base.Generator):
     """Latents through hidden layers to all values of a sample. Shape: (N, latent) -> (N, C, *S)."""
 
-    def __init__(self, config: MlpConfig, moments: Moments | None = None) -> None:
-        super().__init__(config, moments)
-        self.shape, sizes = config.shape, [config.latent, *config.generator.hidden]
+    def __init__(self, config: MlpConfig, shape: Shape, moments: Moments | None = None) -> None:
+        super().__init__(config, shape, moments)
+        self.shape, sizes = shape, [config.latent, *config.generator.hidden]
         self.hidden = chain(config.generator, sizes, config)
         bias = not (self.output.normalises and len(self.shape) == 1)
         self.last = Dense(sizes[-1], math.prod(self.shape), 1.0, bias=bias, drawn=Drawn(config.equalized_lr))
@@ -61,9 +61,9 @@ class Critic(base.Critic):
     Shape: (N, C, *S) -> (N,).
     """
 
-    def __init__(self, config: MlpConfig) -> None:
+    def __init__(self, config: MlpConfig, shape: Shape) -> None:
         side = config.critic
-        sizes = [math.prod(config.shape), *side.hidden]
+        sizes = [math.prod(shape), *side.hidden]
         split = max(0, len(side.hidden) - 1)
         super().__init__(config, sizes[split])
         self.hidden = chain(side, sizes[: split + 1], config)

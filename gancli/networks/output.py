@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gancli.config.family import Family
 from gancli.networks.layers import batch_norm
 
+Shape = tuple[int, ...]  # (C, *S) of one sample at full size
 Moments = tuple[tuple[float, ...], tuple[float, ...]]  # (means, standard deviations), one a channel
 
 SQUASH: dict[str, Callable[[Tensor], Tensor]] = {
@@ -33,13 +34,13 @@ class Output(nn.Module):
     Shape: (N, C, *S) -> the same.
     """
 
-    def __init__(self, config: Family, moments: Moments | None = None) -> None:
+    def __init__(self, config: Family, shape: Shape, moments: Moments | None = None) -> None:
         super().__init__()
         self.squash = SQUASH[config.output]
         self.norm: nn.Module = nn.Identity()
         if not config.output.startswith("bn-"):
             return
-        channels, *space = config.shape
+        channels, *space = shape
         self.norm = batch_norm(channels, len(space), config.bn_keep)
         if config.output == "bn-clip":
             assert moments is not None, "build looks after that"

@@ -13,18 +13,18 @@ from torch import Tensor, nn
 from gancli.config.networks import ProgressiveConfig
 from gancli.networks import base
 from gancli.networks.layers import Conv, Dense, Drawn, Resample, downscale, leaky, pixel_norm, upscale
-from gancli.networks.output import Moments
+from gancli.networks.output import Moments, Shape
 
 
 class Generator(base.Generator):
     """Latents to pictures: a 4x4 base, doubled stage by stage; every stage can speak RGB.
 
-    Shape: (N, latent) -> (N, image_channels, height, width) of the stage.
+    Shape: (N, latent) -> (N, C, height, width) of the stage.
     """
 
-    def __init__(self, config: ProgressiveConfig, moments: Moments | None = None) -> None:
-        super().__init__(config, moments)
-        self.base, image_channels = config.base, config.shape[0]
+    def __init__(self, config: ProgressiveConfig, shape: Shape, moments: Moments | None = None) -> None:
+        super().__init__(config, shape, moments)
+        self.base, image_channels = config.base, shape[0]
         self.normalize_latent, self.pixel_norm = config.normalize_latent, config.pixel_norm
         width, drawn = config.width_of, Drawn(config.equalized_lr)
         area = self.base[0] * self.base[1]
@@ -76,12 +76,12 @@ class Generator(base.Generator):
 class Critic(base.Critic):
     """Pictures to scores: the generator's mirror image, with minibatch std before the last convolution.
 
-    Shape: (N, image_channels, height, width) of the stage -> (N,). Score linear.
+    Shape: (N, C, height, width) of the stage -> (N,). Score linear.
     """
 
-    def __init__(self, config: ProgressiveConfig) -> None:
+    def __init__(self, config: ProgressiveConfig, shape: Shape) -> None:
         super().__init__(config, config.width_of(0))
-        self.fused_down, image_channels = config.fused_down, config.shape[0]
+        self.fused_down, image_channels = config.fused_down, shape[0]
         width, drawn = config.width_of, Drawn(config.equalized_lr)
         down: Resample = "down" if config.fused_down else "keep"
         self.from_rgb = nn.ModuleList(Conv(image_channels, width(s), 1, drawn=drawn) for s in range(self.stages))

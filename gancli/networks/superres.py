@@ -9,7 +9,7 @@ from torch.nn.functional import relu
 from gancli.config.networks import SuperresConfig
 from gancli.networks import base
 from gancli.networks.layers import Conv, Drawn, batch_norm
-from gancli.networks.output import Moments
+from gancli.networks.output import Moments, Shape
 
 
 class Residual(nn.Module):
@@ -34,9 +34,9 @@ class Generator(base.Generator):
     is followed by batch norm and ReLU. Shape: (N, C, H / 4, W / 4) -> (N, C, H, W).
     """
 
-    def __init__(self, config: SuperresConfig, moments: Moments | None = None) -> None:
-        super().__init__(config, moments)
-        width, image_channels, keep = config.channels, config.shape[0], config.bn_keep
+    def __init__(self, config: SuperresConfig, shape: Shape, moments: Moments | None = None) -> None:
+        super().__init__(config, shape, moments)
+        width, image_channels, keep = config.channels, shape[0], config.bn_keep
         drawn = Drawn(config.equalized_lr)
         self.first = Conv(image_channels, width, 9, bias=False, drawn=drawn)
         self.first_norm = batch_norm(width, 2, keep)

@@ -98,11 +98,11 @@ def sheets(row: AblationRow, points: Sequence[float] = ()) -> list[Sheet]:
 
 def _sheet(run: Run, caption: str, path: Path) -> Sheet:
     reals, pixels = (np.asarray(Image.open(file)) for file in (run.path / "reals.png", path))
-    network = run.config().network
+    size = run.config().picture_size
     found: tuple[str, ...] = ()
     shown = pixels
-    if network.picture_size is not None:
-        height, width = network.picture_size
+    if size is not None:
+        height, width = size
         real, fake = (levels(side) for side in (reals, pixels))
         inks = INKS[len(real)]
         found = tuple(svg.histogram(r, f, ink, caption) for r, f, ink in zip(real, fake, inks, strict=True))

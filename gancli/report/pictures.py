@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gancli import runs
-from gancli.config.family import Family
+from gancli.config import ResolvedConfig
 from gancli.media import default_columns
 from gancli.plots import COUNTS
 from gancli.runs import Run
@@ -87,42 +87,42 @@ def evenly(paths: Sequence[Path], most: int = MOST_SHEETS) -> list[Path]:
     return [paths[i] for i in places]
 
 
-def gallery(run: Run, network: Family, steps: Mapping[int, int]) -> Gallery:
+def gallery(run: Run, config: ResolvedConfig, steps: Mapping[int, int]) -> Gallery:
     """What a page shows of a run's sheets: those of pictures cut alike, so that each latent keeps its place."""
     untrained = run.path / "samples" / "untrained.png"
     paths = evenly([*([untrained] if untrained.exists() else []), *drawn(run)])
-    tiles = _tiles(network, sum(path.stat().st_size for path in paths))
+    tiles = _tiles(config, sum(path.stat().st_size for path in paths))
     sheets = [
-        Shown(caption(path, steps), address(_cut(pixels, network, tiles, grown=network.stages == 1)))
+        Shown(caption(path, steps), address(_cut(pixels, config, tiles, grown=config.network.stages == 1)))
         for path in paths
         if (pixels := read(path)) is not None
     ]
     reals = read(run.path / "reals.png")
-    shown = None if reals is None else address(_cut(reals, network, tiles, grown=True))
-    return Gallery(tuple(sheets), shown, cut=tiles is not None and tiles != _layout(network))
+    shown = None if reals is None else address(_cut(reals, config, tiles, grown=True))
+    return Gallery(tuple(sheets), shown, cut=tiles is not None and tiles != _layout(config))
 
 
-def _layout(network: Family) -> tuple[int, int]:
+def _layout(config: ResolvedConfig) -> tuple[int, int]:
     """(rows, columns) of a whole sheet."""
-    columns = default_columns(COUNTS["image"], *(network.picture_size or (1, 1)))
+    columns = default_columns(COUNTS["image"], *(config.picture_size or (1, 1)))
     return math.ceil(COUNTS["image"] / columns), columns
 
 
-def _tiles(network: Family, size: int) -> tuple[int, int] | None:
+def _tiles(config: ResolvedConfig, size: int) -> tuple[int, int] | None:
     """(rows, columns) of what is shown of every sheet, of `size` bytes in all; None: nothing is cut."""
-    if network.picture_size is None:
+    if config.picture_size is None:
         return None
     share = math.sqrt(BYTES / max(size, BYTES))  # of either side
-    pairs = zip(_layout(network), network.picture_size, strict=True)
+    pairs = zip(_layout(config), config.picture_size, strict=True)
     rows, columns = (min(count, max(1, int(min(SIDE, count * pixels * share)) // pixels)) for count, pixels in pairs)
     return rows, columns
 
 
-def _cut(pixels: Pixels, network: Family, tiles: tuple[int, int] | None, *, grown: bool) -> Pixels:
+def _cut(pixels: Pixels, config: ResolvedConfig, tiles: tuple[int, int] | None, *, grown: bool) -> Pixels:
     """The upper left tiles of a sheet, which are smaller while the network has not `grown`."""
-    if tiles is None or network.picture_size is None:
+    if tiles is None or config.picture_size is None:
         return pixels
-    whole = _layout(network)[1] * network.picture_size[1]
+    whole = _layout(config)[1] * config.picture_size[1]
     scale = 1 if grown else max(1, round(whole / pixels.shape[1]))
-    bottom, right = (count * side // scale for count, side in zip(tiles, network.picture_size, strict=True))
+    bottom, right = (count * side // scale for count, side in zip(tiles, config.picture_size, strict=True))
     return pixels[:bottom, :right]

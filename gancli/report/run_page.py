@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancli import files
-from gancli.config import Config
+from gancli.config import ResolvedConfig
 from gancli.health import GROUPS as ORDER
 from gancli.health import Figure, Health, Histogram, Nearest, Spectrum
 from gancli.report import pages, pictures, svg
-from gancli.results import printable
+from gancli.results import printable, warnings_of
 from gancli.runs import Run
 from gancli.version import __version__
 
@@ -61,7 +61,7 @@ def page(run: Run, health: Health, pairs: Sequence[Pair] = ()) -> str:
         **heading(run, config, ticks),
         "health": health,
         "mark": MARKS.get(health.verdict, ""),
-        "warnings": [(number(tick["kimg"]), text) for tick in ticks for text in tick.get("warnings", ())],
+        "warnings": [(number(tick["kimg"]), text) for tick in ticks for text in warnings_of(tick)],
         "warnings_shown": WARNINGS,
         "groups": groups(health.panel),
         "advised": any(figure.advice for figure in health.panel),
@@ -69,7 +69,7 @@ def page(run: Run, health: Health, pairs: Sequence[Pair] = ()) -> str:
         "spectrum": "" if health.spectrum is None else spectrum(health.spectrum),
         "charts": charts(config, ticks),
         "phases": bool(phases(ticks)),
-        "gallery": pictures.gallery(run, config.network, steps),
+        "gallery": pictures.gallery(run, config, steps),
         "pairs": [neighbours(pair) for pair in pairs],
         "config": run.config_file.read_text(encoding="utf-8", errors="replace"),
     }
@@ -81,15 +81,15 @@ def write(run: Run, health: Health, path: Path, pairs: Sequence[Pair] = ()) -> N
     files.replace_text(path, page(run, health, pairs))
 
 
-def heading(run: Run, config: Config, ticks: Ticks) -> dict[str, str]:
+def heading(run: Run, config: ResolvedConfig, ticks: Ticks) -> dict[str, str]:
     """What stands at the head of the page."""
-    source = config.data.source or "no data"
+    source = config.data.source
     return {
         "name": printable(run.path.resolve().name),
         "preset": printable(config.preset),
         "data": printable(source.rstrip("/").rsplit("/", 1)[-1]),
         "kimg": number(ticks[-1]["kimg"]) if ticks else "0",
-        "duration": f"{(config.train.duration or 0) / 1000:g}",
+        "duration": f"{config.train.duration / 1000:g}",
         "version": __version__,
     }
 
@@ -126,7 +126,7 @@ def spectrum(found: Spectrum) -> str:
     return svg.line_chart(lines, "cycles a pixel, from coarse to fine", "power of the pictures, as powers of ten")
 
 
-def charts(config: Config, ticks: Ticks) -> list[str]:
+def charts(config: ResolvedConfig, ticks: Ticks) -> list[str]:
     """The curves of the run over kimg; those that were never measured are left out."""
     gap = "Wasserstein estimate" if config.loss.adversarial == "wasserstein" else "score gap"
     wanted = {

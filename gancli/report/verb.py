@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gancli import checkpoint, plots, runs
+from gancli import checkpoint, devices, plots, runs
 from gancli.errors import GancliError, UsageError
 from gancli.health import Health
 from gancli.report import run_page
@@ -16,6 +16,7 @@ from gancli.stats import gathering
 from gancli.stats.inspect import SAMPLES, inspect_stats, reals_of
 
 
+@devices.uses_threads
 def write_report(
     target: str | Path | None = None,
     data: str | None = None,
@@ -25,6 +26,7 @@ def write_report(
     samples: int = SAMPLES,
     quick: bool = False,
     device: str = "cpu",
+    threads: int | None = None,
     progress: Progress = silent,
 ) -> PageReport:
     """Judge a run folder (left out: the newest) and write its page, `report.html` in it unless `out` says otherwise.

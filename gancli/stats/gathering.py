@@ -77,8 +77,8 @@ class Reals:
 
 def of_generator(generator: Generator, dataset: Dataset, *, trained: bool) -> Reals:
     """The reals as they look at the size and alpha of a generator."""
-    data = generator.checkpoint.config.data
-    return Reals(dataset, generator.phase, data.centre, data.scale, trained)
+    samples = generator.checkpoint.config.samples
+    return Reals(dataset, generator.phase, samples.centre, samples.scale, trained)
 
 
 def for_judging(x: Tensor, kind: str) -> Tensor:

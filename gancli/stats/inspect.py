@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from gancli import checkpoint, devices, runs
-from gancli.checkpoint import Checkpoint
+from gancli.checkpoint import Opened
 from gancli.config.family import USUAL_SIZE
 from gancli.data import Dataset, Shape, open_dataset, picture_size
 from gancli.errors import DataError, GancliError, InputMissing, UsageError
 from gancli.health import Health
 from gancli.networks.judges import open_judge
-from gancli.results import Progress, printable, silent
+from gancli.results import Progress, printable, silent, warnings_of
 from gancli.runs import Run
 from gancli.sampling import Generator
 from gancli.seeds import permutation
@@ -30,6 +30,7 @@ Look = Callable[..., Health]
 Gather = Callable[[Reals, int], Gathered]
 
 
+@devices.uses_threads
 def inspect_stats(
     target: str | Path | None = None,
     data: str | None = None,
@@ -41,6 +42,7 @@ def inspect_stats(
     features: str | Path | None = None,
     need_reals: bool = False,
     device: str = "cpu",
+    threads: int | None = None,
     progress: Progress = silent,
 ) -> Health:
     """Judge a run folder or checkpoint (left out: the newest run under `outdir`), or a set of samples, by its reals.
@@ -137,7 +139,7 @@ def _too_few(health: Health) -> Health:
     return replace(health, verdict=few.word, confidence=few.confidence, evidence=few.evidence)
 
 
-def reals_of(opened: Checkpoint, data: str | None, progress: Progress) -> Dataset:
+def reals_of(opened: Opened, data: str | None, progress: Progress) -> Dataset:
     """The data set that the checkpoint was trained on, or the one given. Raises InputMissing where it has changed."""
     config = opened.config
     source = data or config.data.source
@@ -145,19 +147,19 @@ def reals_of(opened: Checkpoint, data: str | None, progress: Progress) -> Datase
         raise InputMissing("the checkpoint names no data", where="DATA", mend="give the data after the checkpoint")
     dataset = _opened(opened, source, config.data.channels, progress)
     shape = dataset.sample_shape
-    both_pictures = len(shape) == len(config.network.shape) == 3
-    if both_pictures and shape[0] != config.network.shape[0]:  # a grey set beside a generator of colour
-        dataset = _opened(opened, source, config.network.shape[0], progress)
+    both_pictures = len(shape) == len(config.samples.shape) == 3
+    if both_pictures and shape[0] != config.samples.shape[0]:  # a grey set beside a generator of colour
+        dataset = _opened(opened, source, config.samples.shape[0], progress)
         shape = dataset.sample_shape
-    if shape != config.network.shape:
-        what = f"the generator draws samples of shape {config.network.shape}, and these have {shape}"
+    if shape != config.samples.shape:
+        what = f"the generator draws samples of shape {config.samples.shape}, and these have {shape}"
         raise DataError(what, where=source, mend="give data of the kind that it was trained on")
-    if data is None and dataset.fingerprint != config.data.fingerprint:
+    if data is None and dataset.fingerprint != config.samples.fingerprint:
         raise InputMissing("the data has changed since the training", where=source, mend="give the data as DATA")
     return dataset
 
 
-def _opened(opened: Checkpoint, source: str, channels: int | None, progress: Progress) -> Dataset:
+def _opened(opened: Opened, source: str, channels: int | None, progress: Progress) -> Dataset:
     config = opened.config
     height, width = config.network.picture_size or USUAL_SIZE
     shape = Shape(height, width, channels, config.data.fit)
@@ -165,7 +167,7 @@ def _opened(opened: Checkpoint, source: str, channels: int | None, progress: Pro
 
 
 def _checkpoint(
-    opened: Checkpoint,
+    opened: Opened,
     dataset: Dataset,
     samples: int,
     gather: Gather,
@@ -184,10 +186,10 @@ def _checkpoint(
     if count < ENOUGH:
         return _too_few(base)
     first, second = (Generator.of(opened, raw=flag, device=device) for flag in (raw, not raw))
-    trained = dataset.fingerprint == config.data.fingerprint and not first.network.enlarges  # else all is near it
+    trained = dataset.fingerprint == config.samples.fingerprint and not first.network.enlarges  # else all is near it
     gathered = gather(gathering.of_generator(first, dataset, trained=trained), count)
     modes_of = source if config.data.source == source else ""
-    known = partial(coverage_of, modes_of, centre=config.data.centre, scale=config.data.scale)
+    known = partial(coverage_of, modes_of, centre=config.samples.centre, scale=config.samples.scale)
     look = partial(look, base, gathered=gathered, known=known, names=range(FIRST_SEED, FIRST_SEED + count))
 
     def judged(generator: Generator, **more: Any) -> Health:
@@ -203,7 +205,7 @@ def _checkpoint(
 
 def _growing(health: Health, generator: Generator) -> Health:
     """What still grows may be called collapsed, but not yet healthy."""
-    phase, last = generator.phase, generator.checkpoint.config.network.full_height
+    phase, last = generator.phase, generator.checkpoint.config.full_height
     if health.verdict != "healthy" or (phase.height == last and phase.alpha >= 1):
         return health
     growing = f"it still grows: {phase.height} of {last} px, alpha {phase.alpha:.2f}"
@@ -220,5 +222,5 @@ def _history(path: Path) -> dict[str, Any]:
         "kimg": [tick["kimg"] for tick in ticks],
         "std_ratio": [tick["std_ratio"] for tick in ticks],
         "critic_loss": [tick["critic_loss"] for tick in ticks],
-        "warnings": [f"{tick['kimg']:g} kimg: {warning}" for tick in ticks for warning in tick["warnings"]],
+        "warnings": [f"{tick['kimg']:g} kimg: {warning}" for tick in ticks for warning in warnings_of(tick)],
     }

@@ -5,7 +5,6 @@ mirrored without repeating them, down to 16 px; 128 patches of 7 x 7 a picture; 
 own mean and deviation per channel; 4 x 128 random directions; mean distance of the sorted projections, times 1,000.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -127,6 +126,6 @@ def distance(sets: Sequence[Floats], reals: Floats) -> list[float]:
         right, *left = (np.sort(part.T @ side.T, axis=1) for side in (reals, *sets))
         return [float(np.abs(np.subtract(side, right, out=side), out=side).mean(dtype=np.float64)) for side in left]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy sorts without holding the interpreter
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy sorts without holding the interpreter
         found = np.array(list(pool.map(apart, parts)))
     return [float(value) for value in 1000 * found.mean(0)]

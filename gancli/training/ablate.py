@@ -6,7 +6,6 @@ ablation goes on where it stood, and each of its runs can be sampled, inspected 
 
 import itertools
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,9 +15,9 @@ from typing import Any
 
 import torch
 
-from gancli import checkpoint, media, plots, runs
+from gancli import checkpoint, devices, media, plots, runs, signals
 from gancli import config as configs
-from gancli.config import Config, yaml
+from gancli.config import ResolvedConfig, yaml
 from gancli.data import Dataset, Feed
 from gancli.errors import CheckpointError, UsageError
 from gancli.growth import Schedule
@@ -27,9 +26,9 @@ from gancli.runs import Run
 from gancli.training import curves, log
 from gancli.training.checkup import Checkup
 from gancli.training.children import Task, run_all
+from gancli.training.setup import prepare
 from gancli.training.state import TrainState
 from gancli.training.step import make_noise
-from gancli.training.verbs import prepare, set_up
 from gancli.training.watch import Silent, Watcher
 
 OUTDIR = "ablations"
@@ -50,7 +49,7 @@ class Job:
 
     variant: Variant
     seed: int
-    config: Config  # resolved
+    config: ResolvedConfig
 
     @property
     def name(self) -> str:
@@ -67,10 +66,12 @@ class Job:
         if run is None or not run.last.exists() or runs.is_locked(run):
             return False
         with suppress(CheckpointError):
-            return checkpoint.read(run.last).images >= (self.config.train.duration or 0)
+            return checkpoint.read(run.last).images >= self.config.train.duration
         return False
 
 
+@signals.handled()
+@devices.uses_threads
 def ablate(
     vary: Sequence[str],
     preset: str = "quickstart",
@@ -84,29 +85,29 @@ def ablate(
     outdir: str | Path = OUTDIR,
     jobs: int = 1,
     device: str = "auto",
+    threads: int | None = None,
     watch: Watcher | None = None,
     progress: Progress = silent,
 ) -> Ablation:
     """Train every combination of `vary` ("key=a,b,c") with every seed, and compare them.
 
     show: keys of stats.jsonl. window: generator steps of the running mean and median. between: generator steps
-    whose mean is asked for. jobs: runs at a time, each with its share of the processor's threads.
+    whose mean is asked for. jobs: runs at a time, each with its share of the threads.
     Finished runs are not trained again. Raises as `train`; ChildFailed where a run fails; Interrupted.
     """
     watch, place = watch or Silent(), Path(outdir)
     keys, changes = curves.check_keys(show), dict(changes or {})
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    set_up(threads)
+    share = max(1, torch.get_num_threads() // jobs)
     wanted, datasets = _jobs(variants(vary), tuple(dict.fromkeys(seeds)), preset, data, changes, watch)
     waiting = [job for job in sorted(wanted, key=lambda job: job.seed) if not job.is_done(place)]
     for job in wanted:
         if job not in waiting:
             watch.say(f"{job.name}: done already")
-    run_all(_tasks(waiting, preset, data, changes, place, device, threads), jobs, watch.say, progress)
+    run_all(_tasks(waiting, preset, data, changes, place, device, share), jobs, watch.say, progress)
     rows = []
     for _, group in itertools.groupby(wanted, key=lambda job: job.variant.name):
         rows.append(_row(list(group), datasets, place, keys, window, between))
-    return Ablation(preset, wanted[0].config.data.source or "", place, keys, window, between, tuple(rows))
+    return Ablation(preset, wanted[0].config.data.source, place, keys, window, between, tuple(rows))
 
 
 def _jobs(
@@ -126,7 +127,7 @@ def _jobs(
             raise UsageError(what, where="--vary", mend="vary something that the training depends on")
         for seed in seeds:
             values = configs.overrides.apply(resolved.model_dump(), {"train.seed": seed})
-            wanted.append(Job(variant, seed, configs.presets.build(values, "the resolved config")))
+            wanted.append(Job(variant, seed, configs.presets.build_resolved(values, "the resolved config")))
     return wanted, datasets
 
 
@@ -177,7 +178,7 @@ def _tasks(
         sets = [word for key, value in said.items() for word in ("--set", f"{key}={json.dumps(value)}")]
         words = [sys.executable, "-m", "gancli", "train", *where, *fixed, *sets, "--log-format", "plain"]
         log_file = outdir / "logs" / f"{number:03d}-{runs.slug(job.variant.name)}-seed{job.seed}.log"
-        tasks.append(Task(job.name, words, log_file, job.config.train.duration or 0))
+        tasks.append(Task(job.name, words, log_file, job.config.train.duration))
     return tasks
 
 
@@ -191,7 +192,7 @@ def _row(
     for job, run in trained:
         untrained, ticks = _untrained(job, datasets[variant.name], run), run.stats()
         for key in keys:
-            wanted = curves.curve(ticks, key, job.config.train.duration or 0)
+            wanted = curves.curve(ticks, key, job.config.train.duration)
             before = {} if untrained[key] is None else {"untrained": untrained[key]}
             found[key].append(before | curves.measures(wanted, window, between))
     return AblationRow(
@@ -199,7 +200,7 @@ def _row(
         changes=dict(variant.changes),
         seeds=tuple(job.seed for job, _ in trained),
         runs=tuple(run.path for _, run in trained),
-        durations=tuple(job.config.train.duration or 0 for job, _ in trained),
+        durations=tuple(job.config.train.duration for job, _ in trained),
         diverged=tuple(job.seed for job in group if not job.is_done(outdir)),
         measures={key: curves.over_seeds(found[key]) for key in keys},
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from gancli.errors import UsageError
 from gancli.growth import Schedule
 from gancli.results import COLLAPSED_RATIO, LOW_RATIO, Tick, plain
 
@@ -23,6 +24,16 @@ MEASURED = 5  # ticks whose median tells; one is noise
 DEAD = 1e-3  # change of the fakes since the last tick, over the reals' deviation
 DEAD_TICKS = 3
 
+STOP_WORDS = {
+    "collapse": "collapse",
+    "collapsed": "collapse",
+    "low-diversity": "low diversity",
+    "diverged": "non-finite",
+    "overfitting": "overfitting",
+    "dead": "dead generator",
+}  # of --stop-on: names of alarms
+BY_CHECKUP = {"collapse", "overfitting"}  # alarms that also rest on what a checkup measures
+
 Row = Mapping[str, Any]
 Sign = Callable[[Row], bool]
 
@@ -35,10 +46,23 @@ class Alarm:
     began: int  # images
 
 
-def unsaid(raised: Mapping[str, str], history: Iterable[Row]) -> tuple[str, ...]:
-    """The alarms that this run has not given before, as warnings: "name: text"."""
-    said = {warning.partition(":")[0] for row in history for warning in row["warnings"]}
-    return tuple(f"{name}: {text}" for name, text in raised.items() if name not in said)
+def stop_names(words: Iterable[str]) -> frozenset[str]:
+    """The names of alarms for the words of --stop-on. Raises UsageError."""
+    for word in words:
+        if word not in STOP_WORDS:
+            raise UsageError(f"unknown word {word!r}", where="--stop-on", mend=f"use {', '.join(STOP_WORDS)}")
+    return frozenset(STOP_WORDS[word] for word in words)
+
+
+def unsaid(raised: Mapping[str, Alarm], history: Iterable[Row]) -> dict[str, Alarm]:
+    """The alarms that this run has not given before: each is given once."""
+    said = {warning["name"] for row in history for warning in row["warnings"]}
+    return {name: alarm for name, alarm in raised.items() if name not in said}
+
+
+def kept_checkpoints(history: Iterable[Row]) -> set[str]:
+    """The names of the checkpoints from before an alarm, which no warning that was given may lose."""
+    return {warning["checkpoint"] for row in history for warning in row["warnings"]} - {None}
 
 
 def may_judge(schedule: Schedule, images: int, duration: int) -> bool:

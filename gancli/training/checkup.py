@@ -1,6 +1,7 @@
 """The cheap part of the health panel, taken at ticks: the average, near-copies, overfitting, a dead generator.
 
-It may cost 2 % of the training's time and no more: a tick for which that does not suffice goes without it.
+It may cost 2 % of the training's time and no more: a tick for which that does not suffice goes without it. Where
+somebody waits for one of its signs, it is taken at every tick, so that the same command stops at the same image.
 """
 
 import math
@@ -25,15 +26,16 @@ THUMBNAIL = 8  # px
 
 @dataclass
 class Checkup:
-    """What it remembers from tick to tick of one sitting."""
+    """What it remembers from tick to tick of one session."""
 
+    at_every_tick: bool = False  # whatever it costs
     spent: float = 0.0  # seconds on checkups
     trained: float = 0.0  # seconds on training
     before: Tensor | None = None  # the raw fakes of the last tick
 
     def due(self) -> bool:
         """Is there time for another one?"""
-        return self.spent <= SHARE * self.trained
+        return self.at_every_tick or self.spent <= SHARE * self.trained
 
     def change(self, fakes: Tensor, std_real: float) -> float:
         """How far the same latents' samples have moved since the last tick, over the deviation of the reals."""
@@ -84,5 +86,5 @@ def overfitting(state: TrainState, feed: Feed, phase: Phase, scores: tuple[float
         return math.nan
     with statistics_kept(state.D):
         parts = held.to(state.device).tensor_split(math.ceil(len(held) / max(2, phase.batch_size)))
-        scored = torch.cat([state.D(part, phase.stage, phase.alpha) for part in parts])
+        scored = torch.cat([state.critic_view(phase).scores(part) for part in parts])
     return (train - float(scored.float().mean())) / (train - fake)

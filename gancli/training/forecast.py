@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gancli import signals
-from gancli.config import Config
+from gancli.config import ResolvedConfig
+from gancli.data import Dataset
 from gancli.growth import Phase, Schedule
 from gancli.networks import on_meta
 from gancli.networks.layers import EqualizedWeight
@@ -27,11 +28,10 @@ QUICK = 0.25  # seconds for the tries of one kind of step
 LONG_CPU_HOURS = 24.0
 
 
-def forecast(config: Config, device: torch.device, budget: float = BUDGET) -> Forecast:
+def forecast(config: ResolvedConfig, dataset: Dataset, device: torch.device, budget: float = BUDGET) -> Forecast:
     """Parameters, schedule, time, memory and disk of a resolved config. Takes at most about `budget` seconds."""
     state = TrainState.fresh(config, device)
     schedule = Schedule.of(config)
-    assert config.train.duration is not None, "resolve fills the duration"
     costs = dict(_costs(config, state, schedule, budget))
     stages = tuple(_stages(config, schedule, costs))
     parameters = [sum(p.numel() for p in network.parameters()) for network in (state.G, state.D)]
@@ -45,7 +45,8 @@ def forecast(config: Config, device: torch.device, budget: float = BUDGET) -> Fo
         duration=config.train.duration,
         seconds=seconds,
         memory_mib=memory_mib(device) + checkpoint_mib + _activations_mib(config, schedule.phases[-1]),
-        disk_mib=checkpoint_mib * config.train.keep,
+        disk_mib=checkpoint_mib * config.train.keep + dataset.values.nbytes / 2**20,
+        cache_mib=dataset.values.nbytes / 2**20,
         device=str(device),
         advice=tuple(_advice(config, device, seconds)),
     )
@@ -64,7 +65,7 @@ class Cost:
         return self.fixed / batch + self.an_image
 
 
-def _costs(config: Config, state: TrainState, schedule: Schedule, budget: float) -> Iterator[tuple[int, Cost]]:
+def _costs(config: ResolvedConfig, state: TrainState, schedule: Schedule, budget: float) -> Iterator[tuple[int, Cost]]:
     """(stage, cost): timed with two batches, low stages first, while the budget lasts; then scaled by operations."""
     left, last, counted = budget, Cost(0.0, 0.0, False), 1.0
     for phase in {p.stage: p for p in schedule.phases}.values():
@@ -79,14 +80,14 @@ def _costs(config: Config, state: TrainState, schedule: Schedule, budget: float)
         yield phase.stage, last
 
 
-def _time_stage(config: Config, state: TrainState, phase: Phase, batch: int) -> Cost:
+def _time_stage(config: ResolvedConfig, state: TrainState, phase: Phase, batch: int) -> Cost:
     """The cost of a step from its time with one image and with `batch`."""
     one, many = (_time_step(config, state, phase, n) for n in (1, batch))
     an_image = max(0.0, many - one) / max(1, batch - 1)
     return Cost(max(0.0, many - batch * an_image), an_image, True)
 
 
-def _time_step(config: Config, state: TrainState, phase: Phase, batch: int) -> float:
+def _time_step(config: ResolvedConfig, state: TrainState, phase: Phase, batch: int) -> float:
     """Seconds of one critic and generator step, on copies of the networks that are thrown away.
 
     In inference mode, where a batch of one is no trouble to batch norm and the moving statistics stay.
@@ -96,12 +97,13 @@ def _time_step(config: Config, state: TrainState, phase: Phase, batch: int) -> f
     """
     G, D = copy.deepcopy(state.G).eval(), copy.deepcopy(state.D).eval()
     copied = replace(state, G=G, D=D)
+    view = copied.critic_view(phase)
 
     def critic(penalise: bool) -> None:
         with torch.no_grad():
             y = G(_example(config, batch, state.device), phase.stage)
         u = torch.rand(batch, device=state.device)
-        critic_loss(D, phase, y, y, u, config.loss, penalise=penalise)["critic_loss"].backward()
+        critic_loss(view, y, y, u, config.loss, penalise=penalise)["critic_loss"].backward()
 
     def generator() -> None:
         y = G(_example(config, batch, state.device), phase.stage)
@@ -129,7 +131,7 @@ def _tries(step: Callable[[], None], device: torch.device) -> Iterator[float]:
         yield seconds
 
 
-def operations_per_image(config: Config, phase: Phase) -> float:
+def operations_per_image(config: ResolvedConfig, phase: Phase) -> float:
     """Multiplications and additions of one forward pass of both networks at a stage, counted on the meta device."""
     pair = on_meta(config)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -137,17 +139,17 @@ def operations_per_image(config: Config, phase: Phase) -> float:
     return float(counter.get_total_flops())
 
 
-def _example(config: Config, batch: int, device: torch.device) -> Tensor:
+def _example(config: ResolvedConfig, batch: int, device: torch.device) -> Tensor:
     """Something of the shape that goes into the generator."""
     network = config.network
     if network.enlarges:
-        channels, *sides = network.shape
+        channels, *sides = config.samples.shape
         return torch.zeros(batch, channels, *(side // network.enlarges for side in sides), device=device)
     return torch.zeros(batch, network.latent, device=device).normal_()
 
 
-def _stages(config: Config, schedule: Schedule, costs: Mapping[int, Cost]) -> Iterator[StageForecast]:
-    duration = config.train.duration or schedule.total
+def _stages(config: ResolvedConfig, schedule: Schedule, costs: Mapping[int, Cost]) -> Iterator[StageForecast]:
+    duration = config.train.duration
     for stage, cost in costs.items():
         own = [s for s in schedule.segments if s.stage == stage]
         phase = schedule.phases[schedule.segments.index(own[-1])]
@@ -160,7 +162,7 @@ def _stages(config: Config, schedule: Schedule, costs: Mapping[int, Cost]) -> It
         )  # fmt: skip
 
 
-def _activations_mib(config: Config, phase: Phase) -> float:
+def _activations_mib(config: ResolvedConfig, phase: Phase) -> float:
     """Feature maps of one step, roughly: three critic passes with their second order, one generator pass."""
     pair, values = on_meta(config), 0
 
@@ -175,7 +177,7 @@ def _activations_mib(config: Config, phase: Phase) -> float:
     return 4 * values * phase.batch_size * 6 / 2**20
 
 
-def _advice(config: Config, device: torch.device, seconds: float) -> list[str]:
+def _advice(config: ResolvedConfig, device: torch.device, seconds: float) -> list[str]:
     hours = seconds / 3600
     if device.type != "cpu" or hours < LONG_CPU_HOURS:
         return []

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gancli import files
-from gancli.config import Config
+from gancli.config import ResolvedConfig
 from gancli.data import Feed
 from gancli.growth import Phase
 from gancli.networks.base import statistics_kept
@@ -52,7 +52,7 @@ def reference_levels(feed: Feed, phase: Phase) -> Levels:
 
 def measure(
     state: TrainState,
-    config: Config,
+    config: ResolvedConfig,
     feed: Feed,
     phase: Phase,
     losses: Mapping[str, Tensor],
@@ -88,7 +88,7 @@ def measure(
     )
 
 
-def _rate(state: TrainState, config: Config) -> float:
+def _rate(state: TrainState, config: ResolvedConfig) -> float:
     """The critic's rate in the last step, before any factor; the generator's own where no critic is trained."""
     alone = config.loss.adversarial == "none"
     group = (state.opt_G if alone else state.opt_D).param_groups[0]
@@ -98,7 +98,7 @@ def _rate(state: TrainState, config: Config) -> float:
 
 @torch.no_grad()
 def _spreads(
-    state: TrainState, config: Config, feed: Feed, phase: Phase, reference: Levels, checkup: Checkup
+    state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase, reference: Levels, checkup: Checkup
 ) -> dict[str, Any]:
     real = feed.sample(JUDGED, phase, state.images).to(state.device)
     fake = fakes_seen(state, config, feed, phase)
@@ -122,7 +122,7 @@ def _spreads(
 
 
 @torch.no_grad()
-def fakes_seen(state: TrainState, config: Config, feed: Feed, phase: Phase) -> Tensor:
+def fakes_seen(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase) -> Tensor:
     """64 fakes on fixed inputs as a critic step would see them; no moving statistic changes. (64, C, *S)."""
     with statistics_kept(state.G):
         state.G.train(config.train.critic_fakes == "train")
@@ -139,8 +139,9 @@ def _like_batches(x: Tensor, phase: Phase) -> tuple[Tensor, ...]:
 
 def _critics_view(state: TrainState, images: Tensor, phase: Phase) -> tuple[float, float]:
     """The minibatch-std statistic over all the images on the critic's features before that layer; its mean score."""
-    parts = [state.D.features(part, phase.stage, phase.alpha) for part in _like_batches(images, phase)]
-    scores = torch.cat([state.D.scores(part) for part in parts])
+    view = state.critic_view(phase)
+    parts = [view.features(part) for part in _like_batches(images, phase)]
+    scores = torch.cat([view.scores_of(part) for part in parts])
     return batch_std(torch.cat(parts)), float(scores.mean())
 
 

@@ -2,21 +2,21 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from gancli import checkpoint
-from gancli.checkpoint import Checkpoint
-from gancli.config import Config
+from gancli.checkpoint import AdamState, Checkpoint, Opened
+from gancli.config import ResolvedConfig
+from gancli.critic_view import CriticView
 from gancli.errors import CheckpointError, TrainingDiverged
+from gancli.growth import Phase
 from gancli.networks import Critic, Generator, build, learning_rates, set_precision
 from gancli.networks.features import FeatureNetwork, feature_network
 from gancli.runs import Run
-
-AdamState = Mapping[str, Mapping[str, Tensor]]  # parameter -> Adam's tensors
 
 
 @dataclass
@@ -32,10 +32,11 @@ class TrainState:
     images: int = 0
     generator_steps: int = 0
     seconds: float = 0.0
+    extra: dict[str, Tensor] = field(default_factory=dict)  # what else must survive, on the CPU: a running estimate ...
     features: FeatureNetwork | None = None  # of a perceptual loss: fixed, so no part of a checkpoint
 
     @classmethod
-    def fresh(cls, config: Config, device: torch.device) -> Self:
+    def fresh(cls, config: ResolvedConfig, device: torch.device) -> Self:
         """Networks drawn from the seed, nothing seen yet."""
         pair = build(config, device)
         set_precision(pair, config.train.precision)
@@ -51,7 +52,7 @@ class TrainState:
         return cls(pair.G, pair.D, ema, opt_G, opt_D, device, features=features)
 
     @classmethod
-    def open(cls, run: Run, config: Config, device: torch.device, say: Callable[[str], None]) -> Self:
+    def open(cls, run: Run, config: ResolvedConfig, device: torch.device, say: Callable[[str], None]) -> Self:
         """Fresh, or the newest whole checkpoint of the run; one that is damaged is passed over, and said.
 
         Raises CheckpointError where there are some but none can be opened: nothing is trained over them.
@@ -69,19 +70,22 @@ class TrainState:
             raise CheckpointError("no checkpoint can be opened", where=str(run.path), mend="start another run: --new")
         return state
 
-    def restore(self, saved: Checkpoint) -> None:
+    def restore(self, saved: Opened) -> None:
         """Go on from a checkpoint of this very run. Raises CheckpointError where it does not fit."""
+        if not saved.can_train:
+            raise CheckpointError("it holds a generator alone", where=str(saved.path), mend="start another run: --new")
         for name, network in self.networks().items():
             checkpoint.fill(network, saved.weights[name], saved.path)
         self.restore_adam(saved)
         self.images, self.generator_steps, self.seconds = saved.images, saved.generator_steps, saved.seconds
+        self.extra = dict(saved.extra)
 
-    def restore_adam(self, saved: Checkpoint) -> None:
+    def restore_adam(self, saved: Opened) -> None:
         """Take over Adam's memory of the parameters that the checkpoint has. Raises CheckpointError."""
         _restore_adam(self.opt_G, self.G, saved.optimizers["G"])
         _restore_adam(self.opt_D, self.D, saved.optimizers["D"])
 
-    def adopt(self, source: Checkpoint) -> None:
+    def adopt(self, source: Opened) -> None:
         """Start from another run's weights, with a clock and an Adam of one's own.
 
         Layers that the source has not are left as drawn: the blocks that growing adds. Raises CheckpointError.
@@ -89,11 +93,15 @@ class TrainState:
         for name, network in self.networks().items():
             checkpoint.fill(network, {**network.state_dict(), **source.weights[name]}, source.path)
 
+    def critic_view(self, phase: Phase) -> CriticView:
+        """The critic as the losses see it at a phase."""
+        return CriticView(self.D, phase)
+
     def networks(self) -> dict[str, nn.Module]:
         """By their names in a checkpoint."""
         return {"G": self.G, "D": self.D, "ema": self.ema}
 
-    def as_checkpoint(self, config: Config) -> Checkpoint:
+    def as_checkpoint(self, config: ResolvedConfig) -> Checkpoint:
         """A copy on the CPU of all that must survive. Raises TrainingDiverged where a weight is not finite."""
         self.ensure_finite()
         return Checkpoint(
@@ -102,6 +110,7 @@ class TrainState:
             generator_steps=self.generator_steps,
             seconds=self.seconds,
             weights={n: _on_cpu(network.state_dict()) for n, network in self.networks().items()},
+            extra=_on_cpu(self.extra),
             optimizers={"G": _adam(self.opt_G, self.G), "D": _adam(self.opt_D, self.D)},
         )
 

@@ -1,38 +1,26 @@
 """The equations of one step. x: reals, y = G(z): fakes, d_x and d_y: the critic's scores of them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from gancli import growth
-from gancli.config import Config
+from gancli.config import ResolvedConfig
 from gancli.config.schema import LossConfig
+from gancli.critic_view import CriticView
 from gancli.data import Feed
 from gancli.growth import Phase
 from gancli.latents import Prior
 from gancli.losses import ADVERSARIAL
-from gancli.networks import Critic
-from gancli.networks.layers import downscale, interleave, undo_interleave
+from gancli.networks.layers import downscale
 from gancli.penalties import between, drift, features, gradient_penalty, moment_distance, squared_gradients
 from gancli.seeds import stream
 from gancli.training.state import TrainState
 
-Score = Callable[[Tensor], Tensor]
-
-
-def judge(D: Critic, phase: Phase, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """(D(x), D(y)): in one call where the groups of minibatch std stay unmixed. (N, ...), (N, ...) -> (N,), (N,)."""
-    group = D.group_of(len(x))
-    if group is None:
-        return D(x, phase.stage, phase.alpha), D(y, phase.stage, phase.alpha)
-    d_x, d_y = undo_interleave(D(interleave(x, y, group), phase.stage, phase.alpha), group)
-    return d_x, d_y
-
 
 def critic_loss(
-    D: Critic, phase: Phase, x: Tensor, y: Tensor, u: Tensor, config: LossConfig, *, penalise: bool
+    view: CriticView, x: Tensor, y: Tensor, u: Tensor, config: LossConfig, *, penalise: bool
 ) -> dict[str, Tensor]:
     """L_D = mean[f(d_x, d_y) + lambda (|grad D(x^)| - 1)^2 + (r1 |grad D(x)|^2 + r2 |grad D(y)|^2) / 2 + drift d_x^2].
 
@@ -42,7 +30,7 @@ def critic_loss(
     """
     zero_centred = penalise and (config.r1 > 0 or config.r2 > 0)
     x, y = x.detach().requires_grad_(zero_centred), y.detach().requires_grad_(zero_centred)
-    d_x, d_y = judge(D, phase, x, y)
+    d_x, d_y = view.both(x, y)
     loss = ADVERSARIAL[config.adversarial].critic(d_x, d_y).mean()
     penalty = loss.new_zeros(())
     if zero_centred:
@@ -50,7 +38,7 @@ def critic_loss(
         penalty = penalty + (config.r1 * r1.mean() + config.r2 * r2.mean()) / 2
     if penalise and config.gradient_penalty > 0:
         mixed = between(x, y, u)
-        slope = gradient_penalty(D(mixed, phase.stage, phase.alpha), mixed)
+        slope = gradient_penalty(view.scores(mixed), mixed)
         penalty = penalty + config.gradient_penalty * slope.mean()
     total = loss + config.penalty_every * penalty + config.drift * drift(d_x).mean()
     named = {"critic_loss": total, "score_gap": (d_x - d_y).mean()}
@@ -65,7 +53,9 @@ class Shown:
     y: Tensor  # fakes, with their graph where the generator's step shares them
 
 
-def train_critic(state: TrainState, config: Config, feed: Feed, phase: Phase) -> tuple[dict[str, Tensor], Shown]:
+def train_critic(
+    state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase
+) -> tuple[dict[str, Tensor], Shown]:
     """The critic steps before one generator step; each has its own batch and latents and advances the clock.
 
     Returns the losses of the last step, and what it has seen. Without an adversarial loss only the clock moves.
@@ -82,23 +72,25 @@ def train_critic(state: TrainState, config: Config, feed: Feed, phase: Phase) ->
     return losses, Shown(x, y)
 
 
-def critic_step(state: TrainState, config: Config, phase: Phase, shown: Shown, *, penalise: bool) -> dict[str, Tensor]:
+def critic_step(
+    state: TrainState, config: ResolvedConfig, phase: Phase, shown: Shown, *, penalise: bool
+) -> dict[str, Tensor]:
     """One step down the critic's loss, which is returned by its parts."""
     if config.loss.adversarial == "none":
         nothing = shown.x.new_zeros(())
         return {"critic_loss": nothing, "score_gap": nothing}
     u = torch.rand(len(shown.x), generator=stream(config.train.seed, "between", state.images)).to(state.device)
-    losses = critic_loss(state.D, phase, shown.x, shown.y, u, config.loss, penalise=penalise)
+    losses = critic_loss(state.critic_view(phase), shown.x, shown.y, u, config.loss, penalise=penalise)
     _step(state.opt_D, losses["critic_loss"], _lr(config, state, phase))
     return losses
 
 
-def shares_fakes(config: Config) -> bool:
+def shares_fakes(config: ResolvedConfig) -> bool:
     """Does the generator's step judge the critic's fakes again? Not those of the moving statistics."""
     return config.train.shared_fakes and config.train.critic_fakes == "train"
 
 
-def fakes_for_critic(state: TrainState, config: Config, phase: Phase, x: Tensor, *, shared: bool) -> Tensor:
+def fakes_for_critic(state: TrainState, config: ResolvedConfig, phase: Phase, x: Tensor, *, shared: bool) -> Tensor:
     """G(z) for a critic step: by batch statistics, or with critic_fakes: eval by the moving ones. (N, C, *S)."""
     state.G.train(config.train.critic_fakes == "train")
     with torch.set_grad_enabled(shared):
@@ -107,7 +99,7 @@ def fakes_for_critic(state: TrainState, config: Config, phase: Phase, x: Tensor,
     return y
 
 
-def train_generator(state: TrainState, config: Config, phase: Phase, shown: Shown) -> dict[str, Tensor]:
+def train_generator(state: TrainState, config: ResolvedConfig, phase: Phase, shown: Shown) -> dict[str, Tensor]:
     """One generator step, the critic held fixed. Returns the loss and its parts."""
     state.D.requires_grad_(False)
     x, y = shown.x, shown.y
@@ -127,7 +119,7 @@ def generator_loss(state: TrainState, phase: Phase, x: Tensor, y: Tensor, config
     (N, C, *S) twice. The keys are the names in the log; the last two parts are switches.
     """
     losses: dict[str, Tensor] = {}
-    total = adversarial(state.D, phase, x, y, config) if config.adversarial != "none" else y.new_zeros(())
+    total = adversarial(state.critic_view(phase), x, y, config) if config.adversarial != "none" else y.new_zeros(())
     if (moments := config.moments) is not None:
         means, variances = moment_distance(*(features(side, moments.over, moments.pool) for side in (x, y)))
         losses["moments"] = moments.weight * (means + variances)
@@ -138,18 +130,18 @@ def generator_loss(state: TrainState, phase: Phase, x: Tensor, y: Tensor, config
     return {"generator_loss": total, **losses}
 
 
-def adversarial(D: Critic, phase: Phase, x: Tensor, y: Tensor, config: LossConfig) -> Tensor:
+def adversarial(view: CriticView, x: Tensor, y: Tensor, config: LossConfig) -> Tensor:
     """mean[ g(d_x, d_y) ], the generator's side of the game. (N, C, *S) twice -> ()."""
     game = ADVERSARIAL[config.adversarial]
-    d_y = D(y, phase.stage, phase.alpha)
+    d_y = view.scores(y)
     d_x = d_y.detach()
     if game.generator_needs_reals:
         with torch.no_grad():
-            d_x = D(x, phase.stage, phase.alpha)
+            d_x = view.scores(x)
     return game.generator(d_x, d_y).mean()
 
 
-def inputs_at(state: TrainState, config: Config, phase: Phase, name: str, x: Tensor) -> Tensor:
+def inputs_at(state: TrainState, config: ResolvedConfig, phase: Phase, name: str, x: Tensor) -> Tensor:
     """What goes into the generator: latents from a named stream, (N, latent); or the reals x made smaller."""
     if state.G.enlarges:
         return downscale(x, state.G.enlarges)
@@ -157,14 +149,13 @@ def inputs_at(state: TrainState, config: Config, phase: Phase, name: str, x: Ten
     return Prior.of(config.network).draw(phase.batch_size, draw).to(state.device)
 
 
-def make_noise(state: TrainState, config: Config, name: str) -> None:
+def make_noise(state: TrainState, config: ResolvedConfig, name: str) -> None:
     """Dropout draws from torch's global generator: seed that one by position too, where a network has dropout."""
     if any(isinstance(layer, nn.Dropout) and layer.p > 0 for net in (state.G, state.D) for layer in net.modules()):
         torch.manual_seed(stream(config.train.seed, name, state.images).initial_seed())
 
 
-def _lr(config: Config, state: TrainState, phase: Phase) -> float:
-    assert config.train.duration is not None, "resolve fills the duration"
+def _lr(config: ResolvedConfig, state: TrainState, phase: Phase) -> float:
     return phase.lr * growth.lr_factor(config, state.images, config.train.duration)
 
 

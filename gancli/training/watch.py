@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from gancli.config import Config
-from gancli.results import DataReport, Forecast, Tick
+from gancli.config import ResolvedConfig
+from gancli.results import DataReport, Forecaster, Tick
 from gancli.runs import Run
 
 
@@ -16,8 +16,8 @@ class Watcher(Protocol):
     def progress(self, what: str, done: int, total: int | None) -> None:
         """A long task before training has come this far."""
 
-    def start(self, run: Run, config: Config, images: int, forecast: Forecast | None) -> None:
-        """Training begins, or goes on from `images`. The forecast is made for fresh runs."""
+    def start(self, run: Run, config: ResolvedConfig, images: int, forecast: Forecaster | None) -> None:
+        """Training begins, or goes on from `images`. A fresh run can be forecast, which takes seconds: ask if shown."""
 
     def step(self, images: int) -> None:
         """One generator step is done."""
@@ -38,7 +38,7 @@ class Silent:
     def progress(self, what: str, done: int, total: int | None) -> None:
         """Nothing."""
 
-    def start(self, run: Run, config: Config, images: int, forecast: Forecast | None) -> None:
+    def start(self, run: Run, config: ResolvedConfig, images: int, forecast: Forecaster | None) -> None:
         """Nothing."""
 
     def step(self, images: int) -> None:

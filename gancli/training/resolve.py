@@ -1,0 +1,214 @@
+"""Configs made from other configs: by the data, by growing a checkpoint, by transfer."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancli import checkpoint, growth, safe_load
+from gancli import config as configs
+from gancli.checkpoint import Opened
+from gancli.config import Config, ResolvedConfig, combinations
+from gancli.config.family import MAX_RESOLUTION
+from gancli.config.networks import ProgressiveConfig
+from gancli.config.schema import StageConfig
+from gancli.data import Dataset
+from gancli.errors import ConfigError
+from gancli.growth import Schedule
+from gancli.networks import features, on_meta
+
+
+def resolve(config: Config, dataset: Dataset, source: str) -> ResolvedConfig:
+    """The config with everything that depends on the data: place, facts of the samples, duration."""
+    refuse_other_kind(config, dataset, source)
+    values = config.model_dump()
+    values["data"]["source"] = _absolute(source)
+    values["samples"] = _facts(config, dataset)
+    if config.loss.perceptual is not None:
+        values["loss"]["perceptual"] |= features.identified(config.loss.perceptual)
+    schedule = Schedule.planned(config, config.network.sizes(dataset.sample_shape))
+    values["train"]["duration"] = config.train.duration or _duration(config, schedule, len(dataset.train_rows))
+    values["train"]["precision"] = "fp32" if config.train.precision == "auto" else config.train.precision
+    resolved = configs.presets.build_resolved(values, "the resolved config")
+    refuse_large_batch(schedule, dataset)
+    combinations.refuse(resolved)
+    on_meta(resolved)  # what does not fit is said before a run is made
+    return resolved
+
+
+def refuse_other_kind(config: Config, dataset: Dataset, source: str) -> None:
+    """Every family of networks takes some kinds of data. Raises ConfigError."""
+    kind, kinds = dataset.kind, config.network.kinds
+    if kind not in kinds:
+        raise ConfigError(
+            f"{config.network.family} networks take {' and '.join(kinds)} data, and {source} holds {kind} data",
+            where="network.family",
+            mend="take a preset for this kind of data: see `gancli presets list`",
+        )
+
+
+def refuse_large_batch(schedule: Schedule, dataset: Dataset) -> None:
+    """A batch holds no sample twice. Raises ConfigError."""
+    largest, samples = max(phase.batch_size for phase in schedule.phases), len(dataset.train_rows)
+    if largest > samples:
+        raise ConfigError(
+            f"a batch of {largest} is larger than the {samples} training samples",
+            where="growth.batch_size",
+            mend=f"--batch {max(1, samples // 4)}, or more data",
+        )
+
+
+def _facts(config: Config, dataset: Dataset) -> dict[str, Any]:
+    """The section `samples` of a resolved config."""
+    facts = {"kind": dataset.kind, "shape": dataset.sample_shape, "fingerprint": dataset.fingerprint}
+    units = _units(dataset)
+    clips = config.network.output == "bn-clip"
+    return facts | units | (_channel_moments(dataset, units) if clips else {})
+
+
+def _units(dataset: Dataset) -> dict[str, float]:
+    """One affine for signals and points: the middle of their range, and half of it. Pictures need none."""
+    if dataset.kind == "image":
+        return {"centre": 0.0, "scale": 1.0}
+    chunks = [dataset.values[rows] for rows in _chunks(dataset.train_rows)]
+    low, high = min(float(c.min()) for c in chunks), max(float(c.max()) for c in chunks)
+    return {"centre": (low + high) / 2, "scale": (high - low) / 2 or 1.0}
+
+
+def _chunks(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return np.array_split(rows, max(1, len(rows) // 256))
+
+
+def _channel_moments(dataset: Dataset, units: Mapping[str, float]) -> dict[str, tuple[float, ...]]:
+    """Mean and deviation of each channel over the training samples, as the networks see them."""
+    count, sums, squares = 0, np.zeros(1), np.zeros(1)
+    for chunk in _chunks(dataset.train_rows):
+        values = np.asarray(dataset.values[chunk], dtype=np.float64)
+        x = values / 127.5 - 1 if dataset.kind == "image" else (values - units["centre"]) / units["scale"]
+        x = x if dataset.kind == "image" else np.moveaxis(x, 1, -1)
+        x = x.reshape(-1, x.shape[-1])
+        sums, squares, count = sums + x.sum(0), squares + (x**2).sum(0), count + len(x)
+    mean = sums / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return {"mean": tuple(map(float, mean)), "std": tuple(map(float, std))}
+
+
+def _duration(config: Config, schedule: Schedule, samples: int) -> int:
+    """The whole run in images, from what its source says. Raises ConfigError where it says nothing."""
+    train = config.train
+    if train.epochs is not None:
+        return train.epochs * samples
+    if train.generator_steps is not None:
+        return growth.images_of(config, schedule, train.generator_steps)
+    if schedule.total:
+        return schedule.total
+    raise ConfigError("how long is not said", where="train.duration", mend="--kimg 100, or --set train.epochs=10")
+
+
+def _absolute(source: str) -> str:
+    return source if source.startswith("builtin:") else str(Path(source).absolute())
+
+
+def grown(source: Opened, to: int | None, changes: Mapping[str, Any]) -> Config:
+    """The source's config with stages added up to `to` pixels. Raises ConfigError where that is no doubling."""
+    refuse_unfinished(source, "grow")
+    network = source.config.network
+    if not isinstance(network, ProgressiveConfig):
+        what = f"{network.family} networks do not grow"
+        raise ConfigError(what, where=f"grow {source.path}", mend="train a progressive preset, such as progan-64-lite")
+    to = to or network.resolution * 2
+    if to <= network.resolution:
+        raise ConfigError(
+            f"the network draws {network.resolution} px already",
+            where="--to",
+            mend=f"--to {network.resolution * 2}",
+        )
+    doublings = {network.resolution << i for i in range(1, 12) if network.resolution << i <= MAX_RESOLUTION}
+    if to not in doublings:
+        sizes = ", ".join(map(str, sorted(doublings)))
+        raise ConfigError(f"{to} px is not {network.resolution} px doubled", where="--to", mend=f"one of {sizes}")
+    values = as_written(source.config)
+    values["network"]["resolution"] = to
+    if network.channels is not None:
+        added = (to // network.resolution).bit_length() - 1
+        tail = [max(8, network.channels[-1] >> (i + 1)) for i in range(added)]
+        values["network"]["channels"] = [*network.channels, *tail]
+    values["growth"]["start_at"] = network.resolution * 2
+    values["growth"]["at"] |= _copied_stages(source.config, to)
+    return _derived(source, values, "grow", changes)
+
+
+def as_written(config: ResolvedConfig) -> dict[str, Any]:
+    """The values of a run's config that a preset may say, without what its own data settled."""
+    return config.model_dump(exclude={"samples", "origin"})
+
+
+def refuse_unfinished(source: Opened, verb: str) -> None:
+    """What has not reached its last resolution has stages that nothing has trained. Raises ConfigError."""
+    if not source.can_train:
+        mend = "take a checkpoint of a training run"
+        raise ConfigError("it holds a generator alone, without its critic", where=f"{verb} {source.path}", mend=mend)
+    phase = Schedule.of(source.config).phase_at(source.images)
+    if phase.stage < source.config.network.stages - 1 or phase.alpha < 1:
+        raise ConfigError(
+            f"after {source.images / 1000:g} kimg it draws {phase.height} px at alpha {phase.alpha:.2f}",
+            where=f"{verb} {source.path}",
+            mend="train it to the end of its last fade first",
+        )
+
+
+def _copied_stages(config: ResolvedConfig, to: int) -> dict[int, dict[str, Any]]:
+    """What the last stage was trained with, for every stage that is added. Each of them fades in."""
+    reached = config.full_height
+    last = config.growth.at.get(reached, StageConfig())
+    stable = config.growth.stable if last.stable is None else last.stable
+    fade = (config.growth.fade if last.fade is None else last.fade) or stable or config.train.duration
+    own = {key: value for key, value in last.model_dump().items() if value is not None}
+    if fade != config.growth.fade:
+        own["fade"] = fade
+    heights = [reached << i for i in range(1, 12) if reached << i <= to]
+    return {height: own for height in heights} if own else {}
+
+
+def transferred(source: Opened, changes: Mapping[str, Any]) -> Config:
+    """The source's config with a fresh clock that stays at its last resolution: all its stages are trained."""
+    refuse_unfinished(source, "transfer from")
+    values = as_written(source.config)
+    if isinstance(source.config.network, ProgressiveConfig):
+        values["growth"]["start_at"] = source.config.network.resolution
+    return _derived(source, values, "transfer", changes)
+
+
+def _derived(source: Opened, values: dict[str, Any], verb: str, changes: Mapping[str, Any]) -> Config:
+    values["preset"] = f"{source.config.preset.removesuffix(f'-{verb}')}-{verb}"
+    if isinstance(source.config.network, ProgressiveConfig):
+        values["train"]["duration"] = None  # that of the new schedule
+    pictures = source.config.samples.kind == "image"
+    values["data"]["channels"] = source.config.samples.shape[0] if pictures else None
+    values["origin"] = {
+        "verb": verb,
+        "checkpoint": str(source.path.absolute()),
+        "digest": safe_load.digest(source.path),
+        "images": source.images + (source.config.origin.images if source.config.origin else 0),
+    }
+    return configs.presets.build(configs.overrides.apply(values, changes), f"{verb} {source.path}", changes)
+
+
+def refuse_misfit(source: Opened, config: ResolvedConfig) -> None:
+    """Other data, or a --set that changes the networks, leaves the source's weights without a place.
+
+    Layers that the source has not may be there: the blocks that growing adds. Raises ConfigError.
+    """
+    where, theirs, ours = f"{config.data.source}, {source.path}", source.config.samples.shape, config.samples.shape
+    grows = isinstance(config.network, ProgressiveConfig)
+    if theirs[:1] != ours[:1] if grows else theirs != ours:
+        what = f"the source's networks take samples of {theirs}, and these have {ours}"
+        raise ConfigError(what, where=where, mend="give data of the same kind and size")
+    pair = on_meta(config)
+    for name, network in (("G", pair.G), ("D", pair.D)):
+        odd = checkpoint.first_misfit(network, {**network.state_dict(), **source.weights[name]})
+        if odd:
+            what = f"the source's weights do not fit: {odd}"
+            raise ConfigError(what, where=str(source.path), mend="leave network.* as it is")

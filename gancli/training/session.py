@@ -1,0 +1,83 @@
+"""One process's time with a run: hold the folder, go on from what it already has, train, report."""
+
+from functools import partial
+
+import torch
+
+from gancli import config as configs
+from gancli import files, runs
+from gancli.checkpoint import Opened
+from gancli.config import ResolvedConfig
+from gancli.data import Dataset, write_rejected
+from gancli.growth import lr_factor
+from gancli.results import TrainReport
+from gancli.runs import Run
+from gancli.training import loop
+from gancli.training.forecast import forecast
+from gancli.training.state import TrainState
+from gancli.training.watch import Watcher
+
+
+def go_on(
+    run: Run,
+    config: ResolvedConfig,
+    dataset: Dataset,
+    source: Opened | None,
+    device: torch.device,
+    watch: Watcher,
+    stop_on: frozenset[str],
+    *,
+    keep_adam: bool = False,
+) -> TrainReport:
+    """Hold the run, go on from what it already has, train, and report."""
+    with runs.locked(run):
+        sweep(run)
+        state = TrainState.open(run, config, device, watch.say)
+        begin(state, run, config, dataset, source, keep_adam=keep_adam)
+        duration = config.train.duration
+        if state.images >= duration:
+            watch.say(f"{run.path} is finished: {state.images / 1000:g} kimg. More: --kimg; another run: --new")
+            return TrainReport(run.path, run.last, state.images, duration, "already finished", state.seconds)
+        say_rate(run, config, state, watch)
+        files.replace_text(run.config_file, configs.as_text(config))
+        cost = partial(forecast, config, dataset, device) if state.images == 0 else None
+        watch.start(run, config, state.images, cost)
+        finding = loop.train(state, run, config, dataset, watch, stop_on)
+    ended = "stopped" if finding else "finished"
+    return TrainReport(run.path, run.last, state.images, duration, ended, state.seconds, finding)
+
+
+def begin(
+    state: TrainState,
+    run: Run,
+    config: ResolvedConfig,
+    dataset: Dataset,
+    source: Opened | None,
+    *,
+    keep_adam: bool,
+) -> None:
+    """What only a fresh run needs: the source's weights, the picture of the reals, the list of rejected files."""
+    if state.images > 0:
+        return
+    if source is not None:
+        state.adopt(source)
+        if keep_adam:
+            state.restore_adam(source)
+    loop.draw_reals(run, config, dataset)
+    write_rejected(run.path / "rejected.jsonl", dataset.report.rejected)
+
+
+def sweep(run: Run) -> None:
+    """Remove temporary files that a killed process left behind."""
+    for stale in [*run.path.glob(".*.tmp-*"), *run.path.glob("*/.*.tmp-*")]:
+        stale.unlink(missing_ok=True)
+
+
+def say_rate(run: Run, config: ResolvedConfig, state: TrainState, watch: Watcher) -> None:
+    """Say that a run goes on, and that a rate which had fallen rises again where more images were asked for."""
+    if state.images == 0:
+        return
+    watch.say(f"going on with {run.path} at {state.images / 1000:g} kimg")
+    old, new = run.config().train.duration, config.train.duration
+    if lr_factor(config, state.images, old) < lr_factor(config, state.images, new):
+        watch.say("the learning rate had fallen towards the old end and rises again")
