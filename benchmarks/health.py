@@ -1,9 +1,10 @@
 """inspect-stats of every run of a folder, as a Markdown table: one line a variant, mean and range over seeds.
 
-    python benchmarks/health.py ablations/ --by network.output --figures "batch std ratio;pixel means"
+    python benchmarks/health.py ablations/ --by network.output --figures batch_std_ratio,pixel_mean_distance
 
 --by: dotted keys of the config that tell variants apart. Figures are those of the averaged generator, beside the
-floor: the same figure between two halves of the reals.
+floor: the same figure between two halves of the reals. docs/figures.md lists the keys; one of several channels is
+written color_distance.red.
 """
 
 import argparse
@@ -35,16 +36,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--by", default="preset")
-    parser.add_argument("--figures", default="batch std ratio")
+    parser.add_argument("--figures", default="batch_std_ratio")
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--raw", action="store_true")
     given = parser.parse_args()
-    names = given.figures.split(";")
+    names = given.figures.split(",")
     found, floors = defaultdict(list), {}
     for run in all_runs(given.folder):
         variant = ", ".join(value_at(run, key) for key in given.by.split(","))
         health = gancli.inspect_stats(run.path, samples=given.samples, raw=given.raw)
-        figures = {figure.name: figure for figure in health.panel}
+        figures = {".".join(filter(None, (f.key, f.part))): f for f in health.panel}
         found[variant].append((health.verdict, [figures[name].value for name in names]))
         floors = {name: figures[name].floor for name in names}
     print(f"| {given.by} | seeds | verdicts | " + " | ".join(names) + " |")

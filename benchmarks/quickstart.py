@@ -22,21 +22,21 @@ def gancli(*words: str) -> tuple[float, str]:
     return time.monotonic() - started, done.stdout
 
 
-def row(preset: str, seed: int, outdir: str) -> dict[str, object]:
+def row(preset: str, seed: int, outdir: str, samples: int) -> dict[str, object]:
     """Train one and judge it."""
     seconds, checkpoint = gancli("train", "--preset", preset, "--seed", str(seed), "--outdir", outdir)
-    inspect_seconds, out = gancli("inspect-stats", checkpoint.strip(), "--json")
+    inspect_seconds, out = gancli("inspect-stats", checkpoint.strip(), "--json", "--samples", str(samples))
     health = json.loads(out)
-    figures = {figure["name"]: figure["value"] for figure in health["panel"]}
+    figures = {figure["key"]: figure["value"] for figure in health["panel"]}
     return {
         "preset": preset,
         "seed": seed,
         "seconds": round(seconds, 1),
         "inspect_seconds": round(inspect_seconds, 1),
-        "modes": figures["known modes covered"],
-        "recognisable": figures["recognisable share"],
-        "reverse_kl": figures["reverse KL"],
-        "std_ratio": figures["batch std ratio"],
+        "modes": figures["modes_covered"],
+        "recognisable": figures["recognized_fraction"],
+        "reverse_kl": figures["reverse_kl"],
+        "std_ratio": figures["batch_std_ratio"],
         "verdict": health["verdict"],
         "verdict_of_raw_weights": health["raw_verdict"],
         "warned": health["history"]["warnings"],
@@ -48,9 +48,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--presets", nargs="+", default=["quickstart", "quickstart-collapse"])
+    parser.add_argument("--samples", type=int, default=1_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as outdir:
-        rows = [row(preset, seed, outdir) for preset in options.presets for seed in options.seeds]
+        rows = [row(preset, seed, outdir, options.samples) for preset in options.presets for seed in options.seeds]
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
     print(json.dumps({"machine": machine, "rows": rows}, indent=2))
 

@@ -8,7 +8,6 @@ One step of each is done first and thrown away. The figure is the median of the 
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import time
@@ -24,36 +23,37 @@ from plain import Trainer  # noqa: E402
 
 from gancli import config as configs  # noqa: E402
 from gancli import ema  # noqa: E402
-from gancli.data import Feed  # noqa: E402
+from gancli.data import Dataset, Feed  # noqa: E402
 from gancli.growth import Schedule  # noqa: E402
+from gancli.results import DataReport  # noqa: E402
+from gancli.training.resolve import resolve  # noqa: E402
 from gancli.training.state import TrainState  # noqa: E402
 from gancli.training.step import train_critic, train_generator  # noqa: E402
 
-WIDTHS = {"W1": [512, 512, 512, 512, 256], "W2": [128, 128, 128, 64, 32]}
-LATENT = {"W1": 512, "W2": 128}
+WIDTHS = {"W1": [512, 512, 512, 512, 256], "W2": [128, 128, 128, 64, 32], "toy": [4, 4, 4, 4, 4]}
+LATENT = {"W1": 512, "W2": 128, "toy": 4}
 BATCH = 16
 
 
-class Pictures:
-    """What Feed needs of a data set: random pixels of 64 px."""
-
-    kind = "image"
+def pictures() -> Dataset:
+    """256 pictures of 64 px, of random pixels."""
     values = np.random.RandomState(0).randint(0, 256, (256, 64, 64, 3)).astype(np.uint8)
-    train_rows = np.arange(256)
+    report = DataReport("random pixels", "image", len(values), 0, values.shape[1:])
+    return Dataset("image", values, np.zeros(len(values), dtype=bool), "random pixels", report)
 
 
 def ours(workload: str, precision: str):
     """A function that does one step of gancli, feeding and averaging included."""
     changes = {
-        "network.image_channels": 3,
         "network.channels": WIDTHS[workload],
         "network.latent": LATENT[workload],
         "train.duration": 10**9,
         "train.precision": precision,
         "network.minibatch_std": {"group_size": 4},
     }
-    config = configs.load("progan-64", changes)
-    state, feed = TrainState.fresh(config, torch.device("cpu")), Feed(Pictures(), config)
+    dataset = pictures()
+    config = resolve(configs.load("progan-64", changes), dataset, dataset.report.source)
+    state, feed = TrainState.fresh(config, torch.device("cpu")), Feed(dataset, config)
     phase = Schedule.of(config).phases[-1]
 
     def step() -> None:
@@ -67,7 +67,7 @@ def ours(workload: str, precision: str):
 def plain(workload: str):
     """A function that does one step of the plain formulation."""
     trainer = Trainer(WIDTHS[workload], LATENT[workload], BATCH)
-    x = torch.from_numpy(Pictures.values[:BATCH]).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
+    x = torch.from_numpy(pictures().values[:BATCH]).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
     return lambda: trainer.step(x)
 
 
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     options = parser.parse_args()
     process.keep_memory()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(process.cores())
     steps = {"plain": plain(options.workload), "gancli": ours(options.workload, options.precision)}
     for step in steps.values():
         step()
@@ -95,7 +95,7 @@ def main() -> None:
     result = {
         "workload": options.workload,
         "precision": options.precision,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+        "machine": f"{platform.machine()}, {process.cores()} cores, torch {torch.__version__}",
         "images_per_s": {name: BATCH / statistics.median(r[name] for r in rounds) for name in steps},
         "speedup_median": statistics.median(ratios),
         "speedup_range": [min(ratios), max(ratios)],

@@ -14,22 +14,22 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from gancli.stats.gathering import for_judging
 from labelled import COUNTS, OTHERS, Case, Source, cases, load
 
 from gancli import checkpoint
 from gancli.health import Figure
 from gancli.sampling import Generator
-from gancli.stats import copies, gathering, inspect
-from gancli.stats.gathering import for_judging
-from gancli.stats.panel import panel
-from gancli.stats.sides import Reference, Sides
+from gancli.stats import copies, inspect
+from gancli.stats.figures import panel
+from gancli.stats.sample_sets import for_judging
 from gancli.stats.verdict import LIMITS, Limits, judge
 
 Row = dict[str, Any]
@@ -46,9 +46,13 @@ def main() -> None:
     words.add_argument("--out", type=Path, default=Path("verdicts.jsonl"))
     words.add_argument("--threads", type=int, default=2)
     words.add_argument("--fit", action="store_true")
+    words.add_argument("--sources", nargs="+", default=list(COUNTS), choices=list(COUNTS))
+    words.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    words.add_argument("--samples", type=int, help="of each side; left out: those of COUNTS")
     given = words.parse_args()
     torch.set_num_threads(given.threads)
-    measure(given.data, given.runs, given.out)
+    wanted = {name: (given.samples,) if given.samples else COUNTS[name] for name in given.sources}
+    measure(given.data, given.runs, given.out, wanted, given.seeds)
     rows = read(given.out)
     if given.fit:
         print(fit([row for row in rows if row["half"] == 0]))
@@ -60,11 +64,13 @@ def read(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def measure(folder: Path, runs: Path | None, out: Path) -> None:
+def measure(
+    folder: Path, runs: Path | None, out: Path, wanted: dict[str, tuple[int, ...]], seeds: Sequence[int]
+) -> None:
     """Append a line for every set that has none yet."""
     there = {(row["source"], row["seed"], row["samples"], row["case"]) for row in read(out)}
     with out.open("a") as file:
-        for row in every_case(folder, there):
+        for row in every_case(folder, there, wanted, seeds):
             file.write(json.dumps(row) + "\n")
             file.flush()
         for row in every_run(runs, there):
@@ -72,10 +78,12 @@ def measure(folder: Path, runs: Path | None, out: Path) -> None:
             file.flush()
 
 
-def every_case(folder: Path, there: set[tuple[Any, ...]]) -> Iterator[Row]:
+def every_case(
+    folder: Path, there: set[tuple[Any, ...]], wanted: dict[str, tuple[int, ...]], seeds: Sequence[int]
+) -> Iterator[Row]:
     """The made sets, source by source."""
-    for name, counts in COUNTS.items():
-        for seed in SEEDS:
+    for name, counts in wanted.items():
+        for seed in seeds:
             done = [key for key in there if key[:2] == (name, seed)]
             source = None
             for count in counts:
@@ -99,7 +107,7 @@ def reference_of(source: Source, count: int) -> Reference:
 
 def figures_of(fakes: torch.Tensor, reference: Reference) -> tuple[Figure, ...]:
     """The figures that the verdict rests on."""
-    return panel(Sides(for_judging(fakes, reference.kind), reference), quick=True)
+    return panel(Comparison(for_judging(fakes, reference.kind), reference), quick=True)
 
 
 def row_of(case: Case, seed: int, count: int, figures: tuple[Figure, ...]) -> Row:
@@ -111,7 +119,7 @@ def row_of(case: Case, seed: int, count: int, figures: tuple[Figure, ...]) -> Ro
 def packed(figure: Figure) -> list[Any]:
     """A figure as a short list."""
     numbers = (figure.value, figure.floor, figure.fake, figure.real)
-    return [figure.name, *(None if number is None else float(f"{number:.6g}") for number in numbers)]
+    return [figure.key, figure.part, *(None if number is None else float(f"{number:.6g}") for number in numbers)]
 
 
 def every_run(runs: Path | None, there: set[tuple[Any, ...]]) -> Iterator[Row]:
@@ -125,10 +133,10 @@ def every_run(runs: Path | None, there: set[tuple[Any, ...]]) -> Iterator[Row]:
             opened = checkpoint.read(path.strip())
             dataset = inspect.reals_of(opened, None, inspect.silent)
             generator = Generator.of(opened, raw=raw)
-            reals = gathering.of_generator(generator, dataset, trained=True)
+            reals = sample_sets.of_generator(generator, dataset, trained=True)
             count = min(RUN_SAMPLES, len(dataset.values) // 2)
             halves, (_, train, unseen) = reals.halves(count), reals.training_set()
-            fakes = gathering.drawn(generator, halves[1], inspect.silent)
+            fakes = sample_sets.drawn(generator, halves[1], inspect.silent)
             reference = Reference(*halves, dataset.kind, train, unseen)
             label = None if word == "-" else word.replace("_", " ")
             case = Case("run", name, label, fakes, train, halves[0], dataset.kind)
@@ -137,7 +145,8 @@ def every_run(runs: Path | None, there: set[tuple[Any, ...]]) -> Iterator[Row]:
 
 def word_of(row: Row, limits: Limits) -> tuple[str, str]:
     """(word, confidence) of the verdict."""
-    verdict = judge([Figure(*figure) for figure in row["figures"]], row["samples"], None, limits)
+    figures = [Figure(key, key, *numbers, part=part) for key, part, *numbers in row["figures"]]
+    verdict = judge(figures, row["samples"], None, limits)
     return verdict.word, verdict.confidence
 
 

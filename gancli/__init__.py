@@ -15,6 +15,7 @@ from gancli.version import __version__
 
 if TYPE_CHECKING:
     from gancli.enlarging import enlarge
+    from gancli.register import register_family, register_loss
     from gancli.report.verb import write_report
     from gancli.sampling import Generator, interpolate, sample
     from gancli.stats.inspect import inspect_stats
@@ -34,6 +35,8 @@ _HOME = {
     "ablate": "gancli.training.ablate",
     "enlarge": "gancli.enlarging",
     "write_report": "gancli.report.verb",
+    "register_family": "gancli.register",
+    "register_loss": "gancli.register",
 }
 
 __all__ = [
@@ -46,6 +49,8 @@ __all__ = [
     "interpolate",
     "load",
     "plan",
+    "register_family",
+    "register_loss",
     "sample",
     "train",
     "write_report",

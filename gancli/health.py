@@ -6,18 +6,20 @@ from typing import Any
 
 WORDS = ("healthy", "low diversity", "collapsed", "memorising", "washed out", "artefacts", "diverged", "undecided")
 
-GROUPS = ("modes", "spread", "neighbours", "copies", "distance", "texture", "values")  # of figures, as they are shown
+GROUPS = ("modes", "spread", "neighbors", "copies", "distance", "texture", "values")  # of figures, as they are shown
 
 
 @dataclass(frozen=True)
 class Figure:
     """One figure of the health panel beside its real-against-real floor."""
 
-    name: str
+    key: str  # stable, such as batch_std_ratio: one of stats.figures.FIGURES
+    label: str  # for people, its part included
     value: float  # fakes against reals
     floor: float  # one half of the reals against the other, at equal N: what a perfect generator would get
     fake: float | None = None  # the quantity itself, where the value is a ratio or a distance of two
     real: float | None = None
+    part: str = ""  # a channel, a level, a network: what one figure of several is of
     note: str = ""  # what it means, in one sentence
     group: str = "values"  # one of GROUPS
     mark: str = ""  # good, watch or bad; empty where nothing is judged by it

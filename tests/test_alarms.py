@@ -4,7 +4,7 @@ import pytest
 from conftest import tiny_config
 
 from gancli.growth import Schedule
-from gancli.results import Tick, plain
+from gancli.results import Tick, Warned, plain
 from gancli.training import alarms
 
 HEALTHY = Tick(
@@ -36,7 +36,7 @@ def test_two_ticks_in_a_row_are_needed_for_collapse():
 def test_an_alarm_is_said_once_but_rings_on():
     """Not in every line from then on; --stop-on still hears it, in a run that goes on too."""
     low = replace(HEALTHY, std_ratio=0.1)
-    said = replace(low, warnings=("collapse: …",))
+    said = replace(low, warnings=(Warned("collapse", "…", 0, None),))
 
     assert warned(low, [low, said, low]) == []
     assert "collapse" in alarms.raised(low, [plain(said)], judged=True)

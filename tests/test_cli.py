@@ -130,7 +130,7 @@ class TestStreams:
         _, out, _ = gancli("inspect-stats", trained[0])
 
         assert "verdict: " in out
-        assert "colour distance, green" in out
+        assert "color distance, green" in out
         assert re.search(r"red  real +[▁▂▃▄▅▆▇█ ]+ +fake", out)
         assert "critic loss" in out
 
@@ -261,7 +261,7 @@ class TestErrors:
         """After the result was printed."""
         from gancli.stats.verdict import Verdict
 
-        monkeypatch.setattr("gancli.stats.looking.judge", lambda *a: Verdict("collapsed", "high", ("told to",)))
+        monkeypatch.setattr("gancli.stats.evaluate.judge", lambda *a: Verdict("collapsed", "high", ("told to",)))
         code, out, _ = gancli("inspect-stats", trained[0], "--fail-on", "collapse", "--json")
         assert (code, json.loads(out)["verdict"]) == (4, "collapsed")
         assert gancli("inspect-stats", trained[0], "--fail-on", "low-diversity")[0] == 0

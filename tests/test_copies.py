@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import pad
 
 from gancli.stats import copies
-from gancli.stats.sides import Reference, Sides
+from gancli.stats.comparison import Comparison, Reference
 
 
 def pictures(n, seed=0, size=32):
@@ -109,5 +109,5 @@ def test_data_of_twins_alone_is_no_measure():
     train = pictures(60)
     twins = copies.small(torch.cat([train, train]))
     halves = pictures(40, 1), pictures(40, 2)
-    assert Sides(train[:40], Reference(*halves, train=twins)).copies is None
-    assert Sides(train[:40], Reference(*halves, train=copies.small(train))).copies is not None
+    assert Comparison(train[:40], Reference(*halves, train=twins)).copies is None
+    assert Comparison(train[:40], Reference(*halves, train=copies.small(train))).copies is not None

@@ -4,7 +4,10 @@ import re
 import subprocess
 import sys
 from dataclasses import fields
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+
+import pytest
 
 from gancli.config import presets
 from gancli.results import Tick
@@ -85,3 +88,13 @@ def test_every_path_in_the_changelog_s_format():
     allowed = ["Security", "Removed", "Deprecated", "Added", "Changed", "Fixed", "Numbers"]
     assert headings
     assert set(headings) <= set(allowed)
+
+
+@pytest.mark.parametrize("name", ["figures.md", "health.schema.json"])
+def test_what_is_made_from_the_code_is_current(name):
+    """Written anew by `python docs/generate.py`."""
+    spec = spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    generate = module_from_spec(spec)
+    spec.loader.exec_module(generate)
+
+    assert (ROOT / "docs" / name).read_text() == generate.FILES[name]()

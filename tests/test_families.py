@@ -114,7 +114,9 @@ def test_a_generator_that_does_not_reach_its_samples_is_refused():
 @pytest.mark.parametrize("name", ["iwgan-32", "minibatch-std-128", "signal-1d", "moments-conv"])
 def test_sizes_are_what_comes_out(name):
     """The arithmetic of strides and paddings equals the convolutions themselves."""
-    shape = {"signal-1d": [3, 301], "minibatch-std-128": [3, 128, 128]}.get(name, [3, 32, 32])
+    shape = {"signal-1d": [3, 301], "minibatch-std-128": [3, 128, 128], "moments-conv": [1, 28, 28]}.get(
+        name, [3, 32, 32]
+    )
     config = resolved(name, shape, network__width=0.05)
 
     features = build(config).D.features(torch.zeros(2, *shape))
@@ -131,9 +133,9 @@ class TestMlp:
 
     def test_minibatch_std_stands_before_the_last_hidden_layer(self):
         """With one hidden layer it sees the sample itself, and tells copies from different samples."""
-        pair = build(resolved("moments-1", [1, 8, 8], network__minibatch_std={"group_size": 4}))
-        x = torch.randn(4, 1, 8, 8)
-        assert pair.D.features(x).shape == (4, 64)
+        pair = build(resolved("moments-1", [1, 28, 28], network__minibatch_std={"group_size": 4}))
+        x = torch.randn(4, 1, 28, 28)
+        assert pair.D.features(x).shape == (4, 784)
         assert not torch.allclose(pair.D(x)[:1], pair.D(x[:1].expand(4, -1, -1, -1))[:1])
 
     def test_the_dropout_of_moments_7_is_in_its_first_layer_alone(self):
@@ -164,7 +166,7 @@ def test_an_unknown_family_names_the_nearest():
     with pytest.raises(ConfigError, match="write 'mlp'"):
         presets.build({"network": {"family": "mpl"}, "growth": {"batch_size": 1}}, "test")
     with pytest.raises(ConfigError, match="unknown key 'pixel_norm'"):
-        configs.load("ring8", {"network.pixel_norm": True})
+        resolved("ring8", [2], network__pixel_norm=True)
 
 
 def test_the_residual_generator_enlarges_any_size():

@@ -24,7 +24,7 @@ from gancli.cli import live
 from gancli.data.sources import find
 from gancli.health import GROUPS, WORDS, Health
 from gancli.networks import features
-from gancli.results import silent
+from gancli.results import SCHEMA_VERSION, silent
 from gancli.training import log
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "health.schema.json"
@@ -78,7 +78,7 @@ class TestSetsOfSamples:
             Image.open(path).convert("L").save(tmp_path / path.name)
         code, body = inspected(gancli, tmp_path, "--against", sets[1])
         assert (code, body["samples"]) == (0, 70)
-        assert any(figure["name"] == "mean, red" for figure in body["panel"])
+        assert any((figure["key"], figure["part"]) == ("channel_mean_distance", "red") for figure in body["panel"])
 
     @pytest.mark.parametrize("form", ["zip", "tar", "tar.gz"])
     def test_a_pipe_is_taken(self, gancli, sets, tmp_path, monkeypatch, form):
@@ -148,7 +148,7 @@ class TestSetsOfSamples:
         code, body = inspected(gancli, fakes, "--against", reals)
         assert (code, body["confidence"]) == (0, "low")
         assert "were enlarged" in body["evidence"][-1]
-        assert any(figure["name"] == "sliced Wasserstein, 33 px" for figure in body["panel"])
+        assert any(figure["label"] == "sliced Wasserstein, 33 px" for figure in body["panel"])
 
     def test_few_samples_are_undecided_and_never_fail(self, gancli, tmp_path):
         """64 a side are needed."""
@@ -164,9 +164,9 @@ class TestFeatures:
 
         _, body = inspected(gancli, sets[0], "--against", sets[1], "--features", tmp_path / "vgg16.pt")
 
-        found = {figure["name"]: figure for figure in body["panel"]}
-        assert found["Frechet distance, vgg16"]["value"] > 0
-        assert found["Frechet distance, vgg16"]["floor"] > 0
+        found = {figure["label"]: figure for figure in body["panel"]}
+        assert found["FID, vgg16"]["value"] > 0
+        assert found["FID, vgg16"]["floor"] > 0
         assert "KID, vgg16" in found
 
     def test_what_is_no_such_network_is_refused(self, gancli, sets, tmp_path):
@@ -183,10 +183,10 @@ class TestOutput:
         expected = TypeAdapter(Health).json_schema()
         if SCHEMA.exists():  # an installed package has no docs
             written = json.loads(SCHEMA.read_text())
-            assert written["properties"].pop("schema_version") == {"const": 1}
-            assert written == expected, "write it anew: see docs/inspect-stats.md"
+            assert written["properties"].pop("schema_version") == {"const": SCHEMA_VERSION}
+            assert written == expected, "write it anew: python docs/generate.py"
         _, body = inspected(gancli, sets[0], "--against", sets[1])
-        assert body.pop("schema_version") == 1
+        assert body.pop("schema_version") == SCHEMA_VERSION
         TypeAdapter(Health).validate_python(body)
         assert set(body) == set(expected["properties"])
 
@@ -196,7 +196,7 @@ class TestOutput:
         text = (tmp_path / "p.svg").read_text()
         root = ElementTree.fromstring(text)
         assert (code, root.tag) == (0, "{http://www.w3.org/2000/svg}svg")
-        assert all(figure["name"] in text for figure in json.loads(out)["panel"])
+        assert all(figure["label"] in text for figure in json.loads(out)["panel"])
         assert "href" not in text
         assert gancli("inspect-stats", sets[0], "--against", sets[1], "--plot", "p.png")[0] == 2
         assert gancli("inspect-stats", sets[0], "--against", sets[1], "--plot", tmp_path / "no" / "p.svg")[0] == 73
@@ -216,14 +216,16 @@ class TestOutput:
         _, quick = inspected(gancli, sets[0], "--against", sets[1], "--quick")
         _, full = inspected(gancli, sets[0], "--against", sets[1])
         assert gancli("inspect-stats", sets[0], sets[1], "--quick", "--fail-on", "memorising")[0] == 2
-        missing = {f["name"] for f in full["panel"]} - {f["name"] for f in quick["panel"]}
+        missing = {f["key"] for f in full["panel"]} - {f["key"] for f in quick["panel"]}
         assert any("sliced" in name for name in missing)
         assert (quick["quick"], full["quick"]) == (True, False)
 
     def test_a_generator_that_is_not_finite_has_diverged(self, tmp_path, tiny, monkeypatch):
         """Nothing is compared with numbers that are none."""
         run = trained(tiny, tmp_path)
-        monkeypatch.setattr("gancli.stats.gathering.drawn", lambda g, others, p: torch.full_like(others, float("nan")))
+        monkeypatch.setattr(
+            "gancli.stats.sample_sets.drawn", lambda g, others, p: torch.full_like(others, float("nan"))
+        )
         health = gancli.inspect_stats(run)
         assert (health.verdict, health.confidence, health.panel) == ("diverged", "high", ())
 

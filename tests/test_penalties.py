@@ -3,6 +3,7 @@ import pytest
 import torch
 from conftest import tiny_config
 
+from gancli.critic_view import CriticView
 from gancli.growth import Schedule
 from gancli.networks import build
 from gancli.penalties import between, drift, features, gradient_penalty, moment_distance, squared_gradients
@@ -78,7 +79,7 @@ def loss_of(config, *, penalise=True):
     draw = torch.Generator().manual_seed(5)
     x, y = torch.randn(2, 8, 3, 16, 16, generator=draw)
     u = torch.rand(8, generator=draw)
-    return pair, x, y, u, critic_loss(pair.D, phase, x, y, u, config.loss, penalise=penalise)
+    return pair, x, y, u, critic_loss(CriticView(pair.D, phase), x, y, u, config.loss, penalise=penalise)
 
 
 def test_the_wgan_gp_loss_is_the_sum_of_its_parts():

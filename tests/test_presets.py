@@ -91,7 +91,7 @@ def test_every_preset_builds_and_its_critic_learns(name):
 
 def test_the_paper_s_schedule():
     """800 kimg of fade and 800 stable a resolution; batch 16, 14 at 256, 6 at 512, 3 at 1024 px; 19,000 kimg."""
-    config = configs.load("progan-1024")
+    config = resolved_config({}, "progan-1024")
 
     phases = {phase.height: phase for phase in Schedule.of(config).phases}
 

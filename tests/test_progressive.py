@@ -3,6 +3,8 @@ import torch
 from conftest import tiny_config
 
 from gancli.config.networks import ProgressiveConfig
+from gancli.critic_view import CriticView
+from gancli.growth import Schedule
 from gancli.networks import build
 from gancli.networks.layers import downscale, upscale
 from gancli.networks.progressive import Critic, Generator
@@ -126,14 +128,11 @@ def test_a_seed_gives_one_pair():
 @torch.no_grad()
 def test_one_call_for_two_batches_scores_as_two_calls_do(spread):
     """The fast path computes the plain path's numbers."""
-    from gancli.growth import Schedule
-    from gancli.training.step import judge
-
     config = tiny_config(network__minibatch_std=spread)
     D, phase = build(config).D, Schedule.of(config).phases[-1]
     x, y = normal(8, 3, 16, 16, seed=1), 3 * normal(8, 3, 16, 16, seed=2)
 
-    d_x, d_y = judge(D, phase, x, y)
+    d_x, d_y = CriticView(D, phase).both(x, y)
 
     torch.testing.assert_close(d_x, D(x), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(d_y, D(y), atol=1e-5, rtol=1e-5)

@@ -12,7 +12,7 @@ from gancli.config import as_text
 from gancli.errors import InputMissing
 from gancli.health import Figure, Health, Histogram, Nearest, Spectrum
 from gancli.report import pictures, run_page, svg
-from gancli.results import Tick
+from gancli.results import Tick, Warned, plain
 from gancli.runs import Run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -44,11 +44,20 @@ def make_health(verdict="low diversity", **changes):
         "evidence": ("the fakes differ half as much as the reals",),
         "panel": (
             Figure(
-                "batch std ratio", 0.51, 0.98, 0.2, 0.4, "spread of pixels", "spread", "bad", "give the critic more"
+                "batch_std_ratio",
+                "batch std ratio",
+                0.51,
+                0.98,
+                0.2,
+                0.4,
+                note="spread of pixels",
+                group="spread",
+                mark="bad",
+                advice="give the critic more",
             ),
-            Figure("feature std ratio", 0.72, 0.99, note="spread of features", group="spread", mark="watch"),
-            Figure("nearest", 123456.0, float("nan"), note="distance to the data", group="copies", mark="good"),
-            Figure("edges", 1.25, 1.0, group="texture"),
+            Figure("feature", "feature std ratio", 0.72, 0.99, note="of features", group="spread", mark="watch"),
+            Figure("near", "nearest", 123456.0, float("nan"), note="distance", group="copies", mark="good"),
+            Figure("edges", "edges", 1.25, 1.0, group="texture"),
         ),
         "histograms": tuple(Histogram(c, (0.0625,) * 16, (0.0625,) * 16) for c in ("red", "green", "blue")),
         "spectrum": Spectrum((0.0, 0.3, 0.7), (2.0, 1.0, 0.0), (2.0, 1.0, 0.5)),
@@ -60,7 +69,7 @@ def make_health(verdict="low diversity", **changes):
 @pytest.fixture
 def run(tmp_path):
     ticks = [tick(k, resolution=r, alpha=a) for k, r, a in ((1, 8, 1.0), (2, 16, 0.5), (3, 16, 1.0))]
-    ticks[1]["warnings"] = ["penalty: the critic has become steep"]
+    ticks[1]["warnings"] = [plain(Warned("penalty", "the critic has become steep", 2000, None))]
     return make_run(tmp_path / "00003-frogs-tiny", ticks, [f"fakes-00000{i}.png" for i in (1, 2, 3)])
 
 
@@ -106,7 +115,8 @@ class TestPage:
     def test_hostile_names_are_text(self, tmp_path):
         """Of the folder, the data, the preset, a figure or a channel."""
         run = make_run(tmp_path / "<b>bold<b>", [tick(1, warnings=[HOSTILE])], data__source=HOSTILE, preset=HOSTILE)
-        health = make_health(evidence=(HOSTILE,), panel=(Figure(HOSTILE, 1, 1, group=HOSTILE, advice=HOSTILE),),
+        odd = Figure(HOSTILE, HOSTILE, 1, 1, group=HOSTILE, advice=HOSTILE)
+        health = make_health(evidence=(HOSTILE,), panel=(odd,),
                              histograms=(Histogram(HOSTILE, (1.0,), (1.0,)),))  # fmt: skip
         page = run_page.page(run, health)
         assert not re.search("<script>alert|<b>bold", page)

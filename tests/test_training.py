@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_pictures, tiny_config, write_preset
+from conftest import make_pictures, resolved_config, tiny_config, write_preset
 
 import gancli
 from gancli import checkpoint, runs, signals
 from gancli.errors import CheckpointError, ConfigError, DataError, Interrupted, RunBusy, TrainingDiverged, UsageError
 from gancli.growth import Schedule
 from gancli.networks.layers import upscale
+from gancli.results import warnings_of
 from gancli.runs import Run
 from gancli.sampling import Generator
 from gancli.training import loop, resolve
@@ -318,7 +319,7 @@ class TestWhatARunLeaves:
         report = train(preset, pictures, tmp_path / "runs")
 
         assert [file.name for file in Run(report.run).checkpoints()] == [f"000000{n}.pt" for n in ("032", "144", "160")]
-        (warning,) = [w for tick in Run(report.run).stats() for w in tick["warnings"]]
+        (warning,) = [w for tick in Run(report.run).stats() for w in warnings_of(tick)]
         assert warning == "collapse: told to; since 0.04 kimg; the last checkpoint before it: checkpoints/000000032.pt"
 
     def test_the_checkpoint_of_the_tick_itself_is_not_before_it(self, pictures, tmp_path, monkeypatch):
@@ -486,12 +487,13 @@ class TestGrow:
         told = resolve.grown(read, 32, {"growth.batch_size": 2, "growth.at.32.stable": 24})
 
         assert copied.growth.at[32] == copied.growth.at[16]
-        phase = Schedule.of(told).phases[-1]
-        assert (phase.batch_size, Schedule.of(told).segments[-1].length) == (2, 24)
+        schedule = Schedule.planned(told, told.network.sizes((3, 32, 32)))
+        assert (schedule.phases[-1].batch_size, schedule.segments[-1].length) == (2, 24)
 
     def test_the_source_s_average_is_kept(self, grown_from, tmp_path):
         """The half-life is ramped by all the images that the weights have seen, not by the new clock."""
-        config = resolve.grown(checkpoint.read(grown_from.checkpoint), 32, {})
+        grown = resolve.grown(checkpoint.read(grown_from.checkpoint), 32, {})
+        config = resolved_config({}, grown.model_dump(exclude_none=True))
 
         assert config.origin.images == 160
         state = TrainState.fresh(config, torch.device("cpu"))

@@ -73,7 +73,7 @@ def _panel(figures: Sequence[Figure], title: str, *, explained: bool) -> Table:
         numbers = [_number(x) for x in (f.value, f.floor, f.fake, f.real)]
         sign, colour = MARKS.get(f.mark, (" ", ""))
         table.add_row(
-            Text(sign, style=colour), Text(f.name), numbers[0], Text(numbers[1], style="dim"), *numbers[2:],
+            Text(sign, style=colour), Text(f.label), numbers[0], Text(numbers[1], style="dim"), *numbers[2:],
             *([Text(note, style="dim")] if explained else []),
         )  # fmt: skip
     return table
@@ -84,7 +84,7 @@ def _advice(figures: Sequence[Figure]) -> list[Text]:
     found: dict[str, list[str]] = {}
     for figure in figures:
         if figure.mark == "bad" and figure.advice:
-            found.setdefault(figure.advice, []).append(figure.name)
+            found.setdefault(figure.advice, []).append(figure.label)
     return [Text(f"try: {advice}  ({_some(names)})", style="yellow") for advice, names in found.items()]
 
 

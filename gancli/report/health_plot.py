@@ -57,7 +57,7 @@ def _bar(figure: Figure, down: float) -> str:
     zero, end, floor = (NAMES + (x - low) * scale for x in (0.0, value, figure.floor))
     sign, ink = SIGNS.get(figure.mark, SIGNS[""])
     return (
-        f"{_text(16, down + 12, sign)}{_text(34, down + 12, figure.name)}"
+        f"{_text(16, down + 12, sign)}{_text(34, down + 12, figure.label)}"
         f'<rect x="{min(zero, end):.1f}" y="{down + 3}" width="{abs(end - zero):.1f}" height="11" fill="{ink}"/>'
         f'<path d="M{floor:.1f} {down}V{down + 17}" stroke="#1d2330" stroke-width="2"/>'
         f"{_text(NAMES + BARS + 14, down + 12, f'{figure.value:.4g}')}"

@@ -34,7 +34,7 @@ MARKS = {
 GROUPS = {
     "modes": "Modes: is every kind drawn?",
     "spread": "Spread: do the samples differ from one another?",
-    "neighbours": "Neighbours: is every real met, and can the two sides be told apart?",
+    "neighbors": "Neighbors: is every real met, and can the two sides be told apart?",
     "copies": "Copies: of the training data?",
     "distance": "Distance: how far is the whole set from the reals?",
     "texture": "Texture: edges, grain and fine detail",

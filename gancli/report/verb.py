@@ -12,7 +12,7 @@ from gancli.report.run_page import Pair
 from gancli.results import PageReport, Progress, printable, silent
 from gancli.runs import Run
 from gancli.sampling import Generator
-from gancli.stats import gathering
+from gancli.stats import sample_sets
 from gancli.stats.inspect import SAMPLES, inspect_stats, reals_of
 
 
@@ -53,8 +53,8 @@ def _pairs(run: Run, health: Health, data: str | None, device: str) -> list[Pair
         dataset = reals_of(opened, data, silent)
     except GancliError:
         return []
-    reals = gathering.of_generator(generator, dataset, trained=True)
-    drawn = gathering.for_judging(generator.drawn([near.fake for near in health.nearest]), health.kind)
+    reals = sample_sets.of_generator(generator, dataset, trained=True)
+    drawn = sample_sets.for_judging(generator.drawn([near.fake for near in health.nearest]), health.kind)
     fakes = plots.drawn(drawn, health.kind)
     rows = np.array([near.real for near in health.nearest])
     beside = plots.drawn(reals.shown(rows), health.kind)

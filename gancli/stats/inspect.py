@@ -1,8 +1,7 @@
 """inspect_stats(): is this generator healthy? Samples of it beside the reals, a verdict, and the run's history."""
 
 import zipfile
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,19 @@ from gancli.config.family import USUAL_SIZE
 from gancli.data import Dataset, Shape, open_dataset, picture_size
 from gancli.errors import DataError, GancliError, InputMissing, UsageError
 from gancli.health import Health
-from gancli.networks.judges import open_judge
+from gancli.networks.judges import Judge, open_judge
 from gancli.results import Progress, printable, silent, warnings_of
 from gancli.runs import Run
 from gancli.sampling import Generator
 from gancli.seeds import permutation
-from gancli.stats import gathering, looking
-from gancli.stats.gathering import FIRST_SEED, JUDGED_HEIGHT, Reals
-from gancli.stats.known_modes import coverage_of
-from gancli.stats.looking import Gathered
+from gancli.stats import sample_sets
+from gancli.stats.comparison import Comparison
+from gancli.stats.evaluate import evaluate
+from gancli.stats.known_modes import counter_of
+from gancli.stats.sample_sets import FIRST_SEED, JUDGED_HEIGHT, Reals
 from gancli.stats.verdict import ENOUGH, judge
 
 SAMPLES, QUICK_SAMPLES = 1_000, 400
-
-Look = Callable[..., Health]
-Gather = Callable[[Reals, int], Gathered]
 
 
 @devices.uses_threads
@@ -54,11 +51,10 @@ def inspect_stats(
     with `need_reals`. Raises UsageError, InputMissing, CheckpointError, DataError.
     """
     wanted = min(samples, QUICK_SAMPLES) if quick else samples
-    judged_by = open_judge(features, device=str(devices.choose(device))) if features is not None else None
-    look = partial(looking.look, quick=quick, network=judged_by, progress=progress)
-    gather = partial(looking.gather, quick=quick, progress=progress)
+    network = open_judge(features, device=str(devices.choose(device))) if features is not None else None
+    how = How(wanted, quick=quick, network=network, device=device, progress=progress)
     if target is not None and _is_samples(target):
-        return replace(_files(str(target), data, wanted, gather, look, progress), quick=quick)
+        return _files(str(target), data, how)
     run = None if target is not None else runs.newest(Path(outdir))
     path = checkpoint.locate(run.path if run else str(target))
     opened = checkpoint.read(path)
@@ -70,8 +66,18 @@ def inspect_stats(
             raise
         why = f"no reals to compare with: {error.what}"
         return Health("undecided", "low", (why,), source=str(path), history=history)
-    health = _checkpoint(opened, dataset, wanted, gather, look, raw=raw, device=device, progress=progress)
-    return replace(health, quick=quick, history=history)
+    return replace(_checkpoint(opened, dataset, how, raw=raw), history=history)
+
+
+@dataclass(frozen=True)
+class How:
+    """How a set of samples is inspected."""
+
+    samples: int  # of each side, at the most
+    quick: bool
+    network: Judge | None
+    device: str
+    progress: Progress
 
 
 def _is_samples(target: str | Path) -> bool:
@@ -89,25 +95,35 @@ def _is_samples(target: str | Path) -> bool:
         return not any(name.endswith("/data.pkl") for name in archive.namelist())
 
 
-def _files(target: str, data: str | None, samples: int, gather: Gather, look: Look, progress: Progress) -> Health:
+def _files(target: str, data: str | None, how: How) -> Health:
     """A set of anybody's samples against a set of reals, at the size of the samples."""
     if data is None:
         mend = "add --against REALS, a folder or zip of the pictures that it was trained on"
         raise UsageError("these are samples, and nothing to compare them with", where=printable(target), mend=mend)
-    fakes, reals = _alike(target, data, progress)
-    count = min(samples, len(fakes.values), len(reals.values) // 2)
+    fakes, reals = _alike(target, data, how.progress)
+    count = min(how.samples, len(fakes.values), len(reals.values) // 2)
     centre, scale = _range(reals)
-    base = Health("undecided", "low", (), samples=count, weights="files", source=target, reals=data, kind=reals.kind)
+    base = _base(count, "files", target, data, reals.kind, how)
     if count < ENOUGH:
         return _too_few(base)
-    gathered = gather(Reals(reals, centre=centre, scale=scale), count)
-    rows = permutation(0, 1, len(fakes.values)).numpy()[:count]
-    x = Reals(fakes, centre=centre, scale=scale).shown(rows)
-    health = look(base, x, gathered, partial(coverage_of, data, centre=centre, scale=scale), names=rows.tolist())
+    reference, trained = Reals(reals, centre=centre, scale=scale).reference(
+        count, quick=how.quick, progress=how.progress
+    )
+    places = permutation(0, 1, len(fakes.values)).numpy()[:count]
+    x = Reals(fakes, centre=centre, scale=scale).shown(places)
+    c = Comparison(x, reference, network=how.network, count_modes=counter_of(data, centre, scale))
+    health = evaluate(base, c, places.tolist(), rows=trained, quick=how.quick, progress=how.progress)
     if 2 * reals.report.enlarged <= len(reals.values):
         return health
     enlarged = f"{reals.report.enlarged} of the reals are smaller than the samples and were enlarged: no sharp measure"
     return replace(health, confidence="low", evidence=(*health.evidence, enlarged))
+
+
+def _base(count: int, weights: str, source: str, reals: str, kind: str, how: How) -> Health:
+    """A judgement before anything was looked at."""
+    return Health(
+        "undecided", "low", (), samples=count, weights=weights, source=source, reals=reals, kind=kind, quick=how.quick
+    )
 
 
 def _alike(target: str, data: str, progress: Progress) -> tuple[Dataset, Dataset]:
@@ -166,37 +182,31 @@ def _opened(opened: Opened, source: str, channels: int | None, progress: Progres
     return open_dataset(source, shape, held_out=config.data.held_out, progress=progress)
 
 
-def _checkpoint(
-    opened: Opened,
-    dataset: Dataset,
-    samples: int,
-    gather: Gather,
-    look: Look,
-    *,
-    raw: bool,
-    device: str,
-    progress: Progress,
-) -> Health:
+def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Health:
     """Both weights of a checkpoint, against the data set. The headline is the average's, or with raw the last's."""
-    config = opened.config
-    count = min(samples, len(dataset.values) // 2)
-    source, names = dataset.report.source, ("raw", "ema") if raw else ("ema", "raw")
-    base = Health("undecided", "low", (), samples=count, weights=names[0], source=str(opened.path), reals=source)
-    base = replace(base, kind=dataset.kind)
+    config, source = opened.config, dataset.report.source
+    count, names = min(how.samples, len(dataset.values) // 2), ("raw", "ema") if raw else ("ema", "raw")
+    base = _base(count, names[0], str(opened.path), source, dataset.kind, how)
     if count < ENOUGH:
         return _too_few(base)
-    first, second = (Generator.of(opened, raw=flag, device=device) for flag in (raw, not raw))
+    first = Generator.of(opened, raw=raw, device=how.device)
     trained = dataset.fingerprint == config.samples.fingerprint and not first.network.enlarges  # else all is near it
-    gathered = gather(gathering.of_generator(first, dataset, trained=trained), count)
-    modes_of = source if config.data.source == source else ""
-    known = partial(coverage_of, modes_of, centre=config.samples.centre, scale=config.samples.scale)
-    look = partial(look, base, gathered=gathered, known=known, names=range(FIRST_SEED, FIRST_SEED + count))
+    reals = sample_sets.of_generator(first, dataset, trained=trained)
+    reference, rows = reals.reference(count, quick=how.quick, progress=how.progress)
+    count_modes = counter_of(
+        source if config.data.source == source else "", config.samples.centre, config.samples.scale
+    )
 
-    def judged(generator: Generator, **more: Any) -> Health:
-        fakes = gathering.drawn(generator, gathered.reference.others, progress)
-        return _growing(look(fakes=fakes, generator=generator, **more), generator)
+    def judged(generator: Generator, network: Judge | None, *, quick: bool) -> Health:
+        fakes = sample_sets.drawn(generator, reference.others, how.progress)
+        c = Comparison(fakes, reference, sample_sets.critic_features(generator), network, count_modes)
+        seeds = range(FIRST_SEED, FIRST_SEED + count)
+        return _growing(evaluate(base, c, seeds, rows=rows, quick=quick, progress=how.progress), generator)
 
-    health, other = judged(first), judged(second, quick=True, network=None)
+    health = judged(first, how.network, quick=how.quick)
+    if not {"G", "ema"} <= opened.weights.keys():
+        return health
+    other = judged(Generator.of(opened, raw=not raw, device=how.device), None, quick=True)
     evidence = health.evidence
     if other.verdict != health.verdict:
         evidence += (f"the {names[1]} weights are judged otherwise: {other.verdict}",)

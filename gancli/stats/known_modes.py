@@ -18,10 +18,10 @@ PURE = 0.6  # share of a signal's power that must lie around its peak; reals hav
 AROUND = 2.5  # cycles
 
 
-def coverage_of(source: str, x: Tensor, centre: float, scale: float) -> Coverage | None:
-    """How samples spread over the modes of a built-in set; None for any other source."""
+def counter_of(source: str, centre: float, scale: float) -> Callable[[Tensor], Coverage | None]:
+    """What counts how samples spread over the modes of a built-in set; for any other source it gives None."""
     count = COUNTERS.get(source)
-    return count(x, centre, scale) if count else None
+    return lambda x: count(x, centre, scale) if count else None
 
 
 def _shapes(x: Tensor, centre: float, scale: float) -> Coverage | None:

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+RELATIVE = 1e-4  # of the mean power: what is less is nothing; real sets keep the lines that blur and noise change
+
 
 def power_spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
     """Azimuthal mean of the power of the Fourier transform. (N, C, *S) -> (bins,) cycles a sample, (bins,) power.
@@ -43,9 +45,12 @@ def _radius(space: torch.Size) -> Tensor:
     return squares.sqrt()
 
 
-def decades(power: Tensor) -> Tensor:
-    """Logarithm to base 10; a line below a millionth of a grey level squared counts as that much."""
-    return power.clamp(min=1e-12).log10()
+def decades(power: Tensor, like: Tensor) -> Tensor:
+    """Logarithm to base 10; a line with less than RELATIVE of the mean power of `like` counts as that much.
+
+    Where reals have (almost) nothing, how little it is says nothing. (bins,), (bins,) -> (bins,).
+    """
+    return power.clamp(min=max(RELATIVE * float(like.mean()), 1e-30)).log10()
 
 
 def shape(line: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from math import sqrt
 
 from gancli.health import Figure
 from gancli.results import COLLAPSED_RATIO, LOW_RATIO
+from gancli.stats.figures import FIGURES
 from gancli.stats.modes import Coverage
 
 ENOUGH = 64  # samples of each side
@@ -29,10 +30,10 @@ class Limits:
     collapsed_spread: float = 0.3  # batch std ratio
     collapsed_distinct: float = 0.13
     low_distinct: float = 0.78
-    collapsed_parts: float = 0.46  # parts overlap
+    collapsed_parts: float = 0.46  # cluster overlap
     narrow: float = 0.65  # effective rank ratio of what has lost most of its modes
-    low_parts: float = 0.88  # parts overlap, colours matched
-    thin: float = 0.89  # coverage, colours matched, of samples that are precise
+    low_parts: float = 0.88  # cluster overlap, colors matched
+    thin: float = 0.89  # coverage, colors matched, of samples that are precise
     sharp: float = 0.95  # precision from which samples are called so
     copied: float = 0.28  # share nearer than 95 % of unseen reals
     beside: float = 0.55  # distance to the training set
@@ -43,7 +44,7 @@ class Limits:
     fine: float = 0.3  # spectrum, fine half
     spike: float = 1.0
     grain: float = 5.0  # grey levels
-    colours: float = 0.14  # colour distance over the deviation of the reals
+    colours: float = 0.14  # color distance over the deviation of the reals
     precise: float = 0.6
     alike: float = 0.78  # precision below which a missing part is no lost mode, but something else in its place
     covered: float = 0.3
@@ -64,34 +65,44 @@ class Verdict:
 
 
 class Panel:
-    """The figures by name, relative to their floors."""
+    """The figures by key, relative to their floors. A key that is not in FIGURES raises KeyError."""
 
     def __init__(self, figures: Sequence[Figure]) -> None:
-        self.by_name = {figure.name: figure for figure in figures}
+        self.found: dict[str, list[Figure]] = {key: [] for key in FIGURES}
+        for figure in figures:
+            self.found[figure.key].append(figure)
 
-    def value(self, name: str, default: float = 0.0) -> float:
+    def parts(self, key: str) -> dict[str, Figure]:
+        """A figure of several parts, such as channels, by part."""
+        return {figure.part: figure for figure in self.found[key]}
+
+    def figure(self, key: str) -> Figure | None:
+        """The one figure of that key; None where these samples have none."""
+        return next(iter(self.found[key]), None)
+
+    def value(self, key: str, default: float = 0.0) -> float:
         """The figure itself."""
-        return self.by_name[name].value if name in self.by_name else default
+        figure = self.figure(key)
+        return default if figure is None else figure.value
 
-    def share(self, name: str, default: float = 1.0) -> float:
+    def share(self, key: str, default: float = 1.0) -> float:
         """The figure over its floor."""
-        figure = self.by_name.get(name)
+        figure = self.figure(key)
         return default if figure is None or figure.floor <= 0 else figure.value / figure.floor
 
-    def excess(self, name: str) -> float:
+    def excess(self, key: str) -> float:
         """How far the figure lies above its floor."""
-        figure = self.by_name.get(name)
+        figure = self.figure(key)
         return 0.0 if figure is None else figure.value - figure.floor
 
-    def colours(self) -> float:
+    def colors(self) -> float:
         """The largest distance of a channel's values, less its floor, over the deviation of the reals'."""
-        apart = []
-        for name, figure in self.by_name.items():
-            kind, _, channel = name.partition(", ")
-            if kind in ("colour distance", "value distance"):
-                spread = sqrt(max(self.by_name[f"variance, {channel}"].real or 0.0, 1e-12))
-                apart.append((figure.value - figure.floor) / 127.5 / spread)
-        return max(apart, default=0.0)
+        variances = self.parts("channel_variance_distance")
+        apart = [0.0]
+        for part, figure in (self.parts("color_distance") | self.parts("value_distance")).items():
+            spread = sqrt(max(variances[part].real or 0.0, 1e-12))
+            apart.append((figure.value - figure.floor) / 127.5 / spread)
+        return max(apart)
 
 
 def judge(figures: Sequence[Figure], samples: int, known: Coverage | None, limits: Limits = LIMITS) -> Verdict:
@@ -99,7 +110,8 @@ def judge(figures: Sequence[Figure], samples: int, known: Coverage | None, limit
     if samples < ENOUGH:
         return Verdict("undecided", "low", (f"{samples} samples a side are too few; {ENOUGH} are needed",))
     panel = Panel(figures)
-    if not panel.by_name["batch std ratio"].floor > 0:
+    spread = panel.figure("batch_std_ratio")
+    if spread is None or not spread.floor > 0:
         return Verdict("undecided", "low", ("the reals do not differ from one another",))
     counted = known is not None and known.recognised >= ENOUGH_RECOGNISED
     found = list(_known(known) if counted and known else ()) + list(_found(panel, limits, counted=counted))
@@ -138,7 +150,7 @@ def _found(panel: Panel, limits: Limits, *, counted: bool) -> Iterator[Sign]:
     if not counted:
         yield from _few_parts(panel, limits)
     yield from _copied(panel, limits)
-    deep = panel.share("batch std ratio") < limits.deep  # blur takes contrast too, but never so much
+    deep = panel.share("batch_std_ratio") < limits.deep  # blur takes contrast too, but never so much
     for signs in (_pale, _texture) if deep else (_texture, _pale):
         yield from signs(panel, limits)
     yield from _other(panel, limits)
@@ -148,23 +160,23 @@ def _found(panel: Panel, limits: Limits, *, counted: bool) -> Iterator[Sign]:
 
 def _diverged(panel: Panel, limits: Limits) -> Iterator[Sign]:
     nothing = panel.share("coverage") < limits.lost and panel.share("precision") < limits.lost
-    if nothing and panel.share("batch std ratio") > limits.noise:
+    if nothing and panel.share("batch_std_ratio") > limits.noise:
         yield "diverged", "no sample resembles the data, and they differ more than the data does: noise", True
 
 
 def _repeated(panel: Panel, limits: Limits) -> Iterator[Sign]:
-    spread, contrast = panel.share("batch std ratio"), panel.share("contrast ratio")
-    flat = "contrast ratio" in panel.by_name and contrast <= 2 * spread
+    spread, contrast = panel.share("batch_std_ratio"), panel.share("contrast_ratio")
+    flat = panel.figure("contrast_ratio") is not None and contrast <= 2 * spread
     if spread < limits.collapsed_spread and not flat and not is_pale(panel, limits):
         text = f"the fakes differ {spread:.2f} times as much from one another as the reals do"
         yield "collapsed", text, spread < limits.collapsed_spread / 2
-    distinct = panel.share("distinct share")
+    distinct = panel.share("unique_fraction")
     if distinct < limits.collapsed_distinct:
         yield "collapsed", _distinct(distinct), distinct < limits.collapsed_distinct / 2
 
 
 def _copied(panel: Panel, limits: Limits) -> Iterator[Sign]:
-    share, distance = panel.value("share nearer than unseen reals"), panel.value("distance to the training set", 1.0)
+    share, distance = panel.value("train_nearer_fraction"), panel.value("train_distance_ratio", 1.0)
     if share > limits.copied:
         text = f"{share:.0%} of the samples lie nearer to a training sample than 95 % of unseen reals do"
         yield "memorising", text, share > limits.copied + 0.1
@@ -174,14 +186,14 @@ def _copied(panel: Panel, limits: Limits) -> Iterator[Sign]:
 
 
 def _texture(panel: Panel, limits: Limits) -> Iterator[Sign]:
-    fine, spike = panel.excess("spectrum, fine half"), panel.excess("spectrum, highest spike")
+    fine, spike = panel.excess("spectrum_fine"), panel.excess("spectrum_spike")
     if abs(fine) > limits.fine:
         what = "too little fine detail: blur" if fine < 0 else "too much fine detail: noise"
         yield "artefacts", f"{what} ({10**fine:.2g} times the power)", abs(fine) > 1.5 * limits.fine
     if spike > limits.spike:
         text = f"a spike in the spectrum, {10**spike:.2g} times the reals': a grid"
         yield "artefacts", text, spike > 1.5 * limits.spike
-    grain = panel.by_name.get("grain")
+    grain = panel.figure("grain")
     if grain is not None and grain.fake is not None and grain.real is not None:
         more = grain.fake - grain.real
         if more > limits.grain:
@@ -190,53 +202,53 @@ def _texture(panel: Panel, limits: Limits) -> Iterator[Sign]:
 
 
 def _pale(panel: Panel, limits: Limits) -> Iterator[Sign]:
-    spread, contrast = panel.share("batch std ratio"), panel.share("contrast ratio")
+    spread, contrast = panel.share("batch_std_ratio"), panel.share("contrast_ratio")
     if is_pale(panel, limits):
         yield "washed out", f"spread {spread:.2f} and contrast {contrast:.2f} of the reals'", spread < limits.pale - 0.1
 
 
 def is_pale(panel: Panel, limits: Limits) -> bool:
     """Less spread and less contrast, and yet all there: every part of the data, or as many directions and near it."""
-    spread, contrast = panel.share("batch std ratio"), panel.share("contrast ratio")
+    spread, contrast = panel.share("batch_std_ratio"), panel.share("contrast_ratio")
     if not (FLATTEST * contrast < spread < limits.pale and contrast < limits.flat):
         return False
     near = panel.share("precision") > limits.sharp or max(spread, contrast) < limits.deep
-    every_way = near and panel.share("effective rank ratio") > limits.full
-    return every_way or panel.share("parts overlap, colours matched") > limits.low_parts
+    every_way = near and panel.share("effective_rank_ratio") > limits.full
+    return every_way or panel.share("cluster_overlap_color_matched") > limits.low_parts
 
 
 def _few_parts(panel: Panel, limits: Limits) -> Iterator[Sign]:
     """A tenth of the modes: little in common with the data, whose colours are not to blame."""
-    shared, covered = panel.share("parts overlap"), panel.share("coverage, colours matched")
-    alike = panel.share("precision") > limits.alike and panel.share("effective rank ratio", 0.0) < limits.narrow
+    shared, covered = panel.share("cluster_overlap"), panel.share("coverage_color_matched")
+    alike = panel.share("precision") > limits.alike and panel.share("effective_rank_ratio", 0.0) < limits.narrow
     if max(shared, covered) < limits.collapsed_parts and alike and not is_pale(panel, limits):
         yield "collapsed", _parts(shared), max(shared, covered) < limits.collapsed_parts - 0.1
 
 
 def _other(panel: Panel, limits: Limits) -> Iterator[Sign]:
-    precise, covered = panel.share("precision"), panel.share("coverage, colours matched")
-    replaced = precise < limits.alike and panel.share("parts overlap, colours matched") < limits.low_parts
+    precise, covered = panel.share("precision"), panel.share("coverage_color_matched")
+    replaced = precise < limits.alike and panel.share("cluster_overlap_color_matched") < limits.low_parts
     if precise < limits.precise or covered < limits.covered or replaced:
         text = f"{precise:.0%} of the samples look like the data, {covered:.0%} of the data has one nearby"
         yield "artefacts", text, min(precise / limits.precise, covered / limits.covered) < 0.6
 
 
 def _fewer(panel: Panel, limits: Limits, *, counted: bool) -> Iterator[Sign]:
-    distinct, shared = panel.share("distinct share"), panel.share("parts overlap, colours matched")
+    distinct, shared = panel.share("unique_fraction"), panel.share("cluster_overlap_color_matched")
     if limits.collapsed_distinct <= distinct < limits.low_distinct:
         yield "low diversity", _distinct(distinct), distinct < limits.low_distinct - 0.15
     if counted or is_pale(panel, limits):
         return
     if shared < limits.low_parts:
         yield "low diversity", _parts(shared), shared < limits.low_parts - 0.1
-    covered = panel.share("coverage, colours matched")
+    covered = panel.share("coverage_color_matched")
     if covered < limits.thin and panel.share("precision") > limits.sharp:
         text = f"the samples look like the data, but only {covered:.0%} of it has one nearby"
         yield "low diversity", text, covered < limits.thin - 0.15
 
 
 def _colours(panel: Panel, limits: Limits) -> Iterator[Sign]:
-    colours = panel.colours()
+    colours = panel.colors()
     if colours > limits.colours:
         text = f"other values: a channel lies {colours:.2f} deviations away from the data's"
         yield "artefacts", text, colours > 1.5 * limits.colours
@@ -251,7 +263,7 @@ def _parts(share: float) -> str:
 
 
 def _healthy(panel: Panel, samples: int, known: Coverage | None) -> Verdict:
-    spread = f"the fakes differ {panel.share('batch std ratio'):.2f} times as much from one another as the reals do"
+    spread = f"the fakes differ {panel.share('batch_std_ratio'):.2f} times as much from one another as the reals do"
     near = f"{panel.value('coverage'):.0%} of the data has a sample nearby, by random features"
     evidence = [spread, near]
     if known is not None and known.recognised >= ENOUGH_RECOGNISED:

@@ -1,4 +1,4 @@
-"""What inspect_stats compares: fakes, two halves of the reals, the training set, all as a viewer has them."""
+"""The sets that inspect_stats compares: fakes, two halves of the reals, the training set, all as a viewer has them."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gancli import checkpoint, latents, signals
+from gancli.critic_view import CriticView
 from gancli.data import Dataset, fade, scaled, to_unit
 from gancli.growth import Phase
 from gancli.networks import build
@@ -17,8 +18,7 @@ from gancli.results import Progress, silent
 from gancli.sampling import Generator
 from gancli.seeds import permutation
 from gancli.stats import copies
-from gancli.stats.batch_std import batch_std
-from gancli.stats.sides import Sides
+from gancli.stats.comparison import Features, Reference
 
 JUDGED_HEIGHT = 128  # larger pictures are judged after 2x2 means down to this height
 FIRST_SEED = 1_000_000  # of the judged samples: not those that people look at
@@ -46,6 +46,14 @@ class Reals:
         """Two disjoint sets of reals. (count, C, *S) each."""
         rows = permutation(0, 0, len(self.dataset.values)).numpy()
         return self.shown(rows[:count]), self.shown(rows[count : 2 * count])
+
+    def reference(self, count: int, *, quick: bool, progress: Progress) -> tuple[Reference, NDArray[np.int64] | None]:
+        """What fakes are compared with; and where copies are looked for, the rows of the training set."""
+        halves = self.halves(count)
+        if quick or not self.trained:
+            return Reference(*halves, self.kind), None
+        rows, train, unseen = self.training_set(progress)
+        return Reference(*halves, self.kind, train, unseen), rows
 
     def shown(self, rows: NDArray[np.int64]) -> Tensor:
         """Samples by their rows, at the phase's size and alpha. (len(rows), C, *S)."""
@@ -99,19 +107,18 @@ def drawn(generator: Generator, others: Tensor, progress: Progress) -> Tensor:
     return torch.cat([for_judging(x, generator.kind) for x in generator.draw(z, progress)])
 
 
-@torch.no_grad()
-def critic_stds(generator: Generator, sides: Sides) -> tuple[float, float, float] | None:
-    """Batch std of the critic's features of fakes, reals and others; None where it cannot take these samples."""
-    if generator.network.enlarges or generator.phase.height > JUDGED_HEIGHT:
-        return None
+def critic_features(generator: Generator) -> Features | None:
+    """What the run's own critic sees of samples; None where it cannot take them, or is not there."""
     opened, phase = generator.checkpoint, generator.phase
+    if generator.network.enlarges or phase.height > JUDGED_HEIGHT or "D" not in opened.weights:
+        return None
     critic = build(opened.config).D
     checkpoint.fill(critic, opened.weights["D"], opened.path)
-    critic.eval()
+    view = CriticView(critic.eval(), phase)
 
-    def spread(x: Tensor) -> float:
+    @torch.no_grad()
+    def features(x: Tensor) -> Tensor:
         with statistics_kept(critic):
-            return batch_std(torch.cat([critic.features(part, phase.stage, phase.alpha) for part in x.split(CHUNK)]))
+            return torch.cat([view.features(part) for part in x.split(CHUNK)])
 
-    fakes, reals, others = (spread(x) for x in sides.each)
-    return fakes, reals, others
+    return features

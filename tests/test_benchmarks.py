@@ -1,0 +1,74 @@
+"""Every script of benchmarks/ runs, at toy size: a figure that nobody can measure again is no figure."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_preset
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="an installed package has no benchmarks")
+
+
+def run(script, *words, cwd):
+    """The standard output of a script, run as its docstring says."""
+    command = [sys.executable, str(FOLDER / script), *map(str, words)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def preset(tmp_path):
+    """Shapes of 16 px, 48 images, without fades."""
+    changes = {"data.source": "builtin:shapes", "growth": {"stable": 16, "batch_size": 8}}
+    return write_preset(tmp_path / "toy.yaml", changes)
+
+
+def test_speed_compares_gancli_with_the_plain_formulation(tmp_path):
+    """A ratio for every round, and their median."""
+    found = json.loads(run("speed.py", "toy", "--rounds", "1", cwd=tmp_path))
+
+    assert found["speedup_median"] > 0
+    assert set(found["images_per_s"]) == {"plain", "gancli"}
+
+
+def test_quickstart_trains_and_judges_each_seed(tmp_path, preset):
+    """A row a run, with its verdict."""
+    found = json.loads(run("quickstart.py", "--presets", preset, "--seeds", "3", "--samples", "64", cwd=tmp_path))
+
+    assert [row["seed"] for row in found["rows"]] == [3]
+    assert found["rows"][0]["verdict"]
+
+
+def test_health_makes_a_table_of_runs(tmp_path, preset):
+    """One line a variant, and the floor."""
+    command = [sys.executable, "-m", "gancli", "train", "--preset", preset, "--outdir", "runs"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+    table = run("health.py", "runs", "--samples", "64", "--figures", "coverage,color_distance.red", cwd=tmp_path)
+
+    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == ["toy", "floor (reals)"]
+
+
+def test_verdicts_makes_labelled_sets_and_counts_what_is_right(tmp_path):
+    """A line a set in its file, and the report."""
+    draw = np.random.RandomState(0)
+    np.save(tmp_path / "magic-wand-2x128.npy", draw.randn(400, 2, 128).astype(np.float32).cumsum(2))
+    np.save(tmp_path / "magic-wand-labels.npy", draw.randint(0, 10, 400).astype(np.uint8))
+
+    out = run("verdicts.py", ".", "--sources", "signals", "--seeds", "1", "--samples", "64", cwd=tmp_path)
+
+    rows = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
+    assert {row["word"] for row in rows} >= {"healthy", "collapsed", "memorising"}
+    assert f"of {sum(row['word'] is not None for row in rows)} right" in out
+
+
+def test_every_script_has_a_test():
+    """Modules that scripts import are run by theirs."""
+    tested = Path(__file__).read_text()
+    scripts = [path.name for path in FOLDER.glob("*.py") if "__main__" in path.read_text()]
+    assert not [name for name in scripts if f'run("{name}"' not in tested]
