@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from gancli.stats.gathering import for_judging
 from labelled import COUNTS, OTHERS, Case, Source, cases, load
 
 from gancli import checkpoint
 from gancli.health import Figure
 from gancli.sampling import Generator
-from gancli.stats import copies, inspect
+from gancli.stats import copies, inspect, sample_sets
+from gancli.stats.comparison import Comparison, Reference
 from gancli.stats.figures import panel
 from gancli.stats.sample_sets import for_judging
 from gancli.stats.verdict import LIMITS, Limits, judge

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_preset
+from conftest import make_pictures, write_preset
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="an installed package has no benchmarks")
@@ -46,7 +46,8 @@ def test_quickstart_trains_and_judges_each_seed(tmp_path, preset):
 
 def test_health_makes_a_table_of_runs(tmp_path, preset):
     """One line a variant, and the floor."""
-    command = [sys.executable, "-m", "gancli", "train", "--preset", preset, "--outdir", "runs"]
+    data = str(make_pictures(tmp_path / "pictures", 150))
+    command = [sys.executable, "-m", "gancli", "train", "--preset", preset, "--outdir", "runs", data]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
 
     table = run("health.py", "runs", "--samples", "64", "--figures", "coverage,color_distance.red", cwd=tmp_path)

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_config
+from conftest import make_pictures, tiny_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import gancli
 from gancli import checkpoint, files
-from gancli.errors import CheckpointError, InputMissing, StorageError
+from gancli.errors import CheckpointError, ConfigError, InputMissing, StorageError
 from gancli.networks import build_generator
 from gancli.training.state import TrainState
 
-GOLDEN = Path(__file__).parent / "golden" / "format-1.pt"
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def written(path):
@@ -40,14 +41,62 @@ def test_what_is_written_is_read_back(whole):
     assert all(torch.equal(read.weights["G"][name], tensor) for name, tensor in expected.items())
 
 
-def test_an_old_checkpoint_loads_for_ever():
-    """A file written by the first release, kept in the repository."""
-    opened = checkpoint.read(GOLDEN)
+@pytest.mark.parametrize("name", ["format-1.pt", "format-2.pt"])
+def test_an_old_checkpoint_loads_for_ever(name):
+    """A file of every layout there was, kept in the repository."""
+    opened = checkpoint.read(GOLDEN / name)
     generator = build_generator(opened.config)
 
-    checkpoint.fill(generator, opened.weights["ema"], GOLDEN)
+    checkpoint.fill(generator, opened.generator_weights(raw=False), opened.path)
 
     assert opened.config.preset == "tiny"
+    assert (opened.config.samples.kind, opened.config.samples.shape) == ("image", (3, 16, 16))
+    assert opened.config.train.precision == "fp32"
+    assert opened.can_train
+
+
+def test_the_present_layout_has_a_golden_file():
+    """Whoever raises FORMAT adds one, and a migration from the old layout."""
+    assert (GOLDEN / f"format-{checkpoint.FORMAT}.pt").exists()
+    assert sorted(checkpoint.MIGRATIONS) == list(range(1, checkpoint.FORMAT))
+
+
+class TestAGeneratorAlone:
+    @pytest.fixture
+    def alone(self, tmp_path):
+        """As an importer writes it: the average's weights, no critic, no optimizer."""
+        G = build_generator(tiny_config())
+        values = {"config": tiny_config(), "images": 160, "weights": {"ema": G.state_dict()}}
+        checkpoint.write(tmp_path / "alone.pt", checkpoint.Checkpoint(**values))
+        return tmp_path / "alone.pt"
+
+    def test_draws(self, alone):
+        """The same samples as its network."""
+        generator = gancli.load(alone)
+        assert generator.sample([0, 1]).shape == (2, 3, 16, 16)
+        assert not generator.checkpoint.can_train
+
+    def test_has_no_raw_weights(self, alone):
+        """And says so."""
+        with pytest.raises(CheckpointError, match="no raw weights"):
+            gancli.load(alone, raw=True)
+
+    def test_is_inspected(self, alone, pictures):
+        """Without what a critic would see, and without a second opinion of the raw weights."""
+        many = make_pictures(pictures / "more", 150, seed=3)
+        health = gancli.inspect_stats(alone, str(many))
+        assert health.raw_verdict is None
+        assert "coverage" in {figure.key for figure in health.panel}
+        assert "critic_feature_std_ratio" not in {figure.key for figure in health.panel}
+
+    def test_cannot_be_trained_on(self, alone, pictures, tmp_path):
+        """There is no critic to learn from."""
+        data, outdir = str(pictures), tmp_path / "runs"
+        with pytest.raises(ConfigError, match="generator alone"):
+            gancli.grow(alone, data, outdir=outdir)
+        with pytest.raises(ConfigError, match="generator alone"):
+            gancli.train(data=data, start_from=alone, outdir=outdir)
+        assert not (tmp_path / "runs").exists()
 
 
 def repacked(path, change):
@@ -177,19 +226,26 @@ class TestDamage:
             ("images", "many"),
             ("config", {"network": {"resolution": 10**9}}),
             ("weights", {}),
+            ("weights", {"D": {}}),
+            ("extra", {"p": torch.tensor(float("nan"))}),
+            ("extra", {"p": "a word"}),
         ],
     )
     def test_a_wrong_part_is_refused(self, tmp_path, key, value):
         """The header goes through the schema, with its bounds."""
         state = TrainState.fresh(tiny_config(), torch.device("cpu")).as_checkpoint(tiny_config())
-        values = {
-            "format": 1, "gancli": "0", "config": tiny_config().model_dump(mode="json"), "images": 0,
+        good = {
+            "format": checkpoint.FORMAT, "gancli": "0", "config": tiny_config().model_dump(mode="json"), "images": 0,
             "generator_steps": 0, "seconds": 0.0, "weights": state.weights, "optimizers": {"G": {}, "D": {}},
-        } | {key: value}  # fmt: skip
+            "extra": {},
+        }  # fmt: skip
+        values = good | {key: value}
         torch.save(values, tmp_path / "a.pt")  # noqa: TID251
 
         with pytest.raises(CheckpointError):
             checkpoint.read(tmp_path / "a.pt")
+        torch.save(values | {key: good[key]}, tmp_path / "a.pt")  # noqa: TID251
+        assert checkpoint.read(tmp_path / "a.pt").images == 0  # it was this part alone
 
     def test_a_newer_format_says_so(self, tmp_path):
         """And what to do."""
@@ -250,3 +306,10 @@ class TestWriter:
         files.link(whole, tmp_path / "last.pt")
 
         assert (tmp_path / "last.pt").read_bytes() == whole.read_bytes()
+
+
+def test_a_weight_of_another_type_is_named_with_both(whole):
+    """Not with its shape, which is right."""
+    G = build_generator(tiny_config())
+    tensors = {name: tensor.double() for name, tensor in G.state_dict().items()}
+    assert checkpoint.first_misfit(G, tensors) == "blocks.0.0.bias has type torch.float64, not torch.float32"

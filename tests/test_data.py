@@ -1,16 +1,22 @@
 import gzip
 import json
+import multiprocessing
 import os
+import shutil
 import struct
+import traceback
+import warnings
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import make_pictures
+from PIL import Image
 
 from gancli.data import Shape, arrays, builtin, cache, open_dataset, scan
-from gancli.errors import DataError, InputMissing
+from gancli.errors import DataError, InputMissing, StorageError
 
 SHAPE = Shape(8, 8, None, "crop")
 HOSTILE = Path(__file__).parents[2] / "shared" / "data" / "hostile"
@@ -381,3 +387,94 @@ def test_rejected_files_are_listed_one_a_line(pictures, tmp_path, monkeypatch):
 
     (file,) = cache.folder().glob("*/rejected.jsonl")
     assert json.loads(file.read_text()) == {"name": "zero.png", "reason": "the file is empty"}
+
+
+def opened(folder, rescan):
+    """What one of many processes does: 0 where it could open the data set, whole."""
+    try:
+        dataset = open_dataset(str(folder), SHAPE, rescan=rescan)
+        os._exit(0 if len(dataset.values) == 24 and int(dataset.values.sum()) > 0 else 1)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(2)
+
+
+@pytest.mark.parametrize("rescan", [False, True])
+def test_processes_that_start_at_once_all_open_the_data(pictures, tmp_path, monkeypatch, rescan):
+    """A hundred starts, ten at a time, on data that is new, or that all of them read again: not one fails."""
+    context = multiprocessing.get_context("fork")
+    for number in range(10):
+        cached = tmp_path / f"cache{0 if rescan else number}"
+        monkeypatch.setenv("GANCLI_CACHE_DIR", str(cached))
+        children = [context.Process(target=opened, args=(pictures, rescan)) for _ in range(10)]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join(60)
+
+        assert [child.exitcode for child in children] == [0] * 10
+        assert not list(cached.glob(".building-*"))
+
+
+class TestRoom:
+    def test_a_cache_that_will_not_fit_is_refused_before_the_scan(self, pictures, tmp_path, monkeypatch):
+        """With both numbers; nothing has been decoded."""
+        monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path / "cache"))
+        monkeypatch.setattr(scan, "scan_files", lambda *a: pytest.fail("it was scanned"))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=24 * 8 * 8 * 3 - 1))
+
+        with pytest.raises(StorageError, match="4,608 bytes, and 4,607 are free") as error:
+            open_dataset(str(pictures), SHAPE)
+        assert "GANCLI_CACHE_DIR" in error.value.mend
+
+    @pytest.mark.parametrize(
+        ("data", "nbytes"),
+        [("pictures", 24 * 8 * 8 * 3), ("builtin:shapes", 9_600 * 8 * 8 * 3), ("builtin:ring8", 100_000 * 2 * 4)],
+    )
+    def test_what_a_cache_will_take_is_known_before_it_is_built(self, pictures, tmp_path, monkeypatch, data, nbytes):
+        """And nothing once it is there."""
+        monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path / "cache"))
+        source = str(pictures) if data == "pictures" else data
+
+        assert cache.plan_cache(source, SHAPE).nbytes == nbytes
+        assert open_dataset(source, SHAPE).values.nbytes == nbytes
+        assert cache.plan_cache(source, SHAPE).nbytes == 0
+
+
+class TestGrey:
+    def grey(self, folder, names):
+        for i, name in enumerate(names):
+            Image.fromarray(np.full((8, 8), 10 * i + 5, np.uint8)).save(folder / name)
+
+    def test_a_set_of_grey_pictures_has_one_channel(self, tmp_path):
+        """Written as it is decoded, one byte a pixel from the first picture on."""
+        self.grey(tmp_path, ["0.png", "1.png"])
+        assert open_dataset(str(tmp_path), SHAPE).values[:, 0, 0, :].tolist() == [[5], [15]]
+
+    def test_one_picture_with_color_gives_the_grey_ones_before_it_three_channels(self, tmp_path):
+        """The same samples, and the same held-out ones, as if all had been decoded in color."""
+        self.grey(tmp_path, ["0.png", "1.png", "3.png"])
+        Image.fromarray(np.full((8, 8, 3), (1, 2, 3), np.uint8)).save(tmp_path / "2.png")
+
+        found, asked = (open_dataset(str(tmp_path), Shape(8, 8, channels, "crop")) for channels in (None, 3))
+
+        assert found.values[:, 0, 0, :].tolist() == [[5] * 3, [15] * 3, [1, 2, 3], [25] * 3]
+        assert np.array_equal(found.values, asked.values)
+        meta = [json.loads(path.read_text()) for path in cache.folder().glob("*/meta.json")]
+        same = [m["hashes"] for m in meta if m["shape"] == [8, 8, 3] and len(m["hashes"]) == 4]
+        assert len(same) >= 2
+        assert all(hashes == same[0] for hashes in same)
+
+
+def test_some_samples_are_always_left_to_train_on(tmp_path):
+    """Whatever share is held out."""
+    np.save(tmp_path / "points.npy", np.random.RandomState(0).randn(600, 2).astype(np.float32))
+    dataset = open_dataset(str(tmp_path / "points.npy"), SHAPE, held_out=0.9995)
+    assert len(dataset.train_rows) == 1
+
+
+def test_decoding_in_threads_leaves_the_filters_of_warnings_alone(pictures):
+    """warnings.catch_warnings in a thread may leave its filter behind for good."""
+    before = list(warnings.filters)
+    open_dataset(str(pictures), Shape(9, 9, None, "crop"), rescan=True)
+    assert warnings.filters == before

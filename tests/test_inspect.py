@@ -130,7 +130,7 @@ class TestSetsOfSamples:
             shutil.copy(path, tmp_path / f"{i:03d}.png")
         one, other = (gancli.inspect_stats(folder, str(sets[1])) for folder in (sets[0], tmp_path))
         for a, b in zip(one.panel, other.panel, strict=True):
-            assert (a.name, pytest.approx(a.value, rel=1e-5, abs=1e-9)) == (b.name, b.value)
+            assert (a.label, pytest.approx(a.value, rel=1e-5, abs=1e-9)) == (b.label, b.value)
 
     def test_arrays_of_signals_and_points_are_judged_too(self, gancli, tmp_path):
         """By the panel that makes sense for them."""

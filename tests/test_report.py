@@ -114,7 +114,8 @@ class TestPage:
 
     def test_hostile_names_are_text(self, tmp_path):
         """Of the folder, the data, the preset, a figure or a channel."""
-        run = make_run(tmp_path / "<b>bold<b>", [tick(1, warnings=[HOSTILE])], data__source=HOSTILE, preset=HOSTILE)
+        warning = plain(Warned(HOSTILE, HOSTILE, 0, HOSTILE))
+        run = make_run(tmp_path / "<b>bold<b>", [tick(1, warnings=[warning])], data__source=HOSTILE, preset=HOSTILE)
         odd = Figure(HOSTILE, HOSTILE, 1, 1, group=HOSTILE, advice=HOSTILE)
         health = make_health(evidence=(HOSTILE,), panel=(odd,),
                              histograms=(Histogram(HOSTILE, (1.0,), (1.0,)),))  # fmt: skip
@@ -225,7 +226,7 @@ class TestGallery:
     def test_untrained_networks_come_first(self, tmp_path):
         """Where an ablation has drawn them."""
         run = make_run(tmp_path / "run", [tick(1)], ["untrained.png", "fakes-000001.png"])
-        assert [s.caption for s in pictures.gallery(run, run.config().network, {}).sheets] == ["untrained", "1 kimg"]
+        assert [s.caption for s in pictures.gallery(run, run.config(), {}).sheets] == ["untrained", "1 kimg"]
 
     def test_files_named_by_images_and_by_kimg_are_one_row(self, tmp_path):
         """Nine digits are images; a file of another name is nobody's."""
@@ -235,7 +236,7 @@ class TestGallery:
     def test_a_damaged_sheet_is_left_out(self, run):
         """The others are shown."""
         (run.path / "samples" / "fakes-000002.png").write_bytes(b"\x89PNG\r\n")
-        assert len(pictures.gallery(run, run.config().network, {}).sheets) == 2
+        assert len(pictures.gallery(run, run.config(), {}).sheets) == 2
 
     @pytest.mark.parametrize("side", [8, 16])
     def test_huge_sheets_are_cut_to_the_same_whole_tiles(self, tmp_path, side, monkeypatch):
@@ -245,7 +246,7 @@ class TestGallery:
         Image.new("RGB", (8 * side, 8 * side)).save(run.path / "samples" / "fakes-000001.png")
         seen = []
         monkeypatch.setattr(pictures, "address", lambda pixels: seen.append(pixels.shape[:2]) or "data:,")
-        assert pictures.gallery(run, run.config().network, {}).cut
+        assert pictures.gallery(run, run.config(), {}).cut
         assert seen == [(3 * side, 3 * side), (48, 48)]
 
     def test_many_large_sheets_stay_under_the_budget(self, tmp_path, monkeypatch):
@@ -255,7 +256,7 @@ class TestGallery:
         noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
         for path in pictures.drawn(run):
             Image.fromarray(noise).save(path)
-        found = pictures.gallery(run, run.config().network, {})
+        found = pictures.gallery(run, run.config(), {})
         assert 20_000 < sum(len(sheet.picture) for sheet in found.sheets) * 3 / 4 < 63_000
 
 

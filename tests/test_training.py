@@ -1,6 +1,7 @@
 import json
 import math
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -322,6 +323,57 @@ class TestWhatARunLeaves:
         (warning,) = [w for tick in Run(report.run).stats() for w in warnings_of(tick)]
         assert warning == "collapse: told to; since 0.04 kimg; the last checkpoint before it: checkpoints/000000032.pt"
 
+    def test_a_kept_checkpoint_is_not_overwritten_by_the_next_of_its_kimg(self, pictures, tmp_path, monkeypatch):
+        """Names are in whole kimg where checkpoints come by minutes: the next one of that name takes a finer one."""
+        preset = write_preset(tmp_path / "p.yaml", {"train.tick_every": 8, "train.keep": 2})
+        monkeypatch.setattr(
+            "gancli.training.alarms.raised",
+            lambda tick, *a, **k: {"collapse": Alarm("told to", 40)} if tick.images >= 48 else {},
+        )
+
+        report = train(preset, pictures, tmp_path / "runs")
+
+        run = Run(report.run)
+        (warning,) = [w for tick in run.stats() for w in tick["warnings"]]
+        assert warning == {"name": "collapse", "text": "told to", "since": 40, "checkpoint": "000000.pt"}
+        assert checkpoint.read(run.path / "checkpoints" / "000000.pt").images == 8
+        assert [file.name for file in run.checkpoints()] == ["000000.pt", "000000160.pt"]
+        assert checkpoint.read(run.last).images == 160
+
+    def test_what_the_state_carries_beside_weights_survives(self, tiny, pictures, tmp_path):
+        """A running estimate of an augmentation, say, comes back with the weights."""
+        state = TrainState.fresh(tiny_config(), torch.device("cpu"))
+        state.extra["p"] = torch.tensor(0.25)
+        checkpoint.write(tmp_path / "a.pt", state.as_checkpoint(tiny_config()))
+
+        other = TrainState.fresh(tiny_config(), torch.device("cpu"))
+        other.restore(checkpoint.read(tmp_path / "a.pt"))
+
+        assert other.extra == {"p": torch.tensor(0.25)}
+
+    def test_a_resumed_log_has_the_numbers_of_an_unbroken_one(self, tiny, pictures, tmp_path, monkeypatch):
+        """All but times, memory and speed; how far the samples moved since the tick before the interruption, too."""
+        monkeypatch.setattr("gancli.training.checkup.SHARE", math.inf)
+        whole = train(tiny, pictures, tmp_path / "whole")
+        interrupted(train, tiny, pictures, tmp_path / "broken", at=64)
+        broken = train(tiny, pictures, tmp_path / "broken")
+
+        clocks = ("seconds", "images_per_s", "memory_mib")
+        logs = [
+            [{k: v for k, v in tick.items() if k not in clocks} for tick in Run(r.run).stats()] for r in (whole, broken)
+        ]
+        assert logs[0] == logs[1]
+        assert logs[0][1]["change"] is not None
+
+    def test_what_stop_on_waits_for_is_measured_at_every_tick(self, pictures, tmp_path, monkeypatch):
+        """By images, not by the clock: the same command stops at the same image on a slow machine, too."""
+        monkeypatch.setattr("gancli.training.checkup.SHARE", -1.0)
+        preset = write_preset(tmp_path / "p.yaml", {"train.tick_every": 8})
+        for words, measured in (((), False), (("diverged",), False), (("overfitting",), True), (("collapse",), True)):
+            outdir = tmp_path / "-".join(("runs", *words))
+            ticks = Run(train(preset, pictures, outdir, stop_on=words).run).stats()
+            assert {tick["ema_std_ratio"] is not None for tick in ticks} == {measured}
+
     def test_the_checkpoint_of_the_tick_itself_is_not_before_it(self, pictures, tmp_path, monkeypatch):
         """Its weights are those that were just called bad; and a file of the user's among them does no harm."""
         changes = {"train.checkpoint_every": 16, "train.tick_every": 16}
@@ -335,7 +387,7 @@ class TestWhatARunLeaves:
         monkeypatch.setattr("gancli.training.alarms.raised", raised)
         run = Run(train(preset, pictures, tmp_path / "runs").run)
         (warning,) = [w for tick in run.stats() for w in tick["warnings"]]
-        assert warning.endswith("checkpoints/000000032.pt")
+        assert warning["checkpoint"] == "000000032.pt"
         assert (run.path / "checkpoints" / "000000005-best.pt").exists()
 
     def test_checkups_take_a_fiftieth_of_the_time(self, pictures, tmp_path, monkeypatch):
@@ -393,6 +445,66 @@ class TestWhatARunLeaves:
 
         (run,) = runs.all_runs(tmp_path / "runs")
         assert checkpoint.read(run.last).images == 8
+
+
+class TestTheForecast:
+    class Reader(Silent):
+        """A watcher that reads the forecast of a fresh run."""
+
+        def start(self, run, config, images, forecast):
+            self.read = forecast()
+
+    def test_is_not_computed_where_nobody_reads_it(self, tiny, pictures, tmp_path, monkeypatch):
+        """It takes seconds."""
+        monkeypatch.setattr("gancli.training.session.forecast", lambda *a: pytest.fail("it was computed"))
+        train(tiny, pictures, tmp_path / "runs")
+
+    def test_counts_the_data_cache(self, tiny, pictures, tmp_path):
+        """Beside the checkpoints that are kept."""
+        watch = self.Reader()
+        train(tiny, pictures, tmp_path / "runs", watch=watch)
+
+        assert watch.read.cache_mib == 24 * 16 * 16 * 3 / 2**20
+        assert watch.read.disk_mib > watch.read.cache_mib
+
+    def test_a_plan_says_what_the_cache_will_take_before_it_is_built(self, tiny, tmp_path):
+        """Once."""
+        fresh = make_pictures(tmp_path / "fresh", 24, seed=77)
+        listeners = Listener(), Listener()
+        for listener in listeners:
+            gancli.plan(tiny, str(fresh), watch=listener, threads=1)
+
+        said = [[line for line in listener.said if "cache" in line] for listener in listeners]
+        assert len(said[0]) == 1
+        assert said[1] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "images"),
+    [
+        ({}, 20 * 8),
+        ({"growth.at.4": {"batch_size": 4}, "growth.at.16": {"batch_size": 2}}, 8 * 4 + 8 * 8 + 4 * 2),
+        ({"train.critic_steps": {"base": 2, "boost": 5, "first": 2}}, (2 * 5 + 18 * 2) * 8),
+    ],
+)
+def test_generator_steps_are_counted_at_the_batch_of_their_stage(pictures, tmp_path, changes, images):
+    """Twenty steps: 32 images at 4 px, then fades and stable times of 32 images each."""
+    preset = write_preset(tmp_path / "p.yaml", {"train.generator_steps": 20, "train.keep": 1, **changes})
+
+    report = train(preset, pictures, tmp_path / "runs")
+
+    assert report.images == report.duration == images
+    assert checkpoint.read(report.checkpoint).generator_steps == 20
+
+
+def test_auto_and_fp32_are_one_run(tiny, pictures, tmp_path):
+    """They compute the same."""
+    first = train(tiny, pictures, tmp_path / "runs")
+    second = train(tiny, pictures, tmp_path / "runs", changes={"train.precision": "fp32"})
+    other = train(tiny, pictures, tmp_path / "runs", changes={"train.precision": "bf16"})
+
+    assert (second.run, second.state) == (first.run, "already finished")
+    assert other.run != first.run
 
 
 class TestRefusals:
@@ -460,6 +572,35 @@ class TestGrow:
         torch.testing.assert_close(new, upscale(old), atol=0, rtol=0)
         expected = Generator.load(grown_from.run).network(z, 2, 1.0)
         torch.testing.assert_close(old, expected, atol=0, rtol=0)
+
+    @pytest.mark.parametrize("changes", [{}, {"growth.at.16": {"fade": 24}}, {"growth.at.16": {"fade": 0}}])
+    def test_what_was_transferred_fades_in_when_it_grows(self, pictures, tmp_path, changes):
+        """The first image of the new stage is the old one upscaled, whatever the checkpoint's history."""
+        preset = write_preset(tmp_path / "p.yaml", changes)
+        first = train(preset, pictures, tmp_path / "runs")
+        transferred = gancli.train(
+            data=str(pictures), start_from=first.checkpoint, outdir=tmp_path / "runs", threads=1, device="cpu"
+        )
+        interrupted(self.grow, transferred, tmp_path / "grown", at=8)
+        (run,) = runs.all_runs(tmp_path / "grown")
+
+        schedule = Schedule.of(run.config())
+
+        assert schedule.phase_at(0) == replace(schedule.phases[0], alpha=0.0)
+        assert schedule.segments[0].length == (24 if "24" in str(changes) else 32)
+        state = TrainState.fresh(run.config(), torch.device("cpu"))
+        state.adopt(checkpoint.read(transferred.checkpoint))
+        z = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            new, old = state.ema(z, 3, schedule.phase_at(0).alpha), state.ema(z, 2, 1.0)
+        torch.testing.assert_close(new, upscale(old), atol=0, rtol=0)
+
+    def test_what_is_transferred_itself_does_not_fade(self, grown_from, pictures, tmp_path):
+        """All its stages came trained."""
+        report = gancli.train(
+            data=str(pictures), start_from=grown_from.checkpoint, outdir=tmp_path / "runs", threads=1, device="cpu"
+        )
+        assert [s.fading for s in Schedule.of(Run(report.run).config()).segments] == [False]
 
     def test_resumes_bit_for_bit(self, grown_from, tmp_path):
         """The same command again, in the middle of its fade."""

@@ -1,6 +1,7 @@
 """From a config to a pair of networks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from gancli.networks import conv, mlp, progressive, superres
 from gancli.networks.base import Critic, Generator
 from gancli.networks.layers import EqualizedWeight, initialise
 from gancli.networks.output import Moments, Shape
+from gancli.seeds import stream
 
 
 @dataclass
@@ -40,7 +42,16 @@ MAKERS = {
 
 def generator_of(config: ResolvedConfig) -> Generator:
     """The generator of a config, wherever torch is making tensors. Raises ConfigError."""
-    return MAKERS[config.network.family].generator(config.network, config.samples.shape, _moments(config))
+    with _own_randomness(config.train.seed, "G"):
+        return MAKERS[config.network.family].generator(config.network, config.samples.shape, _moments(config))
+
+
+@contextmanager
+def _own_randomness(seed: int, name: str) -> Iterator[None]:
+    """Layers that draw their weights from torch's global generator get the same ones each time; it is as before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream(seed, f"layers/{name}", 0).initial_seed())
+        yield
 
 
 def _moments(config: ResolvedConfig) -> Moments | None:
@@ -56,7 +67,8 @@ def _moments(config: ResolvedConfig) -> Moments | None:
 
 def critic_of(config: ResolvedConfig) -> Critic:
     """The critic of a config, likewise. Raises ConfigError."""
-    return MAKERS[config.network.family].critic(config.network, config.samples.shape)
+    with _own_randomness(config.train.seed, "D"):
+        return MAKERS[config.network.family].critic(config.network, config.samples.shape)
 
 
 def build(config: ResolvedConfig, device: torch.device | None = None) -> Pair:

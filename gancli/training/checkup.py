@@ -22,6 +22,8 @@ from gancli.training.state import TrainState
 SHARE = 0.02  # of the training's time
 JUDGED = 64  # samples
 THUMBNAIL = 8  # px
+SIDE = 32  # px
+LAST_FAKES = "fakes at the last tick"  # in the extra state
 
 
 @dataclass
@@ -31,19 +33,10 @@ class Checkup:
     at_every_tick: bool = False  # whatever it costs
     spent: float = 0.0  # seconds on checkups
     trained: float = 0.0  # seconds on training
-    before: Tensor | None = None  # the raw fakes of the last tick
 
     def due(self) -> bool:
         """Is there time for another one?"""
         return self.at_every_tick or self.spent <= SHARE * self.trained
-
-    def change(self, fakes: Tensor, std_real: float) -> float:
-        """How far the same latents' samples have moved since the last tick, over the deviation of the reals."""
-        fakes = fakes.cpu()
-        before, self.before = self.before, fakes
-        if before is None or before.shape != fakes.shape:
-            return math.nan
-        return float((fakes - before).abs().mean()) / max(std_real, 1e-12)
 
     @torch.no_grad()
     def take(
@@ -69,10 +62,26 @@ class Checkup:
         return torch.cat([state.ema(part, phase.stage, phase.alpha) for part in parts])
 
 
+def change(state: TrainState, fakes: Tensor, std_real: float) -> float:
+    """How far the same latents' samples have moved since the last tick, over the deviation of the reals.
+
+    Pictures are compared at 32 px or less. What they were then is part of the state, so a resumed run knows it, too.
+    """
+    now = _at_most(fakes, SIDE).cpu()
+    before, state.extra[LAST_FAKES] = state.extra.get(LAST_FAKES), now
+    if before is None or before.shape != now.shape:
+        return math.nan
+    return float((now - before).abs().mean()) / max(std_real, 1e-12)
+
+
+def _at_most(x: Tensor, side: int) -> Tensor:
+    """Pictures brought to at most so many pixels a side by means of areas; signals and points as they are."""
+    return adaptive_avg_pool2d(x, (min(side, x.shape[2]), min(side, x.shape[3]))) if x.ndim == 4 else x
+
+
 def nearness(x: Tensor) -> Tensor:
     """How far every sample is from the nearest other one, pictures as thumbnails. (N, C, *S) -> (N,)."""
-    thumbnails = adaptive_avg_pool2d(x, min(THUMBNAIL, *x.shape[2:])) if x.ndim == 4 else x
-    return nearest_other(thumbnails.flatten(1).float().cpu())
+    return nearest_other(_at_most(x, THUMBNAIL).flatten(1).float().cpu())
 
 
 def overfitting(state: TrainState, feed: Feed, phase: Phase, scores: tuple[float, float]) -> float:

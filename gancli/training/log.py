@@ -20,7 +20,7 @@ from gancli.results import SCHEMA_VERSION, Tick, plain
 from gancli.runs import Run
 from gancli.stats.batch_std import batch_std, saturation
 from gancli.stats.histograms import Levels, levels, levels_distance
-from gancli.training.checkup import Checkup
+from gancli.training.checkup import Checkup, change
 from gancli.training.state import TrainState
 
 JUDGED = 64  # samples for batch std: one batch of 8 is too noisy to warn by
@@ -116,7 +116,7 @@ def _spreads(
         "saturation": saturation(fake),
         "saturation_real": saturation(real),
         "colour_distance": levels_distance(levels(fake), reference),
-        "change": checkup.change(fake, std_real),
+        "change": change(state, fake, std_real),
         **taken,
     }
 

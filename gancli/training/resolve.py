@@ -163,11 +163,13 @@ def _copied_stages(config: ResolvedConfig, to: int) -> dict[int, dict[str, Any]]
     """What the last stage was trained with, for every stage that is added. Each of them fades in."""
     reached = config.full_height
     last = config.growth.at.get(reached, StageConfig())
-    stable = config.growth.stable if last.stable is None else last.stable
-    fade = (config.growth.fade if last.fade is None else last.fade) or stable or config.train.duration
+    fade, stable = (
+        getattr(config.growth, name) if getattr(last, name) is None else getattr(last, name)
+        for name in ("fade", "stable")
+    )
     own = {key: value for key, value in last.model_dump().items() if value is not None}
-    if fade != config.growth.fade:
-        own["fade"] = fade
+    if fade == 0:
+        own["fade"] = stable or config.train.duration
     heights = [reached << i for i in range(1, 12) if reached << i <= to]
     return {height: own for height in heights} if own else {}
 

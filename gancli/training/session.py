@@ -30,7 +30,7 @@ def go_on(
     keep_adam: bool = False,
 ) -> TrainReport:
     """Hold the run, go on from what it already has, train, and report."""
-    with runs.locked(run):
+    with runs.locked(run), torch.random.fork_rng(devices=[]):  # dropout seeds the global generator
         sweep(run)
         state = TrainState.open(run, config, device, watch.say)
         begin(state, run, config, dataset, source, keep_adam=keep_adam)

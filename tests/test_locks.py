@@ -1,0 +1,85 @@
+"""One holder at a time; whoever looks takes nothing."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from gancli import locks
+from gancli.runs import Run, is_locked, locked
+
+HOLD = "import sys, time; from pathlib import Path; from gancli import locks\n"
+HOLD += "with locks.held(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the file."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "lock"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    with process:
+        yield process
+        process.kill()
+
+
+def test_a_second_process_is_told_the_pid_of_the_first(tmp_path, holder):
+    """And may hold the file once that one is gone, however it went."""
+    with pytest.raises(locks.Taken) as taken, locks.held(tmp_path / "lock"):
+        pass
+    assert taken.value.pid == str(holder.pid)
+
+    holder.kill()
+    holder.wait()
+    with locks.held(tmp_path / "lock"):
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_who_holds_it_is_seen_from_outside_and_from_inside(tmp_path, holder):
+    """While it is held, and no longer."""
+    assert locks.is_held(tmp_path / "lock")
+    assert not locks.is_held(tmp_path / "nothing")
+    with locks.held(tmp_path / "mine"):
+        assert locks.is_held(tmp_path / "mine")
+    assert not locks.is_held(tmp_path / "mine")
+
+
+def test_looking_is_in_nobodys_way(tmp_path, monkeypatch):
+    """A trainer that starts while `gancli runs` looks never meets a lock."""
+    run, taken = Run(tmp_path), []
+    with locked(run):
+        pass
+    monkeypatch.setattr(fcntl, "flock", lambda *a: taken.append(a))
+    monkeypatch.setattr(fcntl, "lockf", lambda *a: taken.append(a))
+
+    assert not is_locked(run)
+    assert taken == []
+
+
+def test_a_look_does_not_end_the_lock_of_its_own_process(tmp_path):
+    """Closing a file ends a process's record locks on it: the others must go on seeing the holder."""
+    look = "import sys; from pathlib import Path; from gancli import locks; sys.exit(locks.is_held(Path(sys.argv[1])))"
+    with locks.held(tmp_path / "lock"):
+        assert locks.is_held(tmp_path / "lock")
+        assert subprocess.run([sys.executable, "-c", look, tmp_path / "lock"], check=False).returncode == 1
+
+
+def test_threads_of_one_process_are_kept_apart_and_may_wait(tmp_path):
+    """The second comes in when the first has left."""
+    order = []
+
+    def second():
+        with locks.held(tmp_path / "lock", while_waiting=lambda: None):
+            order.append("second")
+
+    with locks.held(tmp_path / "lock"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.2)
+        order.append("first")
+    thread.join(5)
+
+    assert order == ["first", "second"]
