@@ -14,11 +14,11 @@ def half_life_at(images: int, half_life: int, ramp: float) -> float:
     return min(half_life, images * ramp) if ramp > 0 else half_life
 
 
-@torch.no_grad()
 def update(average: nn.Module, current: nn.Module, keep: float) -> None:
     """average = keep * average + (1 - keep) * current. Buffers (moving statistics) are copied."""
     mine: list[Tensor] = list(average.parameters())
     new: list[Tensor] = list(current.parameters())
-    torch._foreach_lerp_(mine, new, 1 - keep)
-    for kept, buffer in zip(average.buffers(), current.buffers(), strict=True):
-        kept.copy_(buffer)
+    with torch.no_grad():
+        torch._foreach_lerp_(mine, new, 1 - keep)
+        for kept, buffer in zip(average.buffers(), current.buffers(), strict=True):
+            kept.copy_(buffer)

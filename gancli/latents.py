@@ -73,7 +73,8 @@ def slerp(a: Latent, b: Latent, t: float) -> Latent:
     A straight line between two normal latents passes too close to the origin, where no sample lies.
     """
     size_a, size_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
-    angle = math.acos(float(np.clip(a @ b / (size_a * size_b), -1, 1)))
+    product = float(a.astype(np.float64) @ b.astype(np.float64))  # in float32 opposite latents are not quite opposite
+    angle = math.acos(min(1.0, max(-1.0, product / (size_a * size_b))))
     if math.sin(angle) < 1e-6:  # parallel or opposite: no arc is shorter than another
         return lerp(a, b, t)
     direction = math.sin((1 - t) * angle) * a / size_a + math.sin(t * angle) * b / size_b

@@ -68,8 +68,19 @@ def test_verdicts_makes_labelled_sets_and_counts_what_is_right(tmp_path):
     assert f"of {sum(row['word'] is not None for row in rows)} right" in out
 
 
+def test_mutants_counts_what_the_tests_notice(monkeypatch):
+    """By module and in all; what ends the process or never ends is noticed, what has no test is not."""
+    monkeypatch.syspath_prepend(FOLDER)
+    import mutants
+
+    lines = ["x_f__mutmut_1: killed", "x_f__mutmut_2: timeout", "x_g__mutmut_1: survived", "x_g__mutmut_2: no tests"]
+    verdicts = mutants.read("\n".join(f"    gancli.ema.{line}" for line in lines))
+
+    assert mutants.table(verdicts)[2:] == ["| gancli/ema.py | 4 | 2 | 50.0 % |", "| all | 4 | 2 | 50.0 % |"]
+
+
 def test_every_script_has_a_test():
     """Modules that scripts import are run by theirs."""
     tested = Path(__file__).read_text()
     scripts = [path.name for path in FOLDER.glob("*.py") if "__main__" in path.read_text()]
-    assert not [name for name in scripts if f'run("{name}"' not in tested]
+    assert not [name for name in scripts if f'run("{name}"' not in tested and f"import {name[:-3]}\n" not in tested]

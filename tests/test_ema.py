@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -14,6 +15,23 @@ def test_the_distance_halves_after_a_half_life():
         torch.testing.assert_close((average.weight - current.weight).norm().item(), distance / 2, rtol=1e-4, atol=0)
 
 
+def test_the_average_is_weighted_value_by_value():
+    """keep * average + (1 - keep) * current for every parameter; the current weights stay as they are."""
+    average, current = nn.Linear(3, 2), nn.Linear(3, 2)
+    olds, news = ([p.detach().clone() for p in network.parameters()] for network in (average, current))
+
+    ema.update(average, current, keep=0.75)
+
+    for averaged, kept, old, new in zip(average.parameters(), current.parameters(), olds, news, strict=True):
+        torch.testing.assert_close(averaged.detach(), 0.75 * old + 0.25 * new)
+        assert torch.equal(kept, new)
+
+
+def test_a_half_life_of_one_image_halves_at_each():
+    """The shortest there is: 1/2 after one image, 1/8 after three."""
+    assert [ema.decay(batch, 1) for batch in (1, 3)] == [0.5, 0.125]
+
+
 def test_buffers_are_copied():
     """Moving statistics belong to the weights of now."""
     average, current = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
@@ -24,6 +42,12 @@ def test_buffers_are_copied():
 
     torch.testing.assert_close(average.running_mean, current.running_mean)
     assert average.num_batches_tracked == 7
+
+
+def test_networks_of_different_kinds_are_refused():
+    """Parameters of the same shapes are not enough: a batch norm has moving statistics, a layer norm has none."""
+    with pytest.raises(ValueError, match="argument"):
+        ema.update(nn.LayerNorm(2), nn.BatchNorm1d(2), keep=0.5)
 
 
 def test_the_half_life_is_ramped_and_never_longer_than_asked():

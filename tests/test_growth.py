@@ -2,7 +2,7 @@ import pytest
 from conftest import tiny_config
 
 from gancli import growth
-from gancli.growth import Schedule
+from gancli.growth import Schedule, Segment
 
 
 def at(images, **changes):
@@ -36,6 +36,58 @@ class TestPhase:
         assert not at(0).fading
         assert Schedule.of(tiny_config()).total == 5 * 32
 
+    def test_the_segments_follow_one_another_and_are_numbered(self):
+        """Stable, then a fade and a stable time at each later resolution; nothing empty between them."""
+        schedule = Schedule.of(tiny_config())
+
+        plan = [(0, False), (1, True), (1, False), (2, True), (2, False)]
+        assert schedule.segments == tuple(Segment(32 * i, 32, *what) for i, what in enumerate(plan))
+        assert [phase.segment for phase in schedule.phases] == [0, 1, 2, 3, 4]
+
+    def test_a_segment_of_one_image_is_a_segment(self):
+        """Fades and stable times of one image each: every image is another segment."""
+        changes = {"growth__fade": 1, "growth__stable": 1}
+
+        phases = [at(images, **changes) for images in range(5)]
+
+        assert [(p.stage, p.fading, p.alpha) for p in phases] == [
+            (0, False, 1), (1, True, 0), (1, False, 1), (2, True, 0), (2, False, 1)
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("changes", "start"),
+        [({"growth__fade": 0, "growth__stable": 0}, 0), ({"growth__at": {16: {"fade": 0, "stable": 0}}}, 96)],
+    )
+    def test_a_last_resolution_without_images_goes_on_for_ever(self, changes, start):
+        """A schedule of no images, or of none at full size, ends stable at full size all the same."""
+        schedule = Schedule.of(tiny_config(**changes))
+
+        assert schedule.segments[-1] == Segment(start, 0, 2, False)
+        assert schedule.total == start
+        assert (schedule.phase_at(10**6).stage, schedule.phase_at(10**6).alpha) == (2, 1)
+
+    def test_a_fade_at_the_very_end_stops_at_1(self):
+        """Past the end of the schedule alpha does not grow on."""
+        alphas = [at(images, growth__at={16: {"stable": 0}}).alpha for images in (112, 128, 10**6)]
+
+        assert alphas == [0.5, 1, 1]
+
+    def test_a_resolution_may_have_its_own_times(self):
+        """A stable time of 16 and a fade of 8 at 8 px: 32 + 8 + 16 images come before the fade to 16 px."""
+        schedule = Schedule.of(tiny_config(growth__at={8: {"fade": 8, "stable": 16}}))
+
+        assert [segment.start for segment in schedule.segments] == [0, 32, 40, 56, 88]
+
+    def test_resolutions_are_named_by_their_height(self):
+        """With a base of 4 x 6 pixels, 8 is the second resolution and 16 the third; 12 and 24 are widths."""
+        base = {"network__base": [4, 6]}
+
+        phase = at(32, growth__at={8: {"fade": 0, "batch_size": 2}}, **base)
+        grown = at(0, growth__start_at=16, **base)
+
+        assert (phase.fading, phase.batch_size, phase.height, phase.width) == (False, 2, 8, 12)
+        assert (grown.stage, grown.height, grown.width) == (2, 16, 24)
+
     def test_a_resolution_may_have_its_own_batch_and_rate(self):
         """growth.at names exceptions; the others keep the common value."""
         at_8 = {"growth__at": {8: {"batch_size": 4, "lr": 0.5}}}
@@ -48,6 +100,16 @@ class TestPhase:
         phase = at(0, growth__start_at=16)
 
         assert (phase.stage, phase.alpha, phase.fading) == (2, 0.0, True)
+
+    @pytest.mark.parametrize(("verb", "fades"), [("grow", True), ("transfer", False)])
+    def test_a_stage_that_came_trained_is_not_faded_in_again(self, verb, fades):
+        """A transferred run has all its stages already; a grown one has a new one. Later ones fade in both."""
+        origin = {"verb": verb, "checkpoint": "other.pt", "digest": "0", "images": 1}
+
+        segments = Schedule.of(tiny_config(growth__start_at=8, origin=origin)).segments
+
+        later = [(1, False), (2, True), (2, False)]
+        assert [(s.stage, s.fading) for s in segments] == [(1, True)] * fades + later
 
     def test_a_fade_of_no_images_is_skipped(self):
         """Training at full size from the start is a schedule too."""
@@ -64,6 +126,13 @@ class TestRates:
         factors = [growth.lr_factor(config, images, 1000) for images in (0, 500, 750, 1000, 2000)]
 
         assert factors == pytest.approx([1, 1, 0.6, 0.2, 0.2])
+
+    def test_a_share_of_1_falls_over_the_whole_run(self):
+        """And a share of 0 never does."""
+        whole, none = (tiny_config(optimizer={"decay": {"share": share, "to": 0.2}}) for share in (1, 0))
+
+        assert [growth.lr_factor(whole, images, 1000) for images in (0, 500, 1000)] == pytest.approx([1, 0.6, 0.2])
+        assert [growth.lr_factor(none, images, 1000) for images in (0, 500, 1000)] == [1, 1, 1]
 
     def test_without_decay_it_stays(self):
         """No decay asked for, none done."""
@@ -89,3 +158,21 @@ def test_the_critic_schedule_boosts_first_and_every_so_often():
     counts = [growth.critic_steps(config, g) for g in (0, 24, 25, 499, 500, 501)]
 
     assert counts == [50, 50, 5, 5, 50, 5]
+
+
+@pytest.mark.parametrize(("every", "counts"), [(0, [50, 5, 5, 5]), (1, [50, 50, 50, 50]), (2, [50, 5, 50, 5])])
+def test_the_boost_comes_back_on_every_nth_step_or_never(every, counts):
+    """every 0: never again; 1: on all of them."""
+    config = tiny_config(train__critic_steps={"base": 5, "boost": 50, "first": 1, "every": every})
+
+    assert [growth.critic_steps(config, g) for g in range(4)] == counts
+
+
+def test_generator_steps_are_counted_in_the_images_that_they_show():
+    """3 batches of 8 before the first step, then 2 of 8; from 32 images on 2 of 4, the second resolution's batch."""
+    steps = {"base": 2, "boost": 3, "first": 1}
+    config = tiny_config(train__critic_steps=steps, growth__at={8: {"batch_size": 4}})
+
+    counts = [growth.images_of(config, Schedule.of(config), generator_steps) for generator_steps in range(5)]
+
+    assert counts == [0, 24, 40, 48, 56]

@@ -1,6 +1,11 @@
+import math
+from hashlib import blake2b
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 import torch
+from conftest import tiny_config
 
 from gancli import latents, seeds
 from gancli.latents import Prior
@@ -17,6 +22,72 @@ def test_seed_42_has_one_latent_for_ever():
 def test_a_longer_latent_begins_with_the_shorter_one():
     """The first numbers do not depend on how many are drawn."""
     np.testing.assert_array_equal(latents.from_seed(7, Prior(512))[:3], latents.from_seed(7, Prior(3)))
+
+
+def test_a_prior_takes_size_kind_and_scale_from_its_config():
+    """Each from its own key: network.latent, network.latents, network.latent_scale."""
+    uniform = tiny_config(network__latents="uniform", network__latent_scale=0.5)
+
+    assert Prior.of(tiny_config().network) == Prior(8, uniform=False, scale=1.0)
+    assert Prior.of(uniform.network) == Prior(8, uniform=True, scale=0.5)
+
+
+def test_normal_latents_for_training_are_normal():
+    """Mean 0, the scale as deviation, and erf(1 / sqrt(2)) of the values within one deviation."""
+    z = Prior(100, scale=3).draw(500, torch.Generator().manual_seed(0))
+
+    assert z.shape == (500, 100)
+    assert z.mean().item() == pytest.approx(0, abs=0.05)
+    assert z.std().item() == pytest.approx(3, rel=0.01)
+    assert (z.abs() < 3).float().mean().item() == pytest.approx(math.erf(1 / math.sqrt(2)), abs=0.01)
+
+
+@pytest.mark.parametrize("uniform", [False, True])
+def test_latents_for_training_come_from_the_generator_given(uniform):
+    """A resumed run draws what an unbroken one would have drawn, whatever the global generator did."""
+    prior = Prior(5, uniform)
+
+    first, again, other = (prior.draw(4, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_from_seeds_stacks_the_latents_of_its_seeds_in_order():
+    """Row i is the latent of the i-th seed."""
+    z = latents.from_seeds([9, 3, 9], Prior(6))
+
+    for row, seed in zip(z, (9, 3, 9), strict=True):
+        np.testing.assert_array_equal(row.numpy(), latents.from_seed(seed, Prior(6)))
+
+
+@pytest.mark.parametrize("t", [0.0, 0.2, 0.5, 1.0])
+def test_slerp_turns_evenly_while_the_length_changes_linearly(t):
+    """From length 2 to length 5 over an angle of 1 radian: at share t the angle is t and the length 2 + 3 t."""
+    a = np.array([2, 0, 0], np.float32)
+    b = np.array([5 * math.cos(1), 0, 5 * math.sin(1)], np.float32)
+
+    point = latents.slerp(a, b, t)
+
+    np.testing.assert_allclose(point, (2 + 3 * t) * np.array([math.cos(t), 0, math.sin(t)]), atol=1e-5)
+    assert point.dtype == np.float32
+
+
+def test_slerp_between_a_latent_and_itself_stays_there():
+    """The cosine of two equal latents is 1 but for rounding, to either side; that of opposite ones -1."""
+    for z in np.random.RandomState(0).normal(size=(200, 16)).astype(np.float32):
+        np.testing.assert_allclose(latents.slerp(z, z, 0.3), z, atol=1e-5)
+        assert np.isfinite(latents.slerp(z, -z, 0.3)).all()
+
+
+def test_lerp_is_the_weighted_mean():
+    """(1 - t) a + t b, in float32 as all latents are."""
+    a, b = np.array([1, -2], np.float32), np.array([5, 2], np.float32)
+
+    point = latents.lerp(a, b, 0.25)
+
+    np.testing.assert_allclose(point, [2, -1])
+    assert point.dtype == np.float32
 
 
 def test_slerp_stays_on_the_sphere_and_turns_evenly():
@@ -53,6 +124,25 @@ class TestWalk:
         assert not torch.equal(way[0], way[-1])
         torch.testing.assert_close(way[1], way[-1])  # one step to either side of the start, on one arc
 
+    def test_goes_along_arcs_and_comes_back_unless_told_otherwise(self):
+        """Halfway between two seeds: the middle of the arc; as straight lines: the mean."""
+        a, b = (latents.from_seed(seed, Prior(8)).astype(np.float64) for seed in (1, 2))
+        middle = a / np.linalg.norm(a) + b / np.linalg.norm(b)  # its direction
+        middle *= (np.linalg.norm(a) + np.linalg.norm(b)) / 2 / np.linalg.norm(middle)
+
+        arcs, lines = latents.walk([1, 2], Prior(8), 4), latents.walk([1, 2], Prior(8), 4, path="lerp")
+
+        for frame in (1, 3):
+            np.testing.assert_allclose(arcs[frame], middle, atol=1e-5)
+            np.testing.assert_allclose(lines[frame], (a + b) / 2, atol=1e-5)
+
+    @pytest.mark.parametrize(("frames", "seeds"), [(1, [5]), (2, [5, 7]), (3, [5, 6, 7])])
+    def test_the_shortest_open_ways_still_begin_and_end_on_their_seeds(self, frames, seeds):
+        """One frame is the first seed; two are the first and the last."""
+        way = latents.walk([5, 6, 7], Prior(8), frames, loop=False)
+
+        assert torch.equal(way[[0, -1]], latents.from_seeds([seeds[0], seeds[-1]], Prior(8)))
+
     def test_an_open_way_ends_on_its_last_seed(self):
         """Without a loop the last frame is the last keyframe."""
         way = latents.walk([1, 2, 3], Prior(8), 9, loop=False)
@@ -75,6 +165,16 @@ class TestTruncate:
         assert squeezed.abs().max() <= 0.6745
         assert (squeezed.diff() >= 0).all()
         assert torch.equal(squeezed.sign(), z.sign())
+
+    @pytest.mark.parametrize("scale", [0.2, 1.0, 3.0])
+    def test_is_its_formula(self, scale):
+        """Phi^-1(1/2 + share (Phi(z) - 1/2)) in units of the scale, with the standard library's normal distribution."""
+        z, normal = torch.linspace(-3, 3, 13) * scale, NormalDist(sigma=scale)
+
+        squeezed = latents.truncate(z, 0.7, Prior(13, scale=scale))
+
+        expected = [normal.inv_cdf(0.5 + 0.7 * (normal.cdf(value) - 0.5)) for value in z.tolist()]
+        torch.testing.assert_close(squeezed, torch.tensor(expected), atol=1e-5 * scale, rtol=1e-5)
 
 
 class TestUniform:
@@ -114,6 +214,19 @@ class TestStream:
 
         assert torch.equal(*draws)
         assert not any(torch.equal(draws[0], other) for other in others)
+
+    def test_is_seeded_by_the_hash_of_its_key(self):
+        """The first 63 bits of blake2b: a run goes on the same way on every machine and in every release."""
+        digest = blake2b(b"7/noise/1234", digest_size=8).hexdigest()
+
+        assert seeds.stream(7, "noise", 1234).initial_seed() == int(digest, 16) // 2
+
+    def test_the_order_of_an_epoch_is_a_stream_of_that_name(self):
+        """Under another name a resumed run would be shown its epoch in another order."""
+        order = seeds.permutation(3, 2, 50)
+
+        assert torch.equal(order, torch.randperm(50, generator=seeds.stream(3, "order", 2)))
+        assert not torch.equal(order, seeds.permutation(4, 2, 50))
 
     def test_an_epoch_shows_every_sample_once(self):
         """permutation(seed, epoch) is one, and differs from epoch to epoch."""

@@ -3,6 +3,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from gancli.networks.layers import (
     Conv,
@@ -10,13 +12,17 @@ from gancli.networks.layers import (
     Drawn,
     MinibatchStdDev,
     downscale,
+    initialise,
     interleave,
     largest_divisor,
+    leaky,
     minibatch_spread,
+    norm,
     pixel_norm,
     undo_interleave,
     upscale,
 )
+from gancli.seeds import stream
 
 
 def normal(*shape, seed=0, dtype=torch.float32):
@@ -47,6 +53,14 @@ class TestMinibatchStdDev:
         torch.testing.assert_close(out[:, :3], x)
         for i in range(8):
             np.testing.assert_allclose(out[i, 3].numpy(), expected[i], rtol=1e-5)
+
+    def test_compares_four_samples_unless_told_otherwise(self):
+        """The paper's group; of 20 samples, 5 would be a divisor too."""
+        x = normal(20, 3, 4, 4)
+
+        added = MinibatchStdDev()(x)[:, 3, 0, 0]
+
+        np.testing.assert_allclose(added.numpy(), spread_by_hand(x.numpy(), 4), rtol=1e-5)
 
     def test_same_images_give_no_spread(self):
         """A collapsed batch is told apart: the added channel is sqrt(eps)."""
@@ -103,6 +117,10 @@ class TestMinibatchStdDev:
         assert s.dtype == torch.float32
         np.testing.assert_allclose(s[:, 0].numpy(), spread_by_hand(x.float().numpy(), 4), rtol=1e-4)
 
+    def test_features_keep_their_precision(self):
+        """What comes in as bfloat16 goes on as bfloat16."""
+        assert MinibatchStdDev(4)(normal(8, 3, 4, 4).bfloat16()).dtype == torch.bfloat16
+
 
 def test_interleaved_batches_keep_their_groups_apart():
     """Reals and fakes judged in one call get the spread they would get alone."""
@@ -147,6 +165,103 @@ class TestEqualizedWeight:
 
         assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / 400), rel=0.02)
         torch.testing.assert_close(layer.scaled(torch.float32), layer.weight)
+        assert layer.lr_scale == 1
+
+    def test_a_scale_of_its_own_grows_with_the_inputs_left_out(self):
+        """std 0.05 of a layer that has 9 times more inputs at full width: 0.15, and 9 times the rate."""
+        torch.manual_seed(0)
+        layer = Dense(400, 400, drawn=Drawn(equalized=False, std=0.05, wider=9))
+
+        assert layer.weight.std().item() == pytest.approx(0.15, rel=0.02)
+        torch.testing.assert_close(layer.scaled(torch.float32), layer.weight)
+        assert layer.lr_scale == 9
+
+    def test_an_equalized_layer_learns_at_the_common_rate(self):
+        """Scaling at run time already gives all layers one speed."""
+        assert Dense(4, 4, drawn=Drawn(wider=9)).lr_scale == 1
+
+    @pytest.mark.parametrize("layer", [Dense(3, 4), Conv(3, 4, 3)])
+    def test_computes_in_the_precision_of_its_input(self, layer):
+        """bfloat16 in, bfloat16 out, with weights and bias kept in float32."""
+        x = normal(2, 3) if isinstance(layer, Dense) else normal(2, 3, 4, 4)
+
+        assert layer(x.bfloat16()).dtype == torch.bfloat16
+        assert layer.weight.dtype == layer.bias.dtype == torch.float32
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_dense_is_its_formula(biased):
+    """x W + b with W scaled by gain / sqrt(inputs), in numpy float64; the bias begins at 0 and can be left out."""
+    torch.manual_seed(0)
+    layer, x = Dense(5, 3, 1.5, bias=biased), normal(4, 5)
+    assert not biased or layer.bias.tolist() == [0, 0, 0]
+    added = with_bias(layer)
+
+    y = layer(x)
+
+    expected = x.numpy().astype(np.float64) @ layer.weight.detach().numpy().T * (1.5 / math.sqrt(5)) + added
+    np.testing.assert_allclose(y.detach().numpy(), expected, atol=1e-5)
+    assert len(list(layer.parameters())) == 1 + biased
+
+
+def with_bias(layer):
+    """Fill a layer's bias, if it has one, and tell its values."""
+    if layer.bias is None:
+        return 0
+    nn.init.normal_(layer.bias)
+    return layer.bias.detach().numpy().astype(np.float64)
+
+
+def convolved_by_hand(x, weight, stride, padding):
+    """Every output value as one sum over a window, in numpy float64, without the bias; (zeros before, after)."""
+    rank, kernel = x.ndim - 2, weight.shape[-1]
+    x = np.pad(x.astype(np.float64), [(0, 0), (0, 0), *[padding] * rank])
+    out = np.empty((len(x), len(weight), *((side - kernel) // stride + 1 for side in x.shape[2:])))
+    for place in np.ndindex(*out.shape[2:]):
+        window = x[(..., *(slice(stride * p, stride * p + kernel) for p in place))]
+        out[(..., *place)] = np.tensordot(window, weight, axes=(range(1, 2 + rank), range(1, 2 + rank)))
+    return out
+
+
+class TestConv:
+    @pytest.mark.parametrize("padding", ["same", "none"])
+    @pytest.mark.parametrize("stride", [1, 2])
+    @pytest.mark.parametrize("kernel", [1, 2, 3, 5, 6])
+    @pytest.mark.parametrize("resample", ["keep", "up"])
+    @pytest.mark.parametrize("space", [(8,), (6, 7)])
+    def test_is_its_sum_worked_by_hand(self, space, resample, kernel, stride, padding):
+        """Signals and pictures, any kernel, stride and padding, doubled before or not."""
+        torch.manual_seed(0)
+        rank = len(space)
+        layer = Conv(2, 3, kernel, 1.5, rank=rank, stride=stride, padding=padding, resample=resample)
+        bias, x = with_bias(layer).reshape(-1, *[1] * rank), normal(2, 2, *space)
+
+        y = layer(x)
+
+        for axis in range(2, 2 + rank) if resample == "up" else ():
+            x = x.repeat_interleave(2, axis)
+        zeros = ((kernel - 1) // 2, kernel // 2) if padding == "same" else (0, 0)
+        weight = layer.weight.detach().numpy() * (1.5 / math.sqrt(2 * kernel**rank))
+        np.testing.assert_allclose(
+            y.detach().numpy(), convolved_by_hand(x.numpy(), weight, stride, zeros) + bias, atol=1e-5
+        )
+
+    @pytest.mark.parametrize("resample", ["keep", "up", "down"])
+    def test_the_bias_can_be_left_out(self, resample):
+        """Before a batch norm it would be subtracted again: black stays black, and there is nothing to learn."""
+        layer = Conv(3, 5, 3, bias=False, resample=resample)
+
+        y = layer(torch.zeros(2, 3, 4, 4))
+
+        assert y.abs().max() == 0
+        assert len(list(layer.parameters())) == 1
+
+    def test_draws_its_weights_as_it_is_told(self):
+        """equalized=False reaches the weight: its final scale is the drawn one."""
+        torch.manual_seed(0)
+        layer = Conv(40, 40, 3, drawn=Drawn(equalized=False))
+
+        assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / 360), rel=0.05)
 
 
 class TestFusedResampling:
@@ -155,6 +270,7 @@ class TestFusedResampling:
         """One transposed convolution computes what the two plain steps do."""
         torch.manual_seed(0)
         fused, plain = Conv(3, 5, 3, resample="up"), Conv(3, 5, 3)
+        with_bias(fused)
         plain.load_state_dict(fused.state_dict())
         x = normal(2, 3, *size)
 
@@ -165,10 +281,82 @@ class TestFusedResampling:
         """One strided convolution computes what the two plain steps do."""
         torch.manual_seed(0)
         fused, plain = Conv(3, 5, 3, resample="down"), Conv(3, 5, 3)
+        with_bias(fused)
         plain.load_state_dict(fused.state_dict())
         x = normal(2, 3, *size)
 
         torch.testing.assert_close(fused(x), downscale(plain(x)), atol=1e-5, rtol=1e-5)
+
+    @pytest.mark.parametrize("resample", ["up", "down"])
+    def test_takes_16_multiplications_where_the_plain_form_takes_36(self, resample):
+        """For each pixel of the smaller picture: 4 x 4 instead of 4 times 3 x 3."""
+        small, large = normal(2, 3, 4, 4), normal(2, 3, 8, 8)
+
+        fused = multiplications(Conv(3, 5, 3, resample=resample), small if resample == "up" else large)
+        plain = multiplications(Conv(3, 5, 3), large)
+
+        assert 36 * fused == 16 * plain
+
+
+def multiplications(layer, x):
+    with FlopCounterMode(display=False) as counter:
+        layer(x)
+    return counter.get_total_flops()
+
+
+def test_leaky_keeps_a_fifth_of_what_is_negative():
+    """max(x, 0.2 x)."""
+    torch.testing.assert_close(leaky(torch.tensor([-5.0, 0.0, 2.0])), torch.tensor([-1.0, 0.0, 2.0]))
+
+
+class TestNorm:
+    @pytest.mark.parametrize(("rank", "space"), [(0, ()), (1, (6,)), (2, (5, 4))])
+    def test_batch_is_its_formula(self, rank, space):
+        """Vectors, signals and pictures: each channel of the batch gets mean 0 and variance 1."""
+        x = 3 * normal(4, 2, *space) + 1
+        axes = (0, *range(2, 2 + rank))
+
+        y = norm("batch", 2, rank, 0.9)(x)
+
+        values = x.numpy().astype(np.float64)
+        mean, variance = values.mean(axes, keepdims=True), values.var(axes, keepdims=True)
+        np.testing.assert_allclose(y.detach().numpy(), (values - mean) / np.sqrt(variance + 1e-5), atol=1e-5)
+
+    def test_batch_keeps_a_share_of_its_moving_statistics(self):
+        """keep 0.7: after one batch the mean is 0.7 times the old one, 0, and 0.3 times the batch's."""
+        x, layer = normal(4, 2, 6) + 5, norm("batch", 2, 1, 0.7)
+
+        layer(x)
+
+        torch.testing.assert_close(layer.running_mean, 0.3 * x.mean((0, 2)))
+
+    @pytest.mark.parametrize("space", [(), (6,), (5, 4)])
+    def test_layer_is_its_formula(self, space):
+        """At each position the channels get mean 0 and variance 1, then a weight and a bias a channel."""
+        x, layer = 3 * normal(4, 5, *space) + 1, norm("layer", 5, len(space), 0.9)
+        layer.load_state_dict({"weight": normal(5, seed=1), "bias": normal(5, seed=2)})
+
+        y = layer(x)
+
+        values = np.moveaxis(x.numpy().astype(np.float64), 1, -1)
+        values -= values.mean(-1, keepdims=True)
+        values /= np.sqrt((values**2).mean(-1, keepdims=True) + 1e-5)
+        expected = np.moveaxis(values * normal(5, seed=1).numpy() + normal(5, seed=2).numpy(), -1, 1)
+        np.testing.assert_allclose(y.detach().numpy(), expected, atol=1e-5)
+
+    def test_layer_begins_with_weight_1_and_bias_0(self):
+        """Both are learned, in float32, whatever the precision of the features."""
+        layer = norm("layer", 3, 2, 0.9)
+
+        assert {name: value.tolist() for name, value in layer.named_parameters()} == {
+            "weight": [1, 1, 1], "bias": [0, 0, 0]
+        }  # fmt: skip
+        assert layer(normal(2, 3, 4, 4).bfloat16()).dtype == torch.bfloat16
+
+    def test_none_changes_nothing(self):
+        """Off means off, bit for bit."""
+        x = normal(4, 3, 5)
+        assert norm("none", 3, 1, 0.9)(x) is x
 
 
 def test_pixel_norm_brings_every_pixel_to_mean_square_one():
@@ -179,6 +367,34 @@ def test_pixel_norm_brings_every_pixel_to_mean_square_one():
 
     torch.testing.assert_close(y.square().mean(1), torch.ones(2, 3, 3), atol=1e-5, rtol=0)
     torch.testing.assert_close(y / y.norm(dim=1, keepdim=True), x / x.norm(dim=1, keepdim=True))
+
+
+def test_pixel_norm_keeps_the_precision_of_its_input():
+    """The mean square is taken in float32, the answer is bfloat16 again."""
+    assert pixel_norm(normal(2, 5, 3, 3).bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("space", [(6,), (6, 12)])
+def test_downscaling_takes_means_of_blocks(space):
+    """Blocks of 3 values of a signal, of 3 x 3 pixels of a picture; blocks of one are left alone."""
+    x = normal(2, 4, *space)
+
+    y = downscale(x, 3)
+
+    blocks = x.numpy().reshape(2, 4, *(size for side in space for size in (side // 3, 3)))
+    np.testing.assert_allclose(y.numpy(), blocks.mean(axis=tuple(range(3, blocks.ndim, 2))), atol=1e-6)
+    assert downscale(x, 1) is x
+
+
+def test_weights_are_drawn_from_the_run_s_stream_of_their_network():
+    """In the order of the layers, one generator for all: the same in every release."""
+    network = nn.Sequential(Conv(2, 3, 3), nn.ReLU(), Dense(3, 4))
+
+    initialise(network, 7, "G")
+
+    draw = stream(7, "weights/G", 0)
+    assert torch.equal(network[0].weight, torch.randn(3, 2, 3, 3, generator=draw))
+    assert torch.equal(network[2].weight, torch.randn(4, 3, generator=draw))
 
 
 def test_pixel_norm_of_nothing_has_a_finite_gradient():

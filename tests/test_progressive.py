@@ -1,12 +1,15 @@
+import math
+
 import pytest
 import torch
 from conftest import tiny_config
 
 from gancli.config.networks import ProgressiveConfig
 from gancli.critic_view import CriticView
+from gancli.errors import ConfigError
 from gancli.growth import Schedule
-from gancli.networks import build
-from gancli.networks.layers import downscale, upscale
+from gancli.networks import build, set_precision
+from gancli.networks.layers import EqualizedWeight, downscale, upscale
 from gancli.networks.progressive import Critic, Generator
 
 
@@ -45,6 +48,15 @@ class TestFade:
         torch.testing.assert_close(pair.G(z, 2, 1.0), done, atol=0, rtol=0)
         assert not torch.allclose(pair.G(z, 2, 0.5), midway)
 
+    @pytest.mark.parametrize("stage_and_alpha", [(), (2, 1.0)])
+    def test_at_alpha_1_the_old_path_is_not_even_computed(self, pair, stage_and_alpha):
+        """Its layers get no gradient, so Adam leaves them alone; that is so unless a fade is asked for."""
+        pair.D(pair.G(normal(4, 8), *stage_and_alpha), *stage_and_alpha).sum().backward()
+
+        for speak, read in zip(pair.G.to_rgb, pair.D.from_rgb, strict=True):
+            used = speak is pair.G.to_rgb[-1]
+            assert [layer.weight.grad is not None for layer in (speak, read)] == [used, used]
+
     @torch.no_grad()
     def test_in_between_the_picture_is_the_weighted_mean(self, pair):
         """rgb = (1 - alpha) old + alpha new."""
@@ -77,6 +89,94 @@ def test_the_paper_s_widths():
     widths = [config.width_of(stage) for stage in range(config.stages)]
 
     assert widths == [512, 512, 512, 512, 256, 128, 64, 32, 16]
+
+
+SMALL, RGB = ProgressiveConfig(resolution=16, latent=5, channels=(8, 6, 4)), (3, 16, 16)
+
+
+def weights_of(network):
+    return {name: tuple(p.shape) for name, p in network.named_parameters() if name.endswith("weight")}
+
+
+def test_the_generator_s_layers_have_the_widths_of_their_stages():
+    """A dense layer to 4 x 4, a convolution, two for each later stage, and 1 x 1 to RGB at every stage."""
+    assert weights_of(Generator(SMALL, RGB)) == {
+        "dense.weight": (8 * 16, 5), "first.weight": (8, 8, 3, 3),
+        "blocks.0.0.weight": (6, 8, 3, 3), "blocks.0.1.weight": (6, 6, 3, 3),
+        "blocks.1.0.weight": (4, 6, 3, 3), "blocks.1.1.weight": (4, 4, 3, 3),
+        "to_rgb.0.weight": (3, 8, 1, 1), "to_rgb.1.weight": (3, 6, 1, 1), "to_rgb.2.weight": (3, 4, 1, 1),
+    }  # fmt: skip
+
+
+def test_the_critic_s_layers_mirror_the_generator_s():
+    """One channel more where minibatch std has been appended, and a score at the end."""
+    assert weights_of(Critic(SMALL, RGB)) == {
+        "from_rgb.0.weight": (8, 3, 1, 1), "from_rgb.1.weight": (6, 3, 1, 1), "from_rgb.2.weight": (4, 3, 1, 1),
+        "blocks.0.0.weight": (6, 6, 3, 3), "blocks.0.1.weight": (8, 6, 3, 3),
+        "blocks.1.0.weight": (4, 4, 3, 3), "blocks.1.1.weight": (6, 4, 3, 3),
+        "last.weight": (8, 9, 3, 3), "dense.weight": (8, 8 * 16), "score.weight": (1, 8),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("equalized", [True, False])
+@pytest.mark.parametrize("network", [Generator, Critic])
+def test_every_layer_has_the_paper_s_gain(network, equalized):
+    """gain / sqrt(fan_in), at run time or in the weights: 1 before a linear output, sqrt(2) / 4 first, else sqrt(2)."""
+    gains = {"to_rgb": 1, "score": 1}
+    if network is Generator:
+        gains["dense"] = math.sqrt(2) / 4
+    config = SMALL.model_copy(update={"equalized_lr": equalized})
+
+    layers = [(name, m) for name, m in network(config, RGB).named_modules() if isinstance(m, EqualizedWeight)]
+
+    assert len(layers) == (9 if network is Generator else 10)
+    for name, layer in layers:
+        he = gains.get(name.split(".")[0], math.sqrt(2)) / math.sqrt(layer.weight[0].numel())
+        assert (layer.scale, layer.initial_std) == pytest.approx((he, 1) if equalized else (1, he)), name
+
+
+def test_biases_stand_everywhere_but_before_a_batch_norm():
+    """A batch norm as the final layer would subtract the bias of the layer that speaks RGB."""
+    normalising = SMALL.model_copy(update={"output": "bn-tanh"})
+
+    for network, bias in ((Generator(SMALL, RGB), True), (Generator(normalising, RGB), False)):
+        assert all((layer.bias is not None) == bias for layer in network.to_rgb)
+        assert network.first.bias is not None
+
+
+@torch.no_grad()
+def test_the_first_pictures_have_the_colors_of_the_data():
+    """bn-clip begins with the mean and deviation of each of the data's channels."""
+    moments = (0.1, -0.2, 0.3), (0.05, 0.1, 0.02)
+    config = SMALL.model_copy(update={"output": "bn-clip"})
+
+    x = Generator(config, RGB, moments)(normal(8, 5))
+
+    torch.testing.assert_close(x.mean((0, 2, 3)), torch.tensor(moments[0]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(x.std((0, 2, 3), correction=0), torch.tensor(moments[1]), atol=1e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_the_first_stage_speaks_through_its_own_layer():
+    """At 4 px the first to_rgb draws, and the others are not asked."""
+    G, z = Generator(SMALL, RGB), normal(4, 5)
+    before = G(z, 0)
+
+    G.to_rgb[0].bias += 1
+
+    torch.testing.assert_close(G(z, 0), before + 1)
+
+
+def test_minibatch_std_splits_the_channels_of_the_first_stage():
+    """It stands before the last convolution, where there are 8: four groups do, six do not."""
+    four, six = ({"group_size": 4, "feature_groups": groups} for groups in (4, 6))
+    values = SMALL.model_dump()
+
+    critic = Critic(ProgressiveConfig(**{**values, "minibatch_std": four}), RGB)
+
+    assert critic.last.weight.shape == (8, 12, 3, 3)
+    with pytest.raises(ConfigError, match="8 channels do not split into 6"):
+        Critic(ProgressiveConfig(**{**values, "minibatch_std": six}), RGB)
 
 
 def test_quickstart_s_size():
@@ -148,8 +248,6 @@ def test_a_group_of_the_whole_batch_is_never_judged_together(size):
 
 def test_bf16_computes_in_bfloat16_and_answers_in_float32():
     """Masters, pictures and scores stay float32, and close to the float32 answer."""
-    from gancli.networks import set_precision
-
     pair = build(tiny_config())
     z = normal(8, 8)
     exact = pair.D(pair.G(z))
@@ -161,3 +259,4 @@ def test_bf16_computes_in_bfloat16_and_answers_in_float32():
     assert x.dtype == rough.dtype == torch.float32
     assert not torch.equal(exact, rough)
     torch.testing.assert_close(rough, exact, atol=0.1, rtol=0.1)
+    assert pair.D.features(x).dtype == torch.bfloat16

@@ -38,7 +38,6 @@ class Checkup:
         """Is there time for another one?"""
         return self.at_every_tick or self.spent <= SHARE * self.trained
 
-    @torch.no_grad()
     def take(
         self, state: TrainState, feed: Feed, phase: Phase, real: Tensor, scores: tuple[float, float]
     ) -> dict[str, float]:
@@ -47,12 +46,13 @@ class Checkup:
         real: training samples. scores: the critic's means on training samples and on fakes.
         """
         began = time.monotonic()
-        fakes = self.average_of(state, feed, phase)
-        found = {
-            "ema_std_ratio": batch_std(fakes) / max(batch_std(real), 1e-12),
-            "ema_distinct": float(nearness(fakes).median()) / max(float(apart(nearness(real)).median()), 1e-12),
-            "overfitting": overfitting(state, feed, phase, scores),
-        }
+        with torch.no_grad():
+            fakes = self.average_of(state, feed, phase)
+            found = {
+                "ema_std_ratio": batch_std(fakes) / max(batch_std(real), 1e-12),
+                "ema_distinct": float(nearness(fakes).median()) / max(float(apart(nearness(real)).median()), 1e-12),
+                "overfitting": overfitting(state, feed, phase, scores),
+            }
         self.spent += time.monotonic() - began
         return found
 
