@@ -122,7 +122,9 @@ class TestStreams:
         body = json.loads(out)
         assert (code, body["schema_version"]) == (0, 2)
         assert body["verdict"] in WORDS
-        assert {"value", "floor", "name", "fake", "real", "note", "group", "mark", "advice"} == set(body["panel"][0])
+        assert set(body["panel"][0]) == {
+            "key", "part", "label", "value", "floor", "fake", "real", "note", "group", "mark", "advice"
+        }  # fmt: skip
         assert (body["samples"], body["weights"]) == (100, "ema")
 
     def test_inspect_stats_for_people(self, gancli, trained):
