@@ -1,4 +1,5 @@
 import math
+import pathlib
 
 import numpy as np
 import pytest
@@ -279,3 +280,21 @@ class TestFrechetDistance:
         a, b = normal(20, 5, 1), torch.ones(20, 5)
         expected = float((a.mean(0) - 1).square().sum() + a.var(0).sum())
         assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
+
+
+def test_features_leave_the_device_before_they_become_float64():
+    """Apple's MPS knows no float64."""
+    calls = []
+
+    class Found:
+        def cpu(self):
+            calls.append("cpu")
+            return self
+
+        def double(self):
+            calls.append("double")
+            return self
+
+    judges.Judge("stub", "", pathlib.Path("stub"), lambda x: Found())._of(torch.zeros(1, 3, 4, 4))
+
+    assert calls == ["cpu", "double"]

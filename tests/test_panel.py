@@ -120,6 +120,24 @@ class TestPanel:
 ASKED = sorted(set(re.findall(r'panel\.\w+\("(\w+)"', Path(verdict.__file__).read_text())))
 
 
+def dots(n, seed, cut=0.01, size=32, sigma=2.5):
+    """Smooth dots on black, a few of them cut off by the upper edge, which alone have fine detail."""
+    draw = np.random.RandomState(seed)
+    at = np.arange(size) + 0.5
+    middles = draw.uniform(0.3 * size, 0.7 * size, (n, 2))
+    middles[:, 0] = np.where(draw.rand(n) < cut, draw.uniform(0, 3, n), middles[:, 0])
+    down, right = (np.exp(-((at[None] - middles[:, i, None]) ** 2) / (2 * sigma**2)) for i in (0, 1))
+    x = torch.from_numpy(down[:, :, None] * right[:, None]).float()[:, None]
+    return x.mul(255).round().div(127.5).sub(1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_honest_dots_with_almost_no_fine_detail_are_no_artifacts(seed):
+    """Where the reals have almost no power, how little it is says nothing."""
+    compared = Comparison(dots(200, 3 * seed), Reference(dots(200, 3 * seed + 1), dots(200, 3 * seed + 2)))
+    assert judge(panel(compared, quick=True), 200, None).word == "healthy"
+
+
 class TestTheTable:
     def test_every_figure_has_a_sentence_and_a_group(self):
         """Nobody is left alone with a number; and a mark that is not good comes with what to try."""
