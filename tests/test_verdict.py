@@ -3,10 +3,10 @@
 from dataclasses import fields
 
 import pytest
-from test_panel import figures
+from test_panel import HEALTHY, figure, figures
 
 from gancli.stats.modes import Coverage
-from gancli.stats.verdict import Limits, by_spread, judge
+from gancli.stats.verdict import Limits, Panel, Verdict, by_spread, judge
 
 # By limit: the panel just inside, its word, the panel just beyond, its word. Floors: those of test_panel.HEALTHY.
 NOTHING = {"coverage": 0.0, "precision": 0.0}
@@ -111,3 +111,240 @@ def test_a_list_of_runs_goes_by_three_and_six_tenths_of_the_spread():
     """As the alarms of training do."""
     words = [by_spread(ratio) for ratio in (0.299, 0.301, 0.599, 0.601)]
     assert words == ["collapsed", "low diversity", "low diversity", "healthy"]
+
+
+DISTINCT = "% of them are left when near-copies of one another count once"
+PARTS = "% of what two halves of the data have in common"
+COUNTED = "counted by parts of the data, both sides have "
+FEWER = {"effective_rank_ratio": 0.5}
+# By sign: a panel that shows it, one that shows it clearly, the word, and the evidence of the second.
+SIGNS = {
+    "spread": (
+        {"batch_std_ratio": 0.151}, {"batch_std_ratio": 0.149},
+        "collapsed", "the fakes differ 0.15 times as much from one another as the reals do",
+    ),
+    "distinct": ({"unique_fraction": 0.0651}, {"unique_fraction": 0.0649}, "collapsed", f"6{DISTINCT}"),
+    "few parts": (
+        FEWER | {"cluster_overlap": 0.9 * 0.361, "coverage_color_matched": 0.95 * 0.31},
+        FEWER | {"cluster_overlap": 0.9 * 0.359, "coverage_color_matched": 0.95 * 0.31},
+        "collapsed", f"{COUNTED}36{PARTS}",
+    ),
+    "few covered": (
+        FEWER | {"cluster_overlap": 0.9 * 0.3, "coverage_color_matched": 0.95 * 0.361},
+        FEWER | {"cluster_overlap": 0.9 * 0.3, "coverage_color_matched": 0.95 * 0.359},
+        "collapsed", f"{COUNTED}30{PARTS}",
+    ),
+    "copies": (
+        {"train_nearer_fraction": 0.379}, {"train_nearer_fraction": 0.381},
+        "memorising", "38% of the samples lie nearer to a training sample than 95 % of unseen reals do",
+    ),
+    "beside the training set": (
+        {"train_distance_ratio": 0.451}, {"train_distance_ratio": 0.449},
+        "memorising", "samples lie 0.45 times as far from the training set as unseen reals do",
+    ),
+    "blur": (
+        {"spectrum_fine": -0.449}, {"spectrum_fine": -0.451},
+        "artefacts", "too little fine detail: blur (0.35 times the power)",
+    ),
+    "noise": (
+        {"spectrum_fine": 0.449}, {"spectrum_fine": 0.451},
+        "artefacts", "too much fine detail: noise (2.8 times the power)",
+    ),
+    "spike": (
+        {"spectrum_spike": 1.549}, {"spectrum_spike": 1.551},
+        "artefacts", "a spike in the spectrum, 32 times the reals': a grid",
+    ),
+    "grain": (
+        {"grain": 7.49}, {"grain": 7.51},
+        "artefacts", "grain of 7.5 grey levels in flat areas, where the data has 0.0",
+    ),
+    "pale": (
+        PALE | {"batch_std_ratio": 0.751}, PALE | {"batch_std_ratio": 0.749},
+        "washed out", "spread 0.75 and contrast 0.90 of the reals'",
+    ),
+    "imprecise": (
+        {"precision": 0.9 * 0.361}, {"precision": 0.9 * 0.359},
+        "artefacts", "36% of the samples look like the data, 100% of the data has one nearby",
+    ),
+    "uncovered": (
+        {"coverage_color_matched": 0.95 * 0.1801, "precision": 0.9 * 0.9},
+        {"coverage_color_matched": 0.95 * 0.1799, "precision": 0.9 * 0.9},
+        "artefacts", "90% of the samples look like the data, 18% of the data has one nearby",
+    ),
+    "fewer": ({"unique_fraction": 0.631}, {"unique_fraction": 0.629}, "low diversity", f"63{DISTINCT}"),
+    "fewer parts": (
+        {"cluster_overlap_color_matched": 0.9 * 0.781}, {"cluster_overlap_color_matched": 0.9 * 0.779},
+        "low diversity", f"{COUNTED}78{PARTS}",
+    ),
+    "thin": (
+        {"coverage_color_matched": 0.95 * 0.741}, {"coverage_color_matched": 0.95 * 0.739},
+        "low diversity", "the samples look like the data, but only 74% of it has one nearby",
+    ),
+    "colors": (
+        {"color_distance": 14.38}, {"color_distance": 14.40},
+        "artefacts", "other values: a channel lies 0.21 deviations away from the data's",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_a_sign_is_sure_where_it_is_far_beyond_its_limit(sign):
+    """And the evidence names the number."""
+    shown, clear, word, evidence = SIGNS[sign]
+
+    unsure, sure = (judge(figures(**panel), 1000, None) for panel in (shown, clear))
+
+    assert (unsure.word, unsure.confidence) == (word, "low")
+    assert (sure.word, sure.confidence, sure.evidence[0]) == (word, "high", evidence)
+    assert all(text.startswith("also: ") for text in sure.evidence[1:])
+
+
+def test_noise_is_always_sure():
+    """Nothing of the data is left."""
+    text = "no sample resembles the data, and they differ more than the data does: noise"
+    found = judge(figures(**NOTHING, batch_std_ratio=1.26), 1000, None)
+    assert found == Verdict("diverged", "high", (text, "also: artefacts"))
+
+
+def test_only_its_own_signs_make_a_word_sure():
+    """A clear color cast says nothing of how few samples are left; of two signs of one word, one is enough."""
+    assert judge(figures(unique_fraction=0.1, color_distance=40.0), 1000, None).confidence == "low"
+    assert judge(figures(unique_fraction=0.1, batch_std_ratio=0.1), 1000, None).confidence == "high"
+
+
+def test_all_that_speaks_for_a_word_is_told_and_the_other_words_once():
+    """Two signs of low diversity; of artifacts there are two, too."""
+    bad = figures(unique_fraction=0.7, cluster_overlap_color_matched=0.9 * 0.8, train_nearer_fraction=0.4,
+                  train_distance_ratio=0.5, color_distance=40.0)  # fmt: skip
+
+    assert judge(bad, 1000, None).evidence == (
+        "40% of the samples lie nearer to a training sample than 95 % of unseen reals do",
+        "samples lie 0.50 times as far from the training set as unseen reals do",
+        "also: low diversity, artefacts",
+    )
+
+
+class TestPale:
+    """Less spread and less contrast, and yet all there."""
+
+    @pytest.mark.parametrize(
+        ("changes", "word"),
+        [
+            ({"batch_std_ratio": 0.281, "contrast_ratio": 0.8}, "washed out"),  # spread 0.35 times the contrast
+            ({"batch_std_ratio": 0.279, "contrast_ratio": 0.8}, "collapsed"),
+            ({"batch_std_ratio": 0.29, "contrast_ratio": 0.579, **FEWER}, "low diversity"),  # half of it
+            ({"batch_std_ratio": 0.29, "contrast_ratio": 0.581, **FEWER}, "collapsed"),
+            ({"batch_std_ratio": 0.6, "contrast_ratio": 0.649, "precision": 0.9 * 0.94}, "washed out"),  # deep
+            ({"batch_std_ratio": 0.6, "contrast_ratio": 0.651, "precision": 0.9 * 0.94}, "low diversity"),
+            ({"batch_std_ratio": 0.649, "contrast_ratio": 0.6, "precision": 0.9 * 0.94}, "washed out"),
+            ({"batch_std_ratio": 0.651, "contrast_ratio": 0.6, "precision": 0.9 * 0.94}, "low diversity"),
+        ],
+    )
+    def test_by_directions_where_parts_are_lost(self, changes, word):
+        """As many directions as the data has, and near to it or deeply pale."""
+        assert judge(figures(**changes, cluster_overlap_color_matched=0.5), 1000, None).word == word
+
+    def test_pale_samples_are_not_counted_by_parts(self):
+        """Parts of the data that paleness hides are not lost, neither most of them nor some."""
+        hidden = {"cluster_overlap": 0.3, "coverage_color_matched": 0.38, "effective_rank_ratio": 0.6}
+
+        assert judge(figures(**PALE, **hidden), 1000, None).word == "washed out"
+        assert judge(figures(**hidden), 1000, None).word == "collapsed"
+        assert judge(figures(**PALE, **hidden), 1000, None).evidence == ("spread 0.80 and contrast 0.90 of the reals'",)
+
+    @pytest.mark.parametrize(("deep", "word"), [(0.651, "artefacts"), (0.649, "washed out")])
+    def test_blur_takes_contrast_but_never_so_much(self, deep, word):
+        """Where both are seen, a spread below 0.65 makes paleness the first of them."""
+        both = judge(figures(batch_std_ratio=deep, contrast_ratio=0.7, spectrum_fine=-1.2), 1000, None)
+        assert both.word == word
+        assert both.evidence[-1].startswith("also: ")
+
+
+def test_other_things_in_the_place_of_a_part_are_artifacts():
+    """Samples beside the data and a part of it without any: 0.78 and 0.88."""
+    replaced = {"precision": 0.9 * 0.779, "cluster_overlap_color_matched": 0.9 * 0.879}
+    found = judge(figures(**replaced), 1000, None)
+
+    assert found.word == "artefacts"
+    assert judge(figures(**replaced | {"precision": 0.9 * 0.781}), 1000, None).word == "low diversity"
+    assert judge(figures(**replaced | {"cluster_overlap_color_matched": 0.9 * 0.881}), 1000, None).word == "healthy"
+
+
+def test_what_all_is_told_of_the_healthy():
+    """Spread and coverage; modes first, where they are known."""
+    told = (
+        "the fakes differ 1.00 times as much from one another as the reals do",
+        "95% of the data has a sample nearby, by random features",
+    )
+    few = "only 20% of the samples are recognisable, too few to count modes"
+
+    assert judge(figures(), 1000, None) == Verdict("healthy", "high", told)
+    assert judge(figures(), 1000, Coverage(9, 12, 0.3, 0.0)).evidence == ("9 of 12 known modes are covered", *told)
+    assert judge(figures(), 1000, Coverage(9, 12, 0.2, 0.0)) == Verdict("undecided", "low", (*told, few))
+
+
+def test_what_all_is_told_of_known_modes():
+    """How many of how many; and they make it sure."""
+    assert judge(figures(), 1000, Coverage(1, 12, 0.9, 0.0)) == Verdict(
+        "collapsed", "high", ("1 of 12 known modes are covered",)
+    )
+    assert judge(figures(), 1000, Coverage(5, 12, 0.9, 0.0)) == Verdict(
+        "low diversity", "high", ("5 of 12 known modes are covered",)
+    )
+
+
+def test_why_nothing_can_be_decided():
+    """Too few samples, or reals that are all the same."""
+    few, flat = judge(figures(), 63, None), judge([figure("batch_std_ratio", 0.0, 0.0)], 1000, None)
+
+    assert few == Verdict("undecided", "low", ("63 samples a side are too few; 64 are needed",))
+    assert flat == Verdict("undecided", "low", ("the reals do not differ from one another",))
+    assert judge([], 1000, None) == flat
+
+
+def test_what_was_not_measured_is_no_sign():
+    """Points have no spectrum and no contrast; without effective rank, few parts are a collapse all the same."""
+    spread = figure("batch_std_ratio", 1.0, 1.0)
+    assert judge([spread], 1000, None).word == "healthy"
+    assert judge([figure("batch_std_ratio", 0.2, 1.0)], 1000, None).word == "collapsed"
+    assert judge([figure("batch_std_ratio", 0.84, 1.0)], 1000, None).word == "healthy"
+    few = [figure(key, FEW.get(key, HEALTHY[key]), HEALTHY[key]) for key in HEALTHY if key != "effective_rank_ratio"]
+    assert judge(few, 1000, None).word == "collapsed"
+
+
+class TestFiguresByKey:
+    def test_shares_are_of_the_floor_and_excesses_above_it(self):
+        """Where there is neither, a default: 1 and 0, or what is asked for."""
+        panel = Panel([figure("coverage", 0.4, 0.8), figure("spectrum_fine", 0.5, 0.2), figure("grain", 2.0, 0.0)])
+
+        assert (panel.share("coverage"), panel.value("coverage")) == (0.5, 0.4)
+        assert panel.excess("spectrum_fine") == pytest.approx(0.3)
+        assert (panel.share("grain"), panel.share("grain", 0.5)) == (1.0, 0.5)
+        assert (panel.share("precision"), panel.share("precision", 0.25)) == (1.0, 0.25)
+        assert (panel.value("precision"), panel.value("precision", 3.0), panel.excess("precision")) == (0.0, 3.0, 0.0)
+
+    def test_the_farthest_channel_counts_by_the_deviation_of_the_reals(self):
+        """By hand: (30.5 - 5) / 127.5 / 0.4 = 0.5, where the other channel has (56 - 5) / 127.5 / 1."""
+        far = [
+            figure("color_distance", 30.5, 5.0, None, None, "red"),
+            figure("color_distance", 56.0, 5.0, None, None, "blue"),
+        ]
+        spreads = [
+            figure("channel_variance_distance", 0.0, 0.0, None, real, part)
+            for real, part in ((0.16, "red"), (1.0, "blue"))
+        ]
+        assert Panel([*far, *spreads]).colors() == pytest.approx(0.5)
+        assert Panel([]).colors() == 0.0
+
+    def test_channels_of_signals_count_as_colors_do(self):
+        """Their figure has another key. Reals that do not vary: far away, no division by zero; below the floor: 0."""
+        values = [
+            figure("value_distance", 6.0, 5.0, None, None, "1"),
+            figure("value_distance", 4.0, 5.0, None, None, "2"),
+        ]
+        spreads = [
+            figure("channel_variance_distance", 0.0, 0.0, None, real, part) for real, part in ((0.0, "1"), (1.0, "2"))
+        ]
+
+        assert Panel([*values, *spreads]).colors() == pytest.approx(1 / 127.5 / 1e-6)
+        assert Panel([values[1], spreads[1]]).colors() == 0.0
