@@ -324,6 +324,7 @@ RECIPES = {
     "relativistic, R1 and R2": {"loss": {"adversarial": "relativistic", "r1": 0.3, "r2": 0.7}},
     "non-saturating, lazy R1": {"loss": {"adversarial": "non-saturating", "r1": 0.5, "penalty_every": 2}},
     "wasserstein, GP and drift": {"loss": {"adversarial": "wasserstein", "gradient_penalty": 10, "drift": 0.1}},
+    "wasserstein, lazy GP": {"loss": {"adversarial": "wasserstein", "gradient_penalty": 10, "penalty_every": 2}},
     "hinge, lazy R2": {"loss": {"adversarial": "hinge", "r2": 0.5, "penalty_every": 3}},
     "least squares, GP": {"loss": {"adversarial": "least-squares", "gradient_penalty": 1, "r1": 0.2}},
 }
@@ -424,6 +425,27 @@ class TestTheCriticsSide:
 
         assert logged == [True, False, False, True, False, False, True]
 
+    def test_both_sides_are_judged_in_one_call_where_groups_stay_apart(self):
+        """Twice the batch, half the calls; the whole batch as a group needs two."""
+        for group, sizes in ((4, [16]), ("all", [8, 8])):
+            config = growing_config(network__minibatch_std={"group_size": group})
+            pair = both(config)
+            seen, view = [], pair.state.critic_view(phase_of(config, 0))
+            features = view.D.features
+            view.D.features = lambda x, *at, seen=seen, features=features: seen.append(len(x)) or features(x, *at)
+
+            view.both(*torch.zeros(2, 8, 3, 4, 4))
+
+            assert seen == sizes
+
+    def test_without_a_game_the_critic_s_losses_are_zero(self):
+        """They are logged all the same, and the clock moves."""
+        pair = both(fixed_config(GAME, loss={"adversarial": "none", "moments": {"weight": 1.0}}))
+
+        losses = one_turn(pair.state, pair.config, pair.feed)
+
+        assert (losses["critic_loss"], losses["score_gap"], pair.state.images) == (0, 0, 8)
+
     def test_the_number_of_steps_is_boosted_at_first_and_on_every_nth_turn(self):
         """base 1, boost 4: on turns 0 and 1, and on turns 0, 3, 6."""
         steps = {"base": 1, "boost": 4, "first": 2, "every": 3}
@@ -450,6 +472,17 @@ class TestWhatTheGeneratorIsAskedFor:
         expected = [latents(pair.config, "latents", images) for images in (48, 56)]
         assert_all_close([z for z, _ in calls], expected)
 
+    def test_only_fakes_that_are_shared_keep_their_graph(self):
+        """A graph that nobody walks back would cost memory."""
+        for shared in (True, False):
+            pair = both(fixed_config(MLP, train__critic_steps={"base": 2}, train__shared_fakes=shared), images=48)
+            made = []
+            pair.state.G.register_forward_hook(lambda _, inputs, y, made=made: made.append(y.requires_grad))
+
+            train_critic(pair.state, pair.config, pair.feed, phase_of(pair.config, 48))
+
+            assert made == [False, shared]
+
     def test_fresh_fakes_have_latents_of_their_own(self):
         """Drawn at the clock after the critic's steps."""
         pair = both(fixed_config(MLP, train__critic_steps={"base": 2}, train__shared_fakes=False), images=48)
@@ -459,6 +492,18 @@ class TestWhatTheGeneratorIsAskedFor:
 
         named = [("latents", 48), ("latents", 56), ("generator latents", 64)]
         assert_all_close([z for z, _ in calls], [latents(pair.config, *at) for at in named])
+
+    def test_a_network_that_enlarges_gets_the_reals_made_smaller(self):
+        """Means of 4 x 4 pixels, for the critic's step and, where fakes are fresh, for its own; not latents."""
+        loss = {"adversarial": "hinge", "perceptual": {"weight": 0.1}}
+        pair = both(fixed_config(SUPERRES, loss=loss, train__shared_fakes=False), images=48)
+        calls, phase = recorded(pair.state.G), phase_of(pair.config, 48)
+        x = pair.feed.batch_at(48, phase).double()
+        small = x.unflatten(3, (-1, 4)).unflatten(2, (-1, 4)).mean((3, 5))
+
+        one_turn(pair.state, pair.config, pair.feed)
+
+        assert_all_close([z for z, _ in calls], [small, small])
 
     @pytest.mark.parametrize("network", [MLP, IWGAN])
     def test_critic_fakes_eval_are_by_moving_statistics_and_only_theirs(self, network):
