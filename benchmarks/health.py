@@ -3,7 +3,7 @@
     python benchmarks/health.py ablations/ --by network.output --figures batch_std_ratio,pixel_mean_distance
 
 --by: dotted keys of the config that tell variants apart. Figures are those of the averaged generator, beside the
-floor: the same figure between two halves of the reals. docs/figures.md lists the keys; one of several channels is
+baseline: the same figure between two halves of the reals. docs/figures.md lists the keys; one of several channels is
 written color_distance.red.
 """
 
@@ -41,20 +41,20 @@ def main() -> None:
     parser.add_argument("--raw", action="store_true")
     given = parser.parse_args()
     names = given.figures.split(",")
-    found, floors = defaultdict(list), {}
+    found, baselines = defaultdict(list), {}
     for run in all_runs(given.folder):
         variant = ", ".join(value_at(run, key) for key in given.by.split(","))
         health = gancli.inspect_stats(run.path, samples=given.samples, raw=given.raw)
         figures = {".".join(filter(None, (f.key, f.part))): f for f in health.panel}
         found[variant].append((health.verdict, [figures[name].value for name in names]))
-        floors = {name: figures[name].floor for name in names}
+        baselines = {name: figures[name].baseline for name in names}
     print(f"| {given.by} | seeds | verdicts | " + " | ".join(names) + " |")
     print("|---" * (3 + len(names)) + "|")
     for variant, rows in sorted(found.items()):
         columns = zip(*(values for _, values in rows), strict=True)
         verdicts = ", ".join(sorted({word for word, _ in rows}))
         print(f"| {variant} | {len(rows)} | {verdicts} | " + " | ".join(spread(list(c)) for c in columns) + " |")
-    print("| floor (reals) | | | " + " | ".join(f"{floors[name]:.3g}" for name in names) + " |")
+    print("| baseline (reals) | | | " + " | ".join(f"{baselines[name]:.3g}" for name in names) + " |")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class Generator(nn.Module):
         self.to_rgb = Conv(widths[-1], 3, 1, 1.0)
 
     def forward(self, z: Tensor) -> Tensor:
-        """(N, latent) -> (N, 3, H, W)."""
+        """(N, z_dim) -> (N, 3, H, W)."""
         h = norm(F.leaky_relu(self.dense(norm(z)), 0.2).view(len(z), -1, 4, 4))
         h = norm(F.leaky_relu(self.first(h), 0.2))
         for a, b in self.convs:

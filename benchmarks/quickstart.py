@@ -1,4 +1,4 @@
-"""quickstart and its bad twin over seeds: time, modes covered, recognisable share, verdict.
+"""quickstart and its bad twin over seeds: time, modes covered, recognizable share, verdict.
 
     python benchmarks/quickstart.py --seeds 0 1 2 > benchmarks/results/quickstart.json
 
@@ -34,7 +34,7 @@ def row(preset: str, seed: int, outdir: str, samples: int) -> dict[str, object]:
         "seconds": round(seconds, 1),
         "inspect_seconds": round(inspect_seconds, 1),
         "modes": figures["modes_covered"],
-        "recognisable": figures["recognized_fraction"],
+        "recognizable": figures["recognized_fraction"],
         "reverse_kl": figures["reverse_kl"],
         "std_ratio": figures["batch_std_ratio"],
         "verdict": health["verdict"],

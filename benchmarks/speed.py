@@ -46,7 +46,7 @@ def ours(workload: str, precision: str):
     """A function that does one step of gancli, feeding and averaging included."""
     changes = {
         "network.channels": WIDTHS[workload],
-        "network.latent": LATENT[workload],
+        "network.z_dim": LATENT[workload],
         "train.duration": 10**9,
         "train.precision": precision,
         "network.minibatch_std": {"group_size": 4},

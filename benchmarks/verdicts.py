@@ -1,8 +1,8 @@
-"""Is the verdict to be believed? Hundreds of labelled sample sets, thresholds from one half, a table of the other.
+"""Is the verdict to be believed? Hundreds of labeled sample sets, thresholds from one half, a table of the other.
 
     python benchmarks/verdicts.py DATA [--runs LIST] [--fit]
 
-DATA is a folder with the five files of labelled.FILES. LIST names trained runs, a line each: a word, a run folder.
+DATA is a folder with the five files of labeled.FILES. LIST names trained runs, a line each: a word, a run folder.
 What was measured is kept in --out as JSON lines, so that the same command goes on where it was stopped.
 The first of SEEDS chose the limits of gancli/stats/verdict.py (--fit prints what would be best on it); the second tests
 them, with another split of the data, other samples, other strengths; the third was drawn when they stood. Of the runs
@@ -21,15 +21,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from labelled import COUNTS, OTHERS, Case, Source, cases, load
+from labeled import COUNTS, OTHERS, Case, Source, cases, load
 
 from gancli import checkpoint
 from gancli.health import Figure
 from gancli.sampling import Generator
-from gancli.stats import copies, inspect, sample_sets
+from gancli.stats import inspect, memorization, sample_sets
 from gancli.stats.comparison import Comparison, Reference
 from gancli.stats.figures import panel
-from gancli.stats.sample_sets import for_judging
+from gancli.stats.sample_sets import prepared
 from gancli.stats.verdict import LIMITS, Limits, judge
 
 Row = dict[str, Any]
@@ -100,14 +100,14 @@ def every_case(
 
 def reference_of(source: Source, count: int) -> Reference:
     """Two halves of what was trained on, and all of it."""
-    train, held = (for_judging(x, source.kind) for x in (source.train, source.held_out))
+    train, held = (prepared(x, source.kind) for x in (source.train, source.held_out))
     halves = train[:count], train[count : 2 * count]
-    return Reference(*halves, source.kind, copies.small(train), copies.small(held))
+    return Reference(*halves, source.kind, memorization.small(train), copies.small(held))
 
 
 def figures_of(fakes: torch.Tensor, reference: Reference) -> tuple[Figure, ...]:
     """The figures that the verdict rests on."""
-    return panel(Comparison(for_judging(fakes, reference.kind), reference), quick=True)
+    return panel(Comparison(prepared(fakes, reference.kind), reference), quick=True)
 
 
 def row_of(case: Case, seed: int, count: int, figures: tuple[Figure, ...]) -> Row:
@@ -118,7 +118,7 @@ def row_of(case: Case, seed: int, count: int, figures: tuple[Figure, ...]) -> Ro
 
 def packed(figure: Figure) -> list[Any]:
     """A figure as a short list."""
-    numbers = (figure.value, figure.floor, figure.fake, figure.real)
+    numbers = (figure.value, figure.baseline, figure.fake, figure.real)
     return [figure.key, figure.part, *(None if number is None else float(f"{number:.6g}") for number in numbers)]
 
 
@@ -136,7 +136,7 @@ def every_run(runs: Path | None, there: set[tuple[Any, ...]]) -> Iterator[Row]:
             reals = sample_sets.of_generator(generator, dataset, trained=True)
             count = min(RUN_SAMPLES, len(dataset.values) // 2)
             halves, (_, train, unseen) = reals.halves(count), reals.training_set()
-            fakes = sample_sets.drawn(generator, halves[1], inspect.silent)
+            fakes = sample_sets.generated(generator, halves[1], inspect.silent)
             reference = Reference(*halves, dataset.kind, train, unseen)
             label = None if word == "-" else word.replace("_", " ")
             case = Case("run", name, label, fakes, train, halves[0], dataset.kind)

@@ -24,8 +24,8 @@ def figures() -> str:
     return (
         "# Every figure of inspect-stats\n\n"
         "Made from `gancli/stats/figures.py` by `python docs/generate.py`. The key is stable: scripts go by it. A\n"
-        "figure of several channels, levels or networks says which in `part`. Marks stand in relation to the floor,\n"
-        "the same figure between two halves of the reals. `--quick` leaves out those with an asterisk.\n"
+        "figure of several channels, levels or networks says which in `part`. Marks are relative to the baseline, the\n"
+        "same figure between two halves of the reals. `--quick` leaves out those with an asterisk.\n"
         "[inspect-stats.md](inspect-stats.md) has the definitions and sources.\n\n" + head + "".join(rows)
     )
 

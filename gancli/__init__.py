@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from gancli.version import __version__
 
 if TYPE_CHECKING:
-    from gancli.enlarging import enlarge
     from gancli.register import register_family, register_loss
     from gancli.report.verb import write_report
     from gancli.sampling import Generator, interpolate, sample
     from gancli.stats.inspect import inspect_stats
+    from gancli.superres import enlarge
     from gancli.training.ablate import ablate
     from gancli.training.verbs import grow, plan, train
 
@@ -33,7 +33,7 @@ _HOME = {
     "grow": "gancli.training.verbs",
     "plan": "gancli.training.verbs",
     "ablate": "gancli.training.ablate",
-    "enlarge": "gancli.enlarging",
+    "enlarge": "gancli.superres",
     "write_report": "gancli.report.verb",
     "register_family": "gancli.register",
     "register_loss": "gancli.register",

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from gancli import files, safe_load
-from gancli.config import ResolvedConfig, presets
+from gancli.config import ResolvedConfig, presets, renamed
 from gancli.errors import CheckpointError, ConfigError, InputMissing
 from gancli.networks import on_meta
 from gancli.results import printable
 from gancli.version import __version__
 
-FORMAT = 2  # raise it when the layout changes, and add a migration from the old one
+FORMAT = 3  # raise it when the layout changes, and add a migration from the old one
 NETWORKS = ("G", "D", "ema")  # "ema" is the averaged generator
 MAX_EXTRA_VALUES = 1 << 26  # in all of `extra`
 
@@ -59,9 +59,9 @@ class Opened(Checkpoint):
         """Those of the average, or with `raw` of the last step. Raises CheckpointError where it has not got them."""
         name = "G" if raw else "ema"
         if name not in self.weights:
-            mend = "leave out --raw" if raw else "give --raw for those of the last step"
+            hint = "leave out --raw" if raw else "give --raw for those of the last step"
             what = f"it holds no {'raw' if raw else 'averaged'} weights"
-            raise CheckpointError(what, where=printable(str(self.path)), mend=mend)
+            raise CheckpointError(what, where=printable(str(self.path)), hint=hint)
         return self.weights[name]
 
 
@@ -111,7 +111,7 @@ def locate(path: str | Path) -> Path:
     if path.is_dir():
         path = path / "last.pt"
     if not path.exists():
-        raise InputMissing("no such checkpoint", where=printable(str(path)), mend="give a .pt file or a run folder")
+        raise InputMissing("no such checkpoint", where=printable(str(path)), hint="give a .pt file or a run folder")
     return path
 
 
@@ -140,7 +140,7 @@ def _migrated(values: Any, path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"written by a newer gancli ({newer})",
             where=printable(str(path)),
-            mend="upgrade: pip install -U gancli",
+            hint="upgrade: pip install -U gancli",
         )
     try:
         while values["format"] < FORMAT:
@@ -150,7 +150,7 @@ def _migrated(values: Any, path: Path) -> dict[str, Any]:
         raise safe_load.refusal(path, "a part is missing or wrong") from error
 
 
-FACTS_OF_1 = ("fingerprint", "centre", "scale", "mean", "std")
+FACTS_OF_1 = ("fingerprint", "center", "scale", "mean", "std")
 
 
 def _from_1(values: dict[str, Any]) -> dict[str, Any]:
@@ -169,7 +169,12 @@ def _from_1(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "config": config, "extra": {}}
 
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
+def _from_2(values: dict[str, Any]) -> dict[str, Any]:
+    """Some keys of the config had other names."""
+    return {**values, "config": renamed.translated(values["config"])}
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
 
 
 def _opened(values: Mapping[str, Any], path: Path) -> Opened:

@@ -19,7 +19,7 @@ def choose(name: str = "auto") -> torch.device:
     if name == "auto":
         name = next(kind for kind, there in available.items() if there)
     if not available.get(name.split(":")[0], False):
-        raise UsageError(f"no device {name!r} here", where="--device", mend="use --device auto or cpu")
+        raise UsageError(f"no device {name!r} here", where="--device", hint="use --device auto or cpu")
     return torch.device(name)
 
 

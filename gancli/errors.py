@@ -1,4 +1,4 @@
-"""Every error a user can mend. Anything else is a bug and keeps its traceback.
+"""Every error a user can fix. Anything else is a bug and keeps its traceback.
 
 GancliError                exit 1
 ├── UsageError             exit 2    arguments that do not go together
@@ -23,9 +23,9 @@ class GancliError(Exception):
 
     exit_code = 1
 
-    def __init__(self, what: str, *, where: str, mend: str) -> None:
-        super().__init__(f"{what}\n  where: {where}\n  mend:  {mend}")
-        self.what, self.where, self.mend = what, where, mend
+    def __init__(self, what: str, *, where: str, hint: str) -> None:
+        super().__init__(f"{what}\n  where: {where}\n  hint:  {hint}")
+        self.what, self.where, self.hint = what, where, hint
 
 
 class UsageError(GancliError):
@@ -85,8 +85,8 @@ class RunBusy(GancliError):
 class ChildFailed(GancliError):
     """A training that another command had started and that failed; with its exit code."""
 
-    def __init__(self, what: str, code: int, *, where: str, mend: str) -> None:
-        super().__init__(what, where=where, mend=mend)
+    def __init__(self, what: str, code: int, *, where: str, hint: str) -> None:
+        super().__init__(what, where=where, hint=hint)
         self.exit_code = code if code > 0 else 128 - code
 
 

@@ -34,10 +34,10 @@ def replace(path: Path, fill: Callable[[Path], object], needed: int = 0) -> None
 def _translated(error: Exception, path: Path, needed: int) -> GancliError:
     reason = getattr(error, "strerror", None) or str(error)
     if getattr(error, "errno", None) in NO_PLACE:
-        return CannotCreate(f"cannot write there: {reason}", where=printable(str(path)), mend="give another place")
+        return CannotCreate(f"cannot write there: {reason}", where=printable(str(path)), hint="give another place")
     size = f" {needed:,} bytes" if needed else ""
-    mend = "free some space, then give the same command again"
-    return StorageError(f"cannot write{size}: {reason}", where=printable(str(path)), mend=mend)
+    hint = "free some space, then give the same command again"
+    return StorageError(f"cannot write{size}: {reason}", where=printable(str(path)), hint=hint)
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -96,16 +96,16 @@ def _first_stage(config: Config, sizes: Sizes) -> int:
 
 
 def _phase(config: Config, sizes: Sizes, segment: Segment, index: int) -> Phase:
-    growth = config.growth
+    train = config.train
     height, width = sizes[segment.stage]
-    own = growth.at.get(height)
+    own = config.growth.at.get(height)
     return Phase(
         stage=segment.stage,
         height=height,
         width=width,
         alpha=1.0,
-        batch_size=growth.batch_size if own is None or own.batch_size is None else own.batch_size,
-        lr=growth.lr if own is None or own.lr is None else own.lr,
+        batch_size=train.batch_size if own is None or own.batch_size is None else own.batch_size,
+        lr=train.lr if own is None or own.lr is None else own.lr,
         segment=index,
         fading=segment.fading,
     )

@@ -4,19 +4,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-WORDS = ("healthy", "low diversity", "collapsed", "memorising", "washed out", "artefacts", "diverged", "undecided")
+WORDS = ("healthy", "low-diversity", "collapsed", "memorizing", "washed-out", "artifacts", "diverged", "undecided")
 
-GROUPS = ("modes", "spread", "neighbors", "copies", "distance", "texture", "values")  # of figures, as they are shown
+GROUPS = (
+    "modes",
+    "spread",
+    "neighbors",
+    "memorization",
+    "distance",
+    "texture",
+    "values",
+)  # of figures, as they are shown
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of the health panel beside its real-against-real floor."""
+    """One figure of the health panel beside its real-against-real baseline."""
 
     key: str  # stable, such as batch_std_ratio: one of stats.figures.FIGURES
     label: str  # for people, its part included
     value: float  # fakes against reals
-    floor: float  # one half of the reals against the other, at equal N: what a perfect generator would get
+    baseline: float  # one half of the reals against the other, at equal N: what a perfect generator would get
     fake: float | None = None  # the quantity itself, where the value is a ratio or a distance of two
     real: float | None = None
     part: str = ""  # a channel, a level, a network: what one figure of several is of
@@ -67,7 +75,7 @@ class Health:
     nearest: tuple[Nearest, ...] = ()  # the samples that look most like copies, the most suspicious first
     samples: int = 0
     weights: str = "ema"  # ema, raw, or files where no checkpoint was judged
-    raw_verdict: str | None = None  # the same judgement on the raw weights
+    raw_verdict: str | None = None  # the same judgment on the raw weights
     source: str = ""  # the checkpoint or the files
     reals: str | None = None
     kind: str = "image"  # image, signal or points

@@ -27,7 +27,7 @@ class Prior(NamedTuple):
     @classmethod
     def of(cls, network: Family) -> Self:
         """That of a config's network."""
-        return cls(network.latent, network.latents == "uniform", network.latent_scale)
+        return cls(network.z_dim, network.z_distribution == "uniform", network.z_scale)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Latents for training, drawn on the CPU. (count, size)."""

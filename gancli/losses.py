@@ -1,6 +1,6 @@
 """Adversarial losses: pure functions of the critic's scores, per image, no networks in sight.
 
-Scores of reals are d_x, of fakes d_y = D(G(z)); all shapes are (N,). Every loss is minimised.
+Scores of reals are d_x, of fakes d_y = D(G(z)); all shapes are (N,). Every loss is minimized.
 """
 
 from collections.abc import Callable

@@ -91,8 +91,8 @@ def require(form: str) -> None:
         if form == "mp4":
             import imageio_ffmpeg  # noqa: F401  (imageio's own error names no extra)
     except ImportError as error:
-        mend = "pip install 'gancli[video]', or end OUT in .gif or .webp"
-        raise ExtraMissing("MP4 needs the video extra", where="OUT", mend=mend) from error
+        hint = "pip install 'gancli[video]', or end OUT in .gif or .webp"
+        raise ExtraMissing("MP4 needs the video extra", where="OUT", hint=hint) from error
 
 
 def _mp4(frames: Sequence[Pictures], fps: float) -> bytes:

@@ -8,7 +8,7 @@ from torch.nn.functional import avg_pool1d, avg_pool2d
 def squared_gradients(score: Tensor, *images: Tensor) -> tuple[Tensor, ...]:
     """|grad_x D(x)|^2 per sample, for every batch of images. Shapes (), (N, C, *S) ... -> (N,) ...
 
-    Zero-centred penalty of Mescheder et al. 2018, arXiv:1801.04406: R1 on real images, R2 on
+    Zero-centered penalty of Mescheder et al. 2018, arXiv:1801.04406: R1 on real images, R2 on
     generated ones. `score` is the sum of all scores (a minibatch-std layer ties the samples of a
     group together, so the sum is what is differentiated); `images` must require grad.
     """
@@ -19,7 +19,7 @@ def squared_gradients(score: Tensor, *images: Tensor) -> tuple[Tensor, ...]:
 def gradient_penalty(scores: Tensor, images: Tensor, target: float = 1.0) -> Tensor:
     """(|grad_x D(x)| - target)^2 per sample. Shapes (N,), (N, C, *S) -> (N,).
 
-    One-centred penalty of Gulrajani et al. 2017, arXiv:1704.00028, taken at `between(x, y, u)`.
+    One-centered penalty of Gulrajani et al. 2017, arXiv:1704.00028, taken at `between(x, y, u)`.
     The 1e-12 keeps the root's own gradient finite where the critic is flat.
     """
     (square,) = squared_gradients(scores.sum(), images)
@@ -36,8 +36,8 @@ def between(x: Tensor, y: Tensor, u: Tensor) -> Tensor:
 def moment_distance(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """(sum_f |mean_N y_f - mean_N x_f|, sum_f |var_N y_f - var_N x_f|). Shapes (N, ...), (M, ...) -> (), ().
 
-    f runs over every feature; biased variances. No gradient flows to x. Moment stabilisation adds both to the
-    generator's loss. `features` says what a feature is.
+    f runs over every feature; biased variances. No gradient flows to x. Moment stabilization adds both to the
+    generator's loss. `moment_inputs` says what a feature is.
     """
     x, y = x.detach().float().flatten(1), y.float().flatten(1)
     means = (y.mean(0) - x.mean(0)).abs().sum()
@@ -45,7 +45,7 @@ def moment_distance(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return means, variances
 
 
-def features(x: Tensor, over: str, pool: int) -> Tensor:
+def moment_inputs(x: Tensor, over: str, pool: int) -> Tensor:
     """What moments are taken of. (N, C, *S) -> (N', ...).
 
     feature: every value. channel: the values of all positions count as samples of their channel, so that

@@ -20,11 +20,11 @@ COUNTS = {"image": 64, "signal": 64, "points": 2_500}  # samples on one sheet
 
 def sheet(x: Tensor, kind: str, columns: int | None = None) -> Pictures:
     """All samples on one picture: a grid, or for points one cloud. (N, C, *S) -> (H, W, C) uint8."""
-    pictures = drawn(x, kind)
-    return pictures[0] if kind == "points" else media.grid(pictures, columns)
+    found = pictures(x, kind)
+    return found[0] if kind == "points" else media.grid(found, columns)
 
 
-def drawn(x: Tensor, kind: str) -> Pictures:
+def pictures(x: Tensor, kind: str) -> Pictures:
     """One picture a sample; for points one of all of them. (N, C, *S) -> (N or 1, H, W, C) uint8."""
     if kind == "image":
         return media.to_bytes(x)

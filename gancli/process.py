@@ -2,7 +2,7 @@
 
 Cores: as many as affinity, control groups and OMP_NUM_THREADS leave it, which may be fewer than the machine has.
 Threads: libgomp's threads spin while they wait for one another. That is quickest on an idle machine; beside a
-busy neighbour each wait burns the time that the other thread needs, and a step takes many times as long.
+busy neighbor each wait burns the time that the other thread needs, and a step takes many times as long.
 Memory: glibc gives large blocks back to the system after every step, to ask for them again in the next one.
 """
 

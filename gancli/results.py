@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # Batch std of fakes / reals at or below which the generator is called collapsed, and of low diversity. Healthy
 # runs of the quickstart end between .95 and 1.06, collapsed ones between .05 and .09.
@@ -73,7 +73,7 @@ class DataReport:
 class Warned:
     """What a tick warns of: each alarm once in a run."""
 
-    name: str  # collapse, low diversity, overfitting ...
+    name: str  # collapse, low-diversity, overfitting ...
     text: str
     since: int  # images
     checkpoint: str | None  # the last one from before, by its name in checkpoints/; it is kept
@@ -101,7 +101,9 @@ class Tick:
     batch: int
     lr: float
     critic_loss: float
-    score_gap: float  # E D(real) - E D(fake): the Wasserstein estimate where the loss is one
+    d_real: float  # the critic's mean score of the reals
+    d_fake: float  # and of the fakes
+    score_gap: float  # d_real - d_fake: the Wasserstein estimate where the loss is one
     penalty: float  # gradient penalty, R1 and R2 as weighted in the loss; a lazy one shows its last value
     generator_loss: float
     std_real: float
@@ -117,13 +119,11 @@ class Tick:
     saturation_real: float = math.nan  # the same of the reals
     moments: float = math.nan  # the moment penalty, as weighted in the generator's loss; a switch
     perceptual: float = math.nan  # the perceptual loss, as weighted; networks that enlarge pictures
-    colour_distance: float = math.nan  # Wasserstein, values against the training data's; mean over channels, 0-255
+    color_distance: float = math.nan  # Wasserstein, values against the training data's; mean over channels, 0-255
     change: float = math.nan  # of the fakes on fixed inputs since the last tick, over the reals' deviation
     ema_std_ratio: float = math.nan  # batch std of the average's fakes over the reals'
-    ema_distinct: float = math.nan  # distance to the nearest other sample, of the average's fakes over the reals'
-    overfitting: float = (
-        math.nan
-    )  # (D(train) - D(held-out)) / (D(train) - D(fake)): towards 1 it knows the training set
+    ema_nearest_ratio: float = math.nan  # distance to the nearest other sample, of the average's fakes over the reals'
+    overfitting: float = math.nan  # (D(train) - D(held-out)) / (D(train) - D(fake)): toward 1 it knows the training set
     warnings: tuple[Warned, ...] = ()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gancli import files, locks
-from gancli.config import ResolvedConfig, as_text, presets, yaml
+from gancli.config import ResolvedConfig, as_text, presets, renamed, yaml
 from gancli.errors import CannotCreate, GancliError, InputMissing, RunBusy, UsageError
 from gancli.results import RunSummary, printable, warnings_of
 
@@ -53,7 +53,8 @@ class Run:
 
     def config(self) -> ResolvedConfig:
         """The config as it was resolved. Raises InputMissing or ConfigError."""
-        return presets.build_resolved(yaml.load(self.config_file), str(self.config_file))
+        values = renamed.translated(yaml.load(self.config_file))
+        return presets.build_resolved(values, str(self.config_file))
 
     def stats(self) -> list[dict[str, Any]]:
         """The ticks so far; a last line that is cut short is left out."""
@@ -62,7 +63,7 @@ class Run:
         ticks = []
         for line in self.stats_file.read_text(encoding="utf-8").splitlines():
             try:
-                ticks.append(json.loads(line))
+                ticks.append(renamed.translated_tick(json.loads(line)))
             except ValueError:
                 break
         return ticks
@@ -76,15 +77,15 @@ def images_of(digits: str) -> int:
 def create(outdir: Path, data: str, config: ResolvedConfig, name: str | None = None) -> Run:
     """Make the next free `00000-<data>-<preset>` (or `name`) with its config.yaml. Raises CannotCreate."""
     if name is not None and (Path(name).name != name or name in ("", ".", "..")):
-        raise UsageError(f"{name!r} is no name of a folder", where="--run", mend="give a name without slashes")
+        raise UsageError(f"{name!r} is no name of a folder", where="--run", hint="give a name without slashes")
     try:
         outdir.mkdir(parents=True, exist_ok=True)
         run = Run(_make_folder(outdir, f"{slug(data)}-{slug(config.preset)}", name))
         files.replace_text(run.config_file, as_text(config))
     except OSError as error:
-        mend = "give another --run" if name is not None and (outdir / name).exists() else "give another --outdir"
+        hint = "give another --run" if name is not None and (outdir / name).exists() else "give another --outdir"
         what = f"cannot make a run folder: {error.strerror}"
-        raise CannotCreate(what, where=printable(str(outdir)), mend=mend) from error
+        raise CannotCreate(what, where=printable(str(outdir)), hint=hint) from error
     return run
 
 
@@ -158,7 +159,7 @@ def newest(outdir: Path) -> Run:
     """The run that trained last. Raises InputMissing."""
     found = [run for run in all_runs(outdir) if run.last.exists()]
     if not found:
-        raise InputMissing("no run yet", where=printable(str(outdir)), mend="train one: gancli train")
+        raise InputMissing("no run yet", where=printable(str(outdir)), hint="train one: gancli train")
     return max(found, key=lambda run: run.last.stat().st_mtime_ns)
 
 
@@ -172,7 +173,7 @@ def locked(run: Run) -> Iterator[None]:
         raise RunBusy(
             f"process {other.pid} trains in this run folder",
             where=printable(str(run.path)),
-            mend="wait for it, or start another run with --new",
+            hint="wait for it, or start another run with --new",
         ) from other
 
 

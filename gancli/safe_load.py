@@ -55,35 +55,35 @@ def read_tensors(file: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dic
 
     The file may hold more. Raises InputMissing or CheckpointError; never runs code from the file.
     """
-    return fitting(read_state_dict(file), shapes, where=file, mend="give the state dict of another file")
+    return fitting(read_state_dict(file), shapes, where=file, hint="give the state dict of another file")
 
 
 def read_state_dict(file: str | Path) -> dict[str, Tensor]:
     """Every named tensor of somebody else's file, through the same guards. Raises InputMissing or CheckpointError."""
     path = Path(file)
     if not path.exists():
-        raise InputMissing("no such file of weights", where=printable(str(path)), mend="give a PyTorch state dict")
+        raise InputMissing("no such file of weights", where=printable(str(path)), hint="give a PyTorch state dict")
     try:
         found = values(path)
     except CheckpointError as error:
-        mend = (
+        hint = (
             "give a plain state dict: torch.save(model.state_dict(), FILE); from an older one: "
             "torch.save({k: v.detach() for k, v in torch.load(OLD, weights_only=True).items()}, FILE)"
         )
-        raise CheckpointError(error.what, where=error.where, mend=mend) from error
+        raise CheckpointError(error.what, where=error.where, hint=hint) from error
     named = found if isinstance(found, dict) else {}
     return {name: tensor for name, tensor in named.items() if isinstance(name, str) and isinstance(tensor, Tensor)}
 
 
 def fitting(
-    found: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], *, where: str | Path, mend: str
+    found: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], *, where: str | Path, hint: str
 ) -> dict[str, Tensor]:
     """The tensors of these names and shapes. Raises CheckpointError where one is missing, misshapen or not finite."""
     for name, shape in shapes.items():
         tensor = found.get(name)
         if tensor is None or tuple(tensor.shape) != shape or not tensor.isfinite().all():
             what = f"it holds no finite tensor {name!r} of shape {shape}"
-            raise CheckpointError(what, where=printable(str(where)), mend=mend)
+            raise CheckpointError(what, where=printable(str(where)), hint=hint)
     return {name: found[name] for name in shapes}
 
 
@@ -92,7 +92,7 @@ def refusal(path: Path, why: str) -> CheckpointError:
     return CheckpointError(
         f"not a checkpoint that can be opened: {why}",
         where=printable(str(path)),
-        mend="take another one from the run's checkpoints/ folder",
+        hint="take another one from the run's checkpoints/ folder",
     )
 
 

@@ -64,9 +64,9 @@ class Generator:
     def prior(self) -> Prior:
         """What its latents are drawn from. Raises UsageError where pictures go in, not latents."""
         if self.network.enlarges:
-            mend = "give it pictures: gancli sample CKPT --input photo.png"
+            hint = "give it pictures: gancli sample CKPT --input photo.png"
             what = "this network enlarges pictures and has no latents"
-            raise UsageError(what, where=printable(str(self.checkpoint.path)), mend=mend)
+            raise UsageError(what, where=printable(str(self.checkpoint.path)), hint=hint)
         return Prior.of(self.checkpoint.config.network)
 
     @property
@@ -76,7 +76,7 @@ class Generator:
 
     @torch.inference_mode()
     def draw(self, z: Tensor, progress: Progress = silent) -> Iterator[Tensor]:
-        """Samples of latents, chunk by chunk, as the network knows them. (N, latent) -> tensors (<= chunk, C, *S).
+        """Samples of latents, chunk by chunk, as the network knows them. (N, z_dim) -> tensors (<= chunk, C, *S).
 
         Pictures are clipped to [-1, 1]; where the network enlarges them, small ones go in.
         """
@@ -92,16 +92,16 @@ class Generator:
     def in_units(self, x: Tensor) -> Tensor:
         """Samples as the data has them: signals and points in its own units, pictures in [-1, 1]."""
         samples = self.checkpoint.config.samples
-        return x if self.kind == "image" else x * samples.scale + samples.centre
+        return x if self.kind == "image" else x * samples.scale + samples.center
 
-    def drawn(self, seeds: Sequence[int], trunc: float = 1.0, progress: Progress = silent) -> Tensor:
+    def samples(self, seeds: Sequence[int], trunc: float = 1.0, progress: Progress = silent) -> Tensor:
         """One sample a seed, as the network knows them. (len(seeds), C, *S)."""
         z = latents.truncate(latents.from_seeds(list(seeds), self.prior), trunc, self.prior)
         return torch.cat(list(self.draw(z, progress)))
 
     def sample(self, seeds: Sequence[int], trunc: float = 1.0) -> Tensor:
         """One sample a seed. (len(seeds), C, *S) float32: pictures in [-1, 1], others in the units of the data."""
-        return self.in_units(self.drawn(seeds, trunc))
+        return self.in_units(self.samples(seeds, trunc))
 
 
 @devices.uses_threads
@@ -154,15 +154,15 @@ def encoded(
 
 
 def _samples(generator: Generator, seeds: Sequence[int], trunc: float, size: int | None, progress: Progress) -> Samples:
-    """Drawn as they are written, so that any number of pictures fits into memory; of the rest the numbers are kept."""
+    """Pictures are generated while they are written, so any number fits into memory; other samples are kept."""
     names, kind = [f"seed{seed:04d}" for seed in seeds], generator.kind
     z = latents.truncate(latents.from_seeds(list(seeds), generator.prior), trunc, generator.prior)
     if kind == "image":
-        pictures = (picture for x in generator.draw(z, progress) for picture in plots.drawn(x, kind))
+        pictures = (picture for x in generator.draw(z, progress) for picture in plots.pictures(x, kind))
         return Samples((media.enlarged(picture, size) for picture in pictures), names)
     x = torch.cat(list(generator.draw(z, progress)))
     parts = [x] if kind == "points" else x.split(1)
-    pictures = (media.enlarged(plots.drawn(part, kind)[0], size) for part in parts)
+    pictures = (media.enlarged(plots.pictures(part, kind)[0], size) for part in parts)
     return Samples(pictures, ["samples"] if kind == "points" else names, generator.in_units(x).numpy())
 
 
@@ -200,7 +200,7 @@ def interpolate(
     """
     out = Path(out)
     if frames < 2 or len(seeds) < 2:
-        raise UsageError("a walk needs at least 2 frames and 2 seeds", where="--frames, --seeds", mend="give more")
+        raise UsageError("a walk needs at least 2 frames and 2 seeds", where="--frames, --seeds", hint="give more")
     generator = Generator.load(ckpt, raw=raw, device=device)
     form = target(out, media.ANIMATIONS)
     media.require(form)
@@ -233,4 +233,4 @@ def _frames(generator: Generator, z: Tensor, columns: int, progress: Progress) -
     x = torch.cat(list(generator.draw(z.flatten(0, 1), progress))).unflatten(0, z.shape[:2])
     if generator.kind == "points":
         return np.stack([plots.sheet(x[: i + 1].flatten(0, 1), "points") for i in range(len(x))])
-    return np.stack([media.grid(plots.drawn(walks, generator.kind), columns) for walks in x])
+    return np.stack([media.grid(plots.pictures(walks, generator.kind), columns) for walks in x])

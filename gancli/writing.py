@@ -41,7 +41,7 @@ def encode(samples: Samples, form: str, columns: int | None = None) -> bytes:
             if samples.values is not None:
                 archive.writestr("samples.npy", encode(samples, "npy"))
     else:
-        raise UsageError(f"cannot write pictures as {form!r}", where="--format", mend=f"use {', '.join(FORMS)}")
+        raise UsageError(f"cannot write pictures as {form!r}", where="--format", hint=f"use {', '.join(FORMS)}")
     return buffer.getvalue()
 
 
@@ -68,11 +68,11 @@ def target(out: Path, forms: Sequence[str]) -> str:
     """
     form = "" if out.is_dir() else out.suffix[1:].lower()
     if form and form not in forms:
-        mend = f"end it in .{', .'.join(forms)}, or give a folder"
-        raise UsageError(f"cannot write {form!r}", where=printable(str(out)), mend=mend)
+        hint = f"end it in .{', .'.join(forms)}, or give a folder"
+        raise UsageError(f"cannot write {form!r}", where=printable(str(out)), hint=hint)
     if form and not out.parent.is_dir():
         what = f"no folder {printable(str(out.parent))!r}"
-        raise CannotCreate(what, where=printable(str(out)), mend="make the folder first")
+        raise CannotCreate(what, where=printable(str(out)), hint="make the folder first")
     if not form:
         make_folder(out)
     return form
@@ -84,7 +84,7 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         what = f"cannot make the folder: {error.strerror}"
-        raise CannotCreate(what, where=printable(str(path)), mend="give another place") from error
+        raise CannotCreate(what, where=printable(str(path)), hint="give another place") from error
 
 
 def default_folder(opened: Opened) -> Path:

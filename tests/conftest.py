@@ -13,10 +13,17 @@ from gancli.config import presets
 TINY = {
     "preset": "tiny",
     "data": {"held_out": 0.0},
-    "network": {"resolution": 16, "latent": 8, "channels": [8, 8, 4]},
-    "loss": {"adversarial": "relativistic", "r1": 0.1, "r2": 0.1, "penalty_every": 3},
-    "growth": {"fade": 32, "stable": 32, "batch_size": 8, "lr": 0.002},
-    "train": {"tick_every": 40, "sample_every": 0, "checkpoint_every": 0, "ema_half_life": 50},
+    "network": {"resolution": 16, "z_dim": 8, "channels": [8, 8, 4]},
+    "loss": {"adversarial": "relativistic", "r1": 0.1, "r2": 0.1, "penalty_interval": 3},
+    "growth": {"fade": 32, "stable": 32},
+    "train": {
+        "batch_size": 8,
+        "lr": 0.002,
+        "tick_every": 40,
+        "sample_every": 0,
+        "checkpoint_every": 0,
+        "ema_half_life": 50,
+    },
 }
 
 
@@ -63,12 +70,12 @@ def resolved_config(changes, preset, shape=None):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A folder with 24 small colour pictures."""
+    """A folder with 24 small color pictures."""
     return make_pictures(tmp_path / "pictures", 24)
 
 
 def make_pictures(folder, count, size=20, seed=0):
-    """`count` PNGs of smooth random colours."""
+    """`count` PNGs of smooth random colors."""
     folder.mkdir(parents=True)
     rng = np.random.RandomState(seed)
     for i in range(count):

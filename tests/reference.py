@@ -21,12 +21,12 @@ def stream(seed, name, position):
 
 
 def latents(config, name, images, count=8):
-    """z ~ N(0, 1) or uniform over (-1, 1), times a scale. (N, latent)."""
+    """z ~ N(0, 1) or uniform over (-1, 1), times a scale. (N, z_dim)."""
     net, draw = config.network, stream(config.train.seed, name, images)
-    shape = count, net.latent
-    uniform = net.latents == "uniform"
+    shape = count, net.z_dim
+    uniform = net.z_distribution == "uniform"
     z = 2 * torch.rand(shape, generator=draw).double() - 1 if uniform else torch.randn(shape, generator=draw).double()
-    return z * net.latent_scale
+    return z * net.z_scale
 
 
 def leaky(x):
@@ -112,8 +112,8 @@ def batch_norm(w, name, x, keep, train):
 
 def layer_norm(w, name, x):
     """Over the channels at each place."""
-    centred = x - x.mean(dim=1, keepdim=True)
-    normed = centred / torch.sqrt((centred**2).mean(dim=1, keepdim=True) + 1e-5)
+    centered = x - x.mean(dim=1, keepdim=True)
+    normed = centered / torch.sqrt((centered**2).mean(dim=1, keepdim=True) + 1e-5)
     return normed * w[f"{name}.weight"].view(1, -1, 1, 1) + w[f"{name}.bias"].view(1, -1, 1, 1)
 
 
@@ -132,7 +132,7 @@ def normed_and_active(w, name, x, side, keep, train):
 def final(w, net, x, train):
     """The last layer's function."""
     if net.output.startswith("bn-"):
-        x = batch_norm(w, "output.norm", x, net.bn_keep, train)
+        x = batch_norm(w, "output.norm", x, net.bn_decay, train)
     squash = {"tanh": torch.tanh, "bn-tanh": torch.tanh, "bn-clip": lambda h: h.clamp(-1, 1), "linear": lambda h: h}
     return squash[net.output](x)
 
@@ -143,7 +143,7 @@ def progressive_generator(w, z, net, shape, stage, alpha, train):
     def active(h):
         return pixel_norm(leaky(h)) if net.pixel_norm else leaky(h)
 
-    h = dense(w, "dense", pixel_norm(z) if net.normalize_latent else z, ROOT_2 / 4)
+    h = dense(w, "dense", pixel_norm(z) if net.normalize_z else z, ROOT_2 / 4)
     h = active(h.view(len(z), -1, 4, 4))
     h = active(conv(w, "first", h, ROOT_2))
     before = h
@@ -170,7 +170,7 @@ def progressive_critic(w, x, net, stage, alpha, train):
 
 
 def mlp_layer(w, name, h, side, net, train):
-    h = normed_and_active(w, f"{name}.norm", dense(w, f"{name}.dense", h), side, net.bn_keep, train)
+    h = normed_and_active(w, f"{name}.norm", dense(w, f"{name}.dense", h), side, net.bn_decay, train)
     number = int(name.split(".")[1])
     share = side.dropout[number] if number < len(side.dropout) else 0
     if not (train and share):
@@ -198,14 +198,14 @@ def conv_block(w, name, h, side, layer, net, train):
     """Perhaps doubled, convolved, normed and active, perhaps halved."""
     h = doubled(h) if layer.resample == "up" else h
     h = conv(w, f"{name}.convolution", h, stride=layer.stride, same=layer.padding == "same")
-    h = normed_and_active(w, f"{name}.norm", h, side, net.bn_keep, train)
+    h = normed_and_active(w, f"{name}.norm", h, side, net.bn_decay, train)
     return halved(h) if layer.resample == "down" else h
 
 
 def conv_generator(w, z, net, shape, stage, alpha, train):
     """A dense layer to a small base, the layers, a convolution to the channels, the final function."""
     side = net.generator
-    h = normed_and_active(w, "norm", dense(w, "dense", z), side, net.bn_keep, train)
+    h = normed_and_active(w, "norm", dense(w, "dense", z), side, net.bn_decay, train)
     base = [size // 2 ** sum(layer.resample == "up" for layer in side.layers) for size in shape[1:]]
     h = h.view(len(z), -1, *base)
     for i, layer in enumerate(side.layers):
@@ -231,7 +231,7 @@ def superres_generator(w, x, net, shape, stage, alpha, train):
     """Johnson et al. 2016: residual blocks between a 9x9 convolution and two doublings; doubled, then convolved."""
 
     def normed(name, h):
-        return batch_norm(w, name, h, net.bn_keep, train)
+        return batch_norm(w, name, h, net.bn_decay, train)
 
     h = relu(normed("first_norm", conv(w, "first", x)))
     for i in range(net.blocks):
@@ -304,7 +304,7 @@ VGG = ("conv1_1", "conv1_2", "pool", "conv2_1", "conv2_2", "pool", "conv3_1")
 
 
 def vgg_features(w, x, wanted):
-    """VGG-16 on pictures in [-1, 1]: its own colour scale, 3x3 convolutions, ReLU, 2x2 maxima."""
+    """VGG-16 on pictures in [-1, 1]: its own color scale, 3x3 convolutions, ReLU, 2x2 maxima."""
     mean, std = torch.tensor([0.485, 0.456, 0.406]).double(), torch.tensor([0.229, 0.224, 0.225]).double()
     h, found = ((x + 1) / 2 - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1), {}
     for name in VGG:
@@ -360,7 +360,7 @@ class Training:
     """A run from the weights of a TrainState on, with its own clock, data order, networks, losses and optimizers."""
 
     def __init__(self, config, facts, state, values, faster=lambda side, name: 1.0):
-        """facts: shape of a full-size sample, centre and scale. faster: a weight's own factor of the rate."""
+        """facts: shape of a full-size sample, center and scale. faster: a weight's own factor of the rate."""
         self.config, self.facts, self.values, self.faster = config, facts, values, faster
         self.G, self.D, self.ema = doubles(state.G), doubles(state.D), doubles(state.ema)
         self.images, self.turns = state.images, state.generator_steps
@@ -393,10 +393,10 @@ class Training:
         return NETWORKS[self.config.network.family][1](self.D, x, self.config.network, stage, alpha, True)
 
     def of_stage(self, key):
-        """What growth says of the stage itself, else of all."""
+        """What growth says of the stage itself, else train of all."""
         own = self.config.growth.at.get(4 * 2 ** self.at[1])
         value = getattr(own, key, None)
-        return getattr(self.config.growth, key) if value is None else value
+        return getattr(self.config.train, key) if value is None else value
 
     def latents(self, name):
         return latents(self.config, name, self.images, self.of_stage("batch_size"))
@@ -410,7 +410,7 @@ class Training:
             rows.append(int(torch.randperm(len(self.values), generator=stream(seed, "order", epoch))[place]))
         x = torch.from_numpy(self.values[rows]).double()
         if x.ndim != 4:  # signals and points
-            return (x - self.facts.centre) / self.facts.scale
+            return (x - self.facts.center) / self.facts.scale
         flips = torch.rand(batch, generator=stream(seed, "mirror", self.images)) < 0.5
         return self.seen(x, flips if self.config.data.mirror else None)
 
@@ -464,11 +464,11 @@ class Training:
         u = torch.rand(len(x), generator=stream(config.train.seed, "between", self.images)).double()
         a, b = self.judge(x), self.judge(y)
         total = GAMES[loss.adversarial][0](a, b).mean() + loss.drift * (a**2).mean()
-        if number % loss.penalty_every == 0:
+        if number % loss.penalty_interval == 0:
             penalty = penalties(self.judge, x, y, u, loss)
-            total = total + loss.penalty_every * penalty
+            total = total + loss.penalty_interval * penalty
             self.losses["penalty"] = penalty
-        self.losses |= {"critic_loss": total, "score_gap": (a - b).mean()}
+        self.losses |= {"critic_loss": total, "d_real": a.mean(), "d_fake": b.mean(), "score_gap": a.mean() - b.mean()}
         self.gradients_D = gradients_of(total, self.D)
         rate = self.rate()
         self.adam_D.step(self.D, self.gradients_D, lambda name: rate * self.faster("D", name))
@@ -487,7 +487,7 @@ class Training:
             total, self.losses["perceptual"] = total + distance, distance
         self.losses["generator_loss"] = total
         self.gradients_G = gradients_of(total, self.G)
-        rate = self.rate() * config.optimizer.generator_lr
+        rate = self.rate() * config.optimizer.generator_lr_factor
         self.adam_G.step(self.G, self.gradients_G, lambda name: rate * self.faster("G", name))
 
     def fakes_to_learn_from(self, x):

@@ -15,8 +15,8 @@ from gancli.results import Ablation
 from gancli.runs import Run, all_runs
 from gancli.training import ablate as verb
 from gancli.training import curves
-from gancli.training.children import Task
 from gancli.training.curves import Curve
+from gancli.training.subprocesses import Task
 
 SHORT = {"train.duration": 64, "train.tick_every": 8, "train.sample_every": 32, "network.channels": [4, 4, 4]}
 
@@ -116,9 +116,9 @@ class TestAblate:
         assert row.measures["critic_loss"]["between"].spread == pytest.approx(np.std(by_hand, ddof=1))
 
     def test_untrained_networks_are_measured_too(self, ablated):
-        """bn-clip starts with the colours of the data, tanh does not."""
+        """bn-clip starts with the colors of the data, tanh does not."""
         _, found, _ = ablated
-        tanh, clip = (row.measures["colour_distance"]["untrained"].mean for row in found.rows)
+        tanh, clip = (row.measures["color_distance"]["untrained"].mean for row in found.rows)
         assert clip < tanh
 
     def test_the_same_words_train_nothing_again(self, ablated):

@@ -9,8 +9,9 @@ from gancli.training import alarms
 
 HEALTHY = Tick(
     kimg=10, images=10_000, generator_steps=100, resolution=32, alpha=1, batch=8, lr=0.004, critic_loss=0.5,
-    score_gap=1, penalty=0.1, generator_loss=1, std_real=0.5, std_fake=0.5, std_ratio=1.0, feature_std_real=1,
-    feature_std_fake=1, feature_std_ratio=1, saturation=0.01, images_per_s=100, memory_mib=500, seconds=60,
+    d_real=1, d_fake=0, score_gap=1, penalty=0.1, generator_loss=1, std_real=0.5, std_fake=0.5, std_ratio=1.0,
+    feature_std_real=1, feature_std_fake=1, feature_std_ratio=1, saturation=0.01, images_per_s=100, memory_mib=500,
+    seconds=60,
 )  # fmt: skip
 
 
@@ -30,16 +31,16 @@ def test_two_ticks_in_a_row_are_needed_for_collapse():
     low = replace(HEALTHY, std_ratio=0.1)
 
     assert warned(low, [HEALTHY]) == []
-    assert warned(low, [low]) == ["collapse"]
+    assert warned(low, [low]) == ["collapsed"]
 
 
 def test_an_alarm_is_said_once_but_rings_on():
     """Not in every line from then on; --stop-on still hears it, in a run that goes on too."""
     low = replace(HEALTHY, std_ratio=0.1)
-    said = replace(low, warnings=(Warned("collapse", "…", 0, None),))
+    said = replace(low, warnings=(Warned("collapsed", "…", 0, None),))
 
     assert warned(low, [low, said, low]) == []
-    assert "collapse" in alarms.raised(low, [plain(said)], judged=True)
+    assert "collapsed" in alarms.raised(low, [plain(said)], judged=True)
 
 
 def test_the_spread_is_judged_once_the_second_resolution_is_stable():
@@ -60,7 +61,7 @@ def test_low_diversity_is_not_judged_in_a_fade():
     """A new path is narrower while it fades in."""
     low = replace(HEALTHY, std_ratio=0.5)
 
-    assert warned(low, [low]) == ["low diversity"]
+    assert warned(low, [low]) == ["low-diversity"]
     assert warned(replace(low, alpha=0.9), [low]) == []
 
 
@@ -68,7 +69,7 @@ def test_low_diversity_is_not_judged_in_a_fade():
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_that_is_not_finite_is_said_at_once(field, value):
     """The next checkpoint will refuse it."""
-    assert warned(replace(HEALTHY, **{field: value}), []) == ["non-finite"]
+    assert warned(replace(HEALTHY, **{field: value}), []) == ["diverged"]
 
 
 def test_an_exploding_penalty_is_said():
@@ -85,10 +86,10 @@ def test_saturation_is_said():
 
 def test_the_average_is_watched_too():
     """Its spread, and whether its samples have twins; both twice in a row of the ticks at which it was looked at."""
-    smeared, twins = replace(HEALTHY, ema_std_ratio=0.1), replace(HEALTHY, ema_distinct=0.05)
-    assert warned(smeared, [smeared]) == ["collapse"]
-    assert warned(twins, [twins, HEALTHY]) == ["collapse"]  # HEALTHY was not looked at
-    assert warned(twins, [replace(HEALTHY, ema_distinct=0.9)]) == []
+    smeared, twins = replace(HEALTHY, ema_std_ratio=0.1), replace(HEALTHY, ema_nearest_ratio=0.05)
+    assert warned(smeared, [smeared]) == ["collapsed"]
+    assert warned(twins, [twins, HEALTHY]) == ["collapsed"]  # HEALTHY was not looked at
+    assert warned(twins, [replace(HEALTHY, ema_nearest_ratio=0.9)]) == []
 
 
 def test_an_alarm_knows_when_it_began():
@@ -97,7 +98,7 @@ def test_an_alarm_knows_when_it_began():
         replace(HEALTHY, images=images, std_ratio=ratio) for images, ratio in ((1, 0.1), (2, 0.9), (3, 0.2), (4, 0.1))
     ]
     raised = alarms.raised(replace(HEALTHY, images=5, std_ratio=0.1), [plain(row) for row in rows], judged=True)
-    assert raised["collapse"].began == 3
+    assert raised["collapsed"].began == 3
 
 
 def test_overfitting_is_an_average_over_ticks():
@@ -113,13 +114,13 @@ def test_a_dead_generator_is_said():
     """Three ticks without any change."""
     still = replace(HEALTHY, change=0.0)
     assert warned(still, [still]) == []
-    assert warned(still, [still] * 2) == ["dead generator"]
+    assert warned(still, [still] * 2) == ["dead"]
     assert warned(replace(HEALTHY, change=0.5), [still] * 2) == []
 
 
 def test_logs_of_earlier_versions_are_read():
     """They lack the keys of the checkups; an alarm that rings now does not look for them."""
-    keys = ("ema_std_ratio", "ema_distinct", "change", "overfitting")
+    keys = ("ema_std_ratio", "ema_nearest_ratio", "change", "overfitting")
     old = {key: value for key, value in plain(HEALTHY).items() if key not in keys}
     knows = replace(HEALTHY, overfitting=0.9, images=20_000)
     assert alarms.raised(HEALTHY, [old] * 5, judged=True) == {}
@@ -137,4 +138,4 @@ def test_the_words_say_whose_spread_it_is():
     """Of the last weights, or of the average."""
     smeared = replace(HEALTHY, ema_std_ratio=0.1)
     rows = [plain(smeared), plain(HEALTHY)]
-    assert "averaged generator's fakes differ 0.10" in alarms.raised(smeared, rows[:1], judged=True)["collapse"].text
+    assert "averaged generator's fakes differ 0.10" in alarms.raised(smeared, rows[:1], judged=True)["collapsed"].text

@@ -24,7 +24,7 @@ def run(script, *words, cwd):
 @pytest.fixture
 def preset(tmp_path):
     """Shapes of 16 px, 48 images, without fades."""
-    changes = {"data.source": "builtin:shapes", "growth": {"stable": 16, "batch_size": 8}}
+    changes = {"data.source": "builtin:shapes", "growth": {"stable": 16}}
     return write_preset(tmp_path / "toy.yaml", changes)
 
 
@@ -45,17 +45,17 @@ def test_quickstart_trains_and_judges_each_seed(tmp_path, preset):
 
 
 def test_health_makes_a_table_of_runs(tmp_path, preset):
-    """One line a variant, and the floor."""
+    """One line a variant, and the baseline."""
     data = str(make_pictures(tmp_path / "pictures", 150))
     command = [sys.executable, "-m", "gancli", "train", "--preset", preset, "--outdir", "runs", data]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
 
     table = run("health.py", "runs", "--samples", "64", "--figures", "coverage,color_distance.red", cwd=tmp_path)
 
-    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == ["toy", "floor (reals)"]
+    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == ["toy", "baseline (reals)"]
 
 
-def test_verdicts_makes_labelled_sets_and_counts_what_is_right(tmp_path):
+def test_verdicts_makes_labeled_sets_and_counts_what_is_right(tmp_path):
     """A line a set in its file, and the report."""
     draw = np.random.RandomState(0)
     np.save(tmp_path / "magic-wand-2x128.npy", draw.randn(400, 2, 128).astype(np.float32).cumsum(2))
@@ -64,7 +64,7 @@ def test_verdicts_makes_labelled_sets_and_counts_what_is_right(tmp_path):
     out = run("verdicts.py", ".", "--sources", "signals", "--seeds", "1", "--samples", "64", cwd=tmp_path)
 
     rows = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
-    assert {row["word"] for row in rows} >= {"healthy", "collapsed", "memorising"}
+    assert {row["word"] for row in rows} >= {"healthy", "collapsed", "memorizing"}
     assert f"of {sum(row['word'] is not None for row in rows)} right" in out
 
 

@@ -41,8 +41,8 @@ def test_what_is_written_is_read_back(whole):
     assert all(torch.equal(read.weights["G"][name], tensor) for name, tensor in expected.items())
 
 
-@pytest.mark.parametrize("name", ["format-1.pt", "format-2.pt"])
-def test_an_old_checkpoint_loads_for_ever(name):
+@pytest.mark.parametrize("name", ["format-1.pt", "format-2.pt", "format-3.pt"])
+def test_a_checkpoint_of_every_format_loads(name):
     """A file of every layout there was, kept in the repository."""
     opened = checkpoint.read(GOLDEN / name)
     generator = build_generator(opened.config)
@@ -52,6 +52,7 @@ def test_an_old_checkpoint_loads_for_ever(name):
     assert opened.config.preset == "tiny"
     assert (opened.config.samples.kind, opened.config.samples.shape) == ("image", (3, 16, 16))
     assert opened.config.train.precision == "fp32"
+    assert (opened.config.train.batch_size, opened.config.train.lr, opened.config.network.z_dim) == (8, 0.002, 8)
     assert opened.can_train
 
 
@@ -192,7 +193,7 @@ class TestDamage:
 
         with pytest.raises(CheckpointError) as error:
             checkpoint.read(whole)
-        assert "checkpoints/" in error.value.mend
+        assert "checkpoints/" in error.value.hint
 
     def test_compressed_entries_are_refused(self, whole):
         """A zip bomb unpacks to more than it holds."""
@@ -216,7 +217,7 @@ class TestDamage:
         [
             ("config", {**tiny_config().model_dump(mode="json"), "train": {"duration": None}}),
             ("config", {**tiny_config().model_dump(mode="json"), "samples": None}),
-            ("config", tiny_config(network__latent=9).model_dump(mode="json")),
+            ("config", tiny_config(network__z_dim=9).model_dump(mode="json")),
             ("config", tiny_config(network__minibatch_std={"feature_groups": 3}).model_dump(mode="json")),
             ("seconds", 10**400),
             ("optimizers", {"G": {"dense.bias": {"exp_avg": torch.full((128,), float("nan"))}}, "D": {}}),

@@ -116,14 +116,14 @@ class TestStreams:
         assert [tick["images"] for tick in ticks] == [40, 80, 120, 160]
 
     def test_inspect_stats_json_has_a_verdict_on_top(self, gancli, trained):
-        """Beside schema_version, with figures and their floors; NaN is null."""
+        """Beside schema_version, with figures and their baselines; NaN is null."""
         code, out, _ = gancli("inspect-stats", trained[0], "--json")
 
         body = json.loads(out)
         assert (code, body["schema_version"]) == (0, 2)
         assert body["verdict"] in WORDS
         assert set(body["panel"][0]) == {
-            "key", "part", "label", "value", "floor", "fake", "real", "note", "group", "mark", "advice"
+            "key", "part", "label", "value", "baseline", "fake", "real", "note", "group", "mark", "advice"
         }  # fmt: skip
         assert (body["samples"], body["weights"]) == (100, "ema")
 
@@ -183,7 +183,7 @@ class TestErrors:
         [
             (["train", "no/such", "--preset", "PRESET"], 66, "no such file or folder"),
             (["train", "--preset", "quikstart"], 78, "no preset 'quikstart'"),
-            (["train", "DATA", "--preset", "PRESET", "--set", "growth.lr=x"], 78, "'x'"),
+            (["train", "DATA", "--preset", "PRESET", "--set", "train.lr=x"], 78, "'x'"),
             (["train", "DATA", "--preset", "PRESET", "--set", "train.seed=1", "--seed", "1"], 2, "given twice"),
             (["train", "DATA", "--preset", "PRESET", "--device", "warp"], 2, "no device 'warp'"),
             (["train", "DATA", "--preset", "PRESET", "--stop-on", "x"], 2, "unknown word 'x'"),
@@ -209,7 +209,7 @@ class TestErrors:
         ],
     )
     def test_one_clear_sentence_and_the_right_code(self, gancli, trained, tmp_path, monkeypatch, words, code, message):
-        """What, where, how to mend; as JSON with --json; never a traceback."""
+        """What, where, how to fix it; as JSON with --json; never a traceback."""
         monkeypatch.chdir(tmp_path)
         names = {"PRESET": str(trained[2]), "DATA": str(trained[1]), "CKPT": str(trained[0])}
         words = [names.get(word, word) for word in words]
@@ -219,7 +219,7 @@ class TestErrors:
 
         assert (got, out) == (code, "")
         assert message in " ".join(err.split())
-        assert "mend:" in err
+        assert "hint:" in err
         assert "Traceback" not in err
         body = json.loads(json_err.splitlines()[-1])["error"]
         assert (json_code, body["code"]) == (code, code)

@@ -8,7 +8,7 @@ MLP = {
     "network": {
         "family": "mlp", "generator": {"hidden": [8]}, "critic": {"hidden": [8]},
     },
-    "loss": {"adversarial": "non-saturating"}, "growth": {"batch_size": 16}, "train": {"duration": 100},
+    "loss": {"adversarial": "non-saturating"}, "train": {"batch_size": 16, "duration": 100},
 }  # fmt: skip
 
 
@@ -20,9 +20,9 @@ def mlp(shape=(3, 8, 8), **sections):
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        (mlp(network={"output": "bn-tanh"}, growth={"batch_size": 1}), "batch norm needs a batch of 2"),
-        (mlp(network={"critic": {"hidden": [8], "norm": "batch"}}, growth={"batch_size": 1}), "batch norm"),
-        (mlp(loss={"moments": {}}, growth={"batch_size": 1}), "the variance of a batch of 1 is 0"),
+        (mlp(network={"output": "bn-tanh"}, train={"batch_size": 1}), "batch norm needs a batch of 2"),
+        (mlp(network={"critic": {"hidden": [8], "norm": "batch"}}, train={"batch_size": 1}), "batch norm"),
+        (mlp(loss={"moments": {}}, train={"batch_size": 1}), "the variance of a batch of 1 is 0"),
         (mlp((2, 60), data={"mirror": True}), "only pictures can be mirrored"),
         (mlp(loss={"perceptual": {}}), "perceptual loss compares"),
         (mlp(loss={"adversarial": "none"}), "without a critic"),
@@ -40,7 +40,7 @@ def test_what_cannot_work_is_refused_with_the_reason(config, reason):
         (mlp(network={"critic": {"hidden": [8], "norm": "batch"}}, loss={"r1": 1}), "depends on its batch-mates"),
         (mlp(network={"output": "bn-clip"}, train={"critic_fakes": "eval"}), "outrun"),
         (mlp(loss={"adversarial": "wasserstein"}), "unbounded"),
-        (mlp(loss={"moments": {}}, growth={"batch_size": 8}), "mostly noise"),
+        (mlp(loss={"moments": {}}, train={"batch_size": 8}), "mostly noise"),
         (mlp(network={"freeze_output": True}), "freeze_output does nothing"),
         (mlp(train={"critic_fakes": "eval"}), "does nothing without batch norm"),
     ],
@@ -55,9 +55,9 @@ def test_what_works_badly_is_said(config, reason):
     "config",
     [
         mlp(),
-        mlp(network={"output": "bn-clip"}, train={"critic_fakes": "eval"}, growth={"lr": 1e-5}),
+        mlp(network={"output": "bn-clip"}, train={"critic_fakes": "eval", "lr": 1e-5}),
         mlp(network={"critic": {"hidden": [8], "norm": "layer"}}, loss={"r1": 1}),
-        mlp(loss={"moments": {"over": "channel"}}, growth={"batch_size": 16}),
+        mlp(loss={"moments": {"over": "channel"}}, train={"batch_size": 16}),
         tiny_config(),
     ],
 )

@@ -49,38 +49,38 @@ class TestYaml:
 
 class TestStrictness:
     @pytest.mark.parametrize(
-        ("changes", "message", "mend"),
+        ("changes", "message", "hint"),
         [
-            ({"growth.batchsize": 8}, "unknown key 'batchsize'", "batch_size"),
+            ({"train.batchsize": 8}, "unknown key 'batchsize'", "batch_size"),
             ({"los.r1": 8}, "unknown key 'los'", "loss"),
             ({"growth.at.8.stabel": 8}, "unknown key 'stabel'", "stable"),
-            ({"growth.lr": "fast"}, "'fast'", "presets show"),
-            ({"growth.lr": float("nan")}, "finite", "presets show"),
-            ({"growth.batch_size": True}, "true or false", "presets show"),
+            ({"train.lr": "fast"}, "'fast'", "presets show"),
+            ({"train.lr": float("nan")}, "finite", "presets show"),
+            ({"train.batch_size": True}, "true or false", "presets show"),
             ({"optimizer.eps": float("inf")}, "finite", "presets show"),
             ({"train.seed": True}, "true or false", "presets show"),
             ({"data.held_out": 1}, "less than 1", "presets show"),
             ({"growth.at.².lr": 1}, "integer", "presets show"),
-            ({"growth.batch_size": 0}, "greater than 0", "presets show"),
+            ({"train.batch_size": 0}, "greater than 0", "presets show"),
             ({"network.resolution": 24}, "doubled", "presets show"),
             ({"network.channels": [8, 8]}, "3 numbers", "presets show"),
             ({"growth.at.12.fade": 3}, "12 px", "presets show"),
         ],
     )
-    def test_a_wrong_value_is_one_sentence(self, tmp_path, changes, message, mend):
+    def test_a_wrong_value_is_one_sentence(self, tmp_path, changes, message, hint):
         """What, where, and what to write instead."""
         with pytest.raises(ConfigError) as error:
             configs.load(write_preset(tmp_path / "p.yaml", {}), changes)
 
         assert message in error.value.what
-        assert mend in error.value.mend
+        assert hint in error.value.hint
         assert next(iter(changes)).split(".")[0] in error.value.where or "p.yaml" in error.value.where
 
     def test_an_unknown_preset_has_a_nearest_name(self):
         """A typo is answered with the name that was meant."""
         with pytest.raises(ConfigError) as error:
             configs.load("quikstart")
-        assert "'quickstart'" in error.value.mend
+        assert "'quickstart'" in error.value.hint
 
     def test_a_missing_preset_file_is_missing(self, tmp_path):
         """A path that leads nowhere is exit 66, not a bad preset."""
@@ -90,7 +90,7 @@ class TestStrictness:
     def test_a_missing_section_is_named(self, tmp_path):
         """Required keys are said."""
         (tmp_path / "p.yaml").write_text("network: {resolution: 8}")
-        with pytest.raises(ConfigError, match="'growth' is missing"):
+        with pytest.raises(ConfigError, match="'train' is missing"):
             configs.load(str(tmp_path / "p.yaml"))
 
     def test_configs_are_frozen(self, tiny):
@@ -101,14 +101,14 @@ class TestStrictness:
 
 class TestOverrides:
     def test_set_reads_values_as_yaml(self):
-        """--set growth.lr=1e-3 is a number; null and lists work too."""
-        assert overrides.parse(["growth.lr=1e-3", "network.minibatch_std=null", "network.base=[4, 6]"]) == {
-            "growth.lr": 1e-3,
+        """--set train.lr=1e-3 is a number; null and lists work too."""
+        assert overrides.parse(["train.lr=1e-3", "network.minibatch_std=null", "network.base=[4, 6]"]) == {
+            "train.lr": 1e-3,
             "network.minibatch_std": None,
             "network.base": [4, 6],
         }
 
-    @pytest.mark.parametrize("text", ["growth.lr", "=3"])
+    @pytest.mark.parametrize("text", ["train.lr", "=3"])
     def test_a_set_without_key_or_value_is_refused(self, text):
         """It is said how to write it."""
         with pytest.raises(ConfigError, match="key=value"):
@@ -123,9 +123,9 @@ class TestOverrides:
         """--batch 4 means 4 everywhere, unless a stage is named as well."""
         values = {**TINY, "growth": {**TINY["growth"], "at": {8: {"batch_size": 2, "fade": 5}, 16: {"batch_size": 2}}}}
 
-        changed = overrides.apply(values, {"growth.batch_size": 4, "growth.at.16.batch_size": 6})
+        changed = overrides.apply(values, {"train.batch_size": 4, "growth.at.16.batch_size": 6})
 
-        assert changed["growth"]["batch_size"] == 4
+        assert changed["train"]["batch_size"] == 4
         assert changed["growth"]["at"] == {8: {"fade": 5}, 16: {"batch_size": 6}}
 
     def test_a_stage_is_the_same_as_number_and_as_text(self):
@@ -137,5 +137,5 @@ class TestOverrides:
 
     def test_the_original_values_are_left_alone(self):
         """apply returns a copy."""
-        overrides.apply(TINY, {"growth.lr": 9})
-        assert TINY["growth"]["lr"] == 0.002
+        overrides.apply(TINY, {"train.lr": 9})
+        assert TINY["train"]["lr"] == 0.002

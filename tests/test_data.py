@@ -70,10 +70,10 @@ class TestFolder:
             open_dataset(str(tmp_path), SHAPE)
 
     def test_one_picture_is_no_folder(self, pictures):
-        """The mend says what to give instead."""
+        """The hint says what to give instead."""
         with pytest.raises(DataError) as error:
             open_dataset(str(pictures / "000.png"), SHAPE)
-        assert "folder" in error.value.mend
+        assert "folder" in error.value.hint
 
     @pytest.mark.skipif(not HOSTILE.is_dir(), reason="needs the collection of hostile files beside the project")
     def test_the_hostile_collection(self):
@@ -253,19 +253,19 @@ def test_built_in_sets_are_drawn(name, kind, shape):
 
 
 def test_the_mixtures_have_their_modes():
-    """Eight and twenty-five centres, each equally often, at their deviation."""
-    for name, centres, spread in (("ring8", builtin.RING, 0.01), ("grid25", builtin.GRID, 0.05)):
+    """Eight and twenty-five centers, each equally often, at their deviation."""
+    for name, centers, spread in (("ring8", builtin.RING, 0.01), ("grid25", builtin.GRID, 0.05)):
         points = builtin.draw(name, 0).values
-        distance = np.linalg.norm(points[:, None] - centres, axis=2)
-        assert np.bincount(distance.argmin(1)).tolist() == [len(points) // len(centres)] * len(centres)
-        assert (points - centres[distance.argmin(1)]).std() == pytest.approx(spread, rel=0.02)
+        distance = np.linalg.norm(points[:, None] - centers, axis=2)
+        assert np.bincount(distance.argmin(1)).tolist() == [len(points) // len(centers)] * len(centers)
+        assert (points - centers[distance.argmin(1)]).std() == pytest.approx(spread, rel=0.02)
 
 
 def test_an_unknown_built_in_set_has_a_nearest_name():
     """A typo is answered with the name that was meant."""
     with pytest.raises(InputMissing) as error:
         open_dataset("builtin:shape", SHAPE)
-    assert "builtin:shapes" in error.value.mend
+    assert "builtin:shapes" in error.value.hint
 
 
 class TestCache:
@@ -346,15 +346,15 @@ class TestCache:
 
         assert open_dataset(str(pictures), SHAPE, rescan=True).fingerprint != before
 
-    def test_all_grey_pictures_make_a_grey_set(self, tmp_path):
-        """One channel unless a picture has colour."""
+    def test_all_gray_pictures_make_a_gray_set(self, tmp_path):
+        """One channel unless a picture has color."""
         from PIL import Image
 
-        (tmp_path / "grey").mkdir()
+        (tmp_path / "gray").mkdir()
         for i in range(3):
-            Image.new("L", (9, 9), 40 * i).save(tmp_path / "grey" / f"{i}.png")
+            Image.new("L", (9, 9), 40 * i).save(tmp_path / "gray" / f"{i}.png")
 
-        dataset = open_dataset(str(tmp_path / "grey"), SHAPE)
+        dataset = open_dataset(str(tmp_path / "gray"), SHAPE)
 
         assert dataset.values.shape == (3, 8, 8, 1)
         assert dataset.values[2, 0, 0, 0] == 80
@@ -425,7 +425,7 @@ class TestRoom:
 
         with pytest.raises(StorageError, match="4,608 bytes, and 4,607 are free") as error:
             open_dataset(str(pictures), SHAPE)
-        assert "GANCLI_CACHE_DIR" in error.value.mend
+        assert "GANCLI_CACHE_DIR" in error.value.hint
 
     @pytest.mark.parametrize(
         ("data", "nbytes"),
@@ -441,20 +441,20 @@ class TestRoom:
         assert cache.plan_cache(source, SHAPE).nbytes == 0
 
 
-class TestGrey:
-    def grey(self, folder, names):
+class TestGray:
+    def gray(self, folder, names):
         for i, name in enumerate(names):
             Image.fromarray(np.full((8, 8), 10 * i + 5, np.uint8)).save(folder / name)
 
-    def test_a_set_of_grey_pictures_has_one_channel(self, tmp_path):
+    def test_a_set_of_gray_pictures_has_one_channel(self, tmp_path):
         """Written as it is decoded, one byte a pixel from the first picture on."""
-        self.grey(tmp_path, ["0.png", "1.png"])
+        self.gray(tmp_path, ["0.png", "1.png"])
         assert open_dataset(str(tmp_path), SHAPE).values[:, 0, 0, :].tolist() == [[5], [15]]
 
-    def test_one_picture_with_color_gives_the_grey_ones_before_it_three_channels(self, tmp_path, monkeypatch):
+    def test_one_picture_with_color_gives_the_gray_ones_before_it_three_channels(self, tmp_path, monkeypatch):
         """The same samples, known by the same hashes, as if all had been decoded in color."""
         monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path / "cache"))
-        self.grey(tmp_path, ["0.png", "1.png", "3.png"])
+        self.gray(tmp_path, ["0.png", "1.png", "3.png"])
         Image.fromarray(np.full((8, 8, 3), (1, 2, 3), np.uint8)).save(tmp_path / "2.png")
 
         found, asked = (open_dataset(str(tmp_path), Shape(8, 8, channels, "crop")) for channels in (None, 3))

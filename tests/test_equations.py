@@ -31,18 +31,18 @@ from gancli import checkpoint, growth
 from gancli.data import Feed
 from gancli.data.cache import Dataset
 from gancli.runs import Run
-from gancli.stats.sample_sets import for_judging
+from gancli.stats.sample_sets import prepared
 from gancli.training import loop
-from gancli.training.checkup import overfitting
+from gancli.training.callbacks import Silent
 from gancli.training.state import TrainState
 from gancli.training.step import train_critic, train_generator
-from gancli.training.watch import Silent
+from gancli.training.tick_metrics import overfitting
 
 CPU = torch.device("cpu")
-ADAM = {"betas": [0.5, 0.9], "eps": 0.01, "generator_lr": 0.5}
+ADAM = {"betas": [0.5, 0.9], "eps": 0.01, "generator_lr_factor": 0.5}
 NEAR = 2e-3  # of a gradient, or of the way that a weight has gone
 SEEDS = (0, 1, 3)
-LOSSES = ("critic_loss", "score_gap", "penalty", "generator_loss", "moments", "perceptual")
+LOSSES = ("critic_loss", "d_real", "d_fake", "score_gap", "penalty", "generator_loss", "moments", "perceptual")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -58,18 +58,17 @@ def fixed_config(network, shape=(3, 8, 8), **changes):
     """A config of a family that does not grow, for samples of a shape; changes as in tiny_config."""
     pictures_only = {"resolution": shape[1]} if len(shape) == 3 else {}
     base = {
-        "network": {**pictures_only, "latent": 6, "output": "tanh", **network},
+        "network": {**pictures_only, "z_dim": 6, "output": "tanh", **network},
         "loss": {"adversarial": "non-saturating"},
-        "growth": {"batch_size": 8, "lr": 0.02},
         "optimizer": ADAM,
-        "train": {"duration": 160, "ema_half_life": 50},
+        "train": {"batch_size": 8, "lr": 0.02, "duration": 160, "ema_half_life": 50},
     }
     return resolved_config({key.replace("__", "."): value for key, value in changes.items()}, base, shape)
 
 
 def growing_config(**changes):
     """The tiny progressive preset with an Adam whose steps a small gradient does not upset."""
-    return tiny_config(**{"optimizer": ADAM, "growth__lr": 0.02, **changes})
+    return tiny_config(**{"optimizer": ADAM, "train__lr": 0.02, **changes})
 
 
 def facts_of(config):
@@ -78,7 +77,7 @@ def facts_of(config):
 
 
 def pictures(count=24, size=16, seed=0):
-    """Hard black and white blocks with noise: a critic's slope at them is not that at a fresh generator's grey."""
+    """Hard black and white blocks with noise: a critic's slope at them is not that at a fresh generator's gray."""
     rng = np.random.RandomState(seed)
     blocks = rng.choice([0, 255], (count, 4, 4, 3)).repeat(size // 4, 1).repeat(size // 4, 2)
     return np.clip(blocks + rng.randint(-40, 40, blocks.shape), 0, 255).astype(np.uint8)
@@ -270,8 +269,8 @@ MLP = {
 }
 DENSE = {
     "family": "mlp",
-    "latents": "uniform",
-    "latent_scale": 0.5,
+    "z_distribution": "uniform",
+    "z_scale": 0.5,
     "generator": {"hidden": [10, 12]},
     "critic": {"hidden": [12, 10]},
     "minibatch_std": {"group_size": 4},
@@ -279,7 +278,7 @@ DENSE = {
 IWGAN = {
     "family": "conv",
     "init_std": 0.1,
-    "bn_keep": 0.9,
+    "bn_decay": 0.9,
     "generator": {
         "dense": 12, "activation": "relu", "norm": "batch", "norm_first": False, "last_kernel": 5,
         "layers": [{"channels": 12, "kernel": 5}, {"channels": 8, "kernel": 3, "resample": "up"}],
@@ -316,21 +315,21 @@ SIGNALS = {
 }  # fmt: skip
 POINTS = {**DENSE, "output": "linear"}
 DROPOUT = {**MLP, "generator": {"hidden": [10, 12], "norm": "batch", "dropout": [0.5]}, "critic": {"hidden": [12]}}
-FAR = {"samples__centre": 30.0, "samples__scale": 10.0}
+FAR = {"samples__center": 30.0, "samples__scale": 10.0}
 GAME = {"family": "mlp", "generator": {"hidden": [10]}, "critic": {"hidden": [10]}}
 EVAL = {"train__critic_fakes": "eval", "train__shared_fakes": False, "train__critic_steps": {"base": 2}}
 
 RECIPES = {
     "relativistic, R1 and R2": {"loss": {"adversarial": "relativistic", "r1": 0.3, "r2": 0.7}},
-    "non-saturating, lazy R1": {"loss": {"adversarial": "non-saturating", "r1": 0.5, "penalty_every": 2}},
+    "non-saturating, lazy R1": {"loss": {"adversarial": "non-saturating", "r1": 0.5, "penalty_interval": 2}},
     "wasserstein, GP and drift": {"loss": {"adversarial": "wasserstein", "gradient_penalty": 10, "drift": 0.1}},
-    "wasserstein, lazy GP": {"loss": {"adversarial": "wasserstein", "gradient_penalty": 10, "penalty_every": 2}},
-    "hinge, lazy R2": {"loss": {"adversarial": "hinge", "r2": 0.5, "penalty_every": 3}},
+    "wasserstein, lazy GP": {"loss": {"adversarial": "wasserstein", "gradient_penalty": 10, "penalty_interval": 2}},
+    "hinge, lazy R2": {"loss": {"adversarial": "hinge", "r2": 0.5, "penalty_interval": 3}},
     "least squares, GP": {"loss": {"adversarial": "least-squares", "gradient_penalty": 1, "r1": 0.2}},
 }
 NETWORKS = {
     "networks of the reference's plainest form": {"network__fused_down": False, "network__pixel_norm": False},
-    "latents as they are drawn": {"network__normalize_latent": False},
+    "latents as they are drawn": {"network__normalize_z": False},
     "no minibatch std": {"network__minibatch_std": None},
 }
 TRAINING = {
@@ -341,7 +340,7 @@ TRAINING = {
     "moments by channel": {"loss__moments": {"weight": 0.3, "over": "channel"}},
     "moments by blocks": {"loss__moments": {"weight": 0.3, "over": "pooled", "pool": 2}},
     "a stage of its own rate and batch": {"growth__at": {8: {"lr": 0.01, "batch_size": 4}, 16: {"lr": 0.005}}},
-    "lazy penalties between turns": {"train__critic_steps": {"base": 3}, "loss__r1": 3.0, "loss__penalty_every": 2},
+    "lazy penalties between turns": {"train__critic_steps": {"base": 3}, "loss__r1": 3.0, "loss__penalty_interval": 2},
     "a run that goes on from another": {
         "origin": {"verb": "transfer", "checkpoint": "other.pt", "digest": "0", "images": 500}
     },
@@ -419,7 +418,7 @@ class TestTheCriticsSide:
 
     def test_a_lazy_penalty_is_absent_between_its_steps(self):
         """With one critic step a turn and a penalty on every third, two turns of three go without."""
-        pair = both(growing_config(loss__penalty_every=3))
+        pair = both(growing_config(loss__penalty_interval=3))
 
         logged = ["penalty" in one_turn(pair.state, pair.config, pair.feed) for _ in range(7)]
 
@@ -444,7 +443,8 @@ class TestTheCriticsSide:
 
         losses = one_turn(pair.state, pair.config, pair.feed)
 
-        assert (losses["critic_loss"], losses["score_gap"], pair.state.images) == (0, 0, 8)
+        assert {losses[name] for name in ("critic_loss", "d_real", "d_fake", "score_gap")} == {0}
+        assert pair.state.images == 8
 
     def test_the_number_of_steps_is_boosted_at_first_and_on_every_nth_turn(self):
         """base 1, boost 4: on turns 0 and 1, and on turns 0, 3, 6."""
@@ -524,7 +524,7 @@ class TestWhatTheGeneratorIsAskedFor:
 
 class TestRates:
     def test_a_narrow_network_s_weights_learn_faster_by_what_their_fan_in_shrank(self):
-        """At half the width twice as fast; not those that see latents or colours, and no bias, no norm."""
+        """At half the width twice as fast; not those that see latents or colors, and no bias, no norm."""
         config = fixed_config(IWGAN | {"width": 0.5}, loss={"adversarial": "wasserstein", "gradient_penalty": 1})
         shrank = {
             "G": ["layers.0.convolution.weight", "layers.1.convolution.weight", "last.weight"],
@@ -535,7 +535,7 @@ class TestRates:
 
     def test_and_are_drawn_larger_by_its_root(self):
         """So that activations keep their sizes: 0.1 sqrt(2) where fan-in is halved, 0.1 where it is not."""
-        w = doubles(TrainState.fresh(fixed_config(IWGAN | {"width": 0.5, "latent": 64}), CPU).G)
+        w = doubles(TrainState.fresh(fixed_config(IWGAN | {"width": 0.5, "z_dim": 64}), CPU).G)
 
         assert float(w["layers.0.convolution.weight"].detach().std()) == pytest.approx(0.1 * 2**0.5, rel=0.1)
         assert float(w["dense.weight"].detach().std()) == pytest.approx(0.1, rel=0.1)
@@ -597,7 +597,7 @@ class TestKnownMutants:
 
     def test_the_lazy_counter_counts_every_critic_step(self):
         """Of three steps a turn every second has the penalty, steps 0 and 2, then 4; so each turn logs one."""
-        pair = both(growing_config(train__critic_steps={"base": 3}, loss__penalty_every=2))
+        pair = both(growing_config(train__critic_steps={"base": 3}, loss__penalty_interval=2))
 
         logged = ["penalty" in one_turn(pair.state, pair.config, pair.feed) for _ in range(4)]
 
@@ -621,7 +621,9 @@ class TestKnownMutants:
 
     def test_the_generator_s_rate_is_a_multiple_of_the_critic_s(self):
         """At a quarter the rate a first step goes a quarter of the way; the critic's does not change."""
-        slow, usual = (moves_of_one_turn(growing_config(optimizer__generator_lr=factor)) for factor in (0.25, 1.0))
+        slow, usual = (
+            moves_of_one_turn(growing_config(optimizer__generator_lr_factor=factor)) for factor in (0.25, 1.0)
+        )
 
         torch.testing.assert_close(slow["G"], usual["G"] / 4, rtol=1e-3, atol=1e-6)
         torch.testing.assert_close(slow["D"], usual["D"], rtol=0, atol=0)
@@ -664,7 +666,7 @@ class TestKnownMutants:
 
     def test_the_first_layer_s_gain_is_a_quarter_of_the_others(self):
         """sqrt(2) / 4 / sqrt(fan-in), where no pixel norm hides it; written out for a fresh generator at 4 px."""
-        config = growing_config(network__pixel_norm=False, network__normalize_latent=False)
+        config = growing_config(network__pixel_norm=False, network__normalize_z=False)
         G, z = TrainState.fresh(config, CPU).G, latents(config, "any", 0)
 
         drawn = G(z.float(), 0, 1.0)
@@ -674,11 +676,11 @@ class TestKnownMutants:
         h = leaky(conv2d(h, w["first.weight"] * 2**0.5 / 72**0.5, padding=1))
         torch.testing.assert_close(drawn.double(), conv2d(h, w["to_rgb.0.weight"] / 8**0.5), rtol=1e-4, atol=1e-5)
 
-    def test_judged_pictures_are_in_whole_grey_levels(self):
+    def test_judged_pictures_are_in_whole_gray_levels(self):
         """The nearest of 256, and never outside [-1, 1]."""
         x = 2.2 * torch.rand(4, 3, 8, 8, generator=stream(0, "any", 0)) - 1.1
 
-        judged = (for_judging(x, "image").double() + 1) * 127.5
+        judged = (prepared(x, "image").double() + 1) * 127.5
 
         nearest = np.rint(np.clip((x.double().numpy() + 1) * 127.5, 0, 255))
         np.testing.assert_allclose(judged.numpy(), nearest, atol=1e-3)

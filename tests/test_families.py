@@ -146,7 +146,7 @@ class TestMlp:
 
 class TestBatchNorm:
     def test_a_critic_with_it_judges_reals_and_fakes_apart(self):
-        """In one call they would be normalised by one another."""
+        """In one call they would be normalized by one another."""
         assert build(resolved("bn-mlp-28", [1, 28, 28])).D.group_of(64) is None
         assert build(resolved("moments-1", [1, 28, 28])).D.group_of(64) == 1
 
@@ -164,7 +164,7 @@ class TestBatchNorm:
 def test_an_unknown_family_names_the_nearest():
     """And a key of another family is unknown here."""
     with pytest.raises(ConfigError, match="write 'mlp'"):
-        presets.build({"network": {"family": "mpl"}, "growth": {"batch_size": 1}}, "test")
+        presets.build({"network": {"family": "mpl"}, "train": {"batch_size": 1}}, "test")
     with pytest.raises(ConfigError, match="unknown key 'pixel_norm'"):
         resolved("ring8", [2], network__pixel_norm=True)
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from gancli.errors import CheckpointError, ConfigError, InputMissing
-from gancli.networks.features import LAYERS, feature_network, random_weights
+from gancli.networks.vgg import LAYERS, feature_network, random_weights
 
 WEIGHTS = {"conv1_1": 1.0, "conv3_1": 2.0}
 
@@ -22,7 +22,7 @@ def vgg(weights):
 
 @torch.no_grad()
 def test_the_distance_is_the_weighted_sum_over_layers():
-    """sum_l w_l mean (phi_l(y) - phi_l(x))^2, on pictures normalised as VGG's were."""
+    """sum_l w_l mean (phi_l(y) - phi_l(x))^2, on pictures normalized as VGG's were."""
     x, y = torch.rand(2, 2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     layers = vgg(random_weights())

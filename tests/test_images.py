@@ -15,8 +15,8 @@ def encoded(image, form="PNG", **options):
     return buffer.getvalue()
 
 
-def flat(mode, colour, size=(8, 8)):
-    return Image.new(mode, size, colour)
+def flat(mode, color, size=(8, 8)):
+    return Image.new(mode, size, color)
 
 
 class TestModes:
@@ -40,7 +40,7 @@ class TestModes:
         np.testing.assert_allclose(pixels, np.broadcast_to(expected, (8, 8, 3)), atol=1)
 
     def test_a_palette_is_looked_up(self):
-        """Not indices but their colours."""
+        """Not indices but their colors."""
         image = flat("P", 1)
         image.putpalette([0, 0, 0, 200, 100, 50])
 
@@ -60,14 +60,14 @@ class TestModes:
         assert pixels[4, 4, 0] < 60
         assert pixels[4, 4, 1:].min() > 150
 
-    def test_four_channels_keep_alpha_and_hide_no_colour(self):
-        """--channels 4: where alpha is 0 the colour is the background's."""
+    def test_four_channels_keep_alpha_and_hide_no_color(self):
+        """--channels 4: where alpha is 0 the color is the background's."""
         image = flat("RGBA", (255, 0, 255, 0))
 
         np.testing.assert_array_equal(decode(encoded(image), Shape(8, 8, 4, "crop")).pixels[0, 0], (255, 255, 255, 0))
 
     def test_resizing_with_alpha_is_premultiplied(self):
-        """No magenta fringe from fully transparent neighbours."""
+        """No magenta fringe from fully transparent neighbors."""
         pixels = np.zeros((8, 8, 4), np.uint8)
         pixels[:] = (255, 0, 255, 0)
         pixels[:, :4] = (0, 255, 0, 255)
@@ -90,10 +90,10 @@ class TestModes:
         assert decoded.pixels[2, 4, 0] > 200
         assert decoded.pixels[14, 4, 0] < 50
 
-    @pytest.mark.parametrize(("mode", "grey"), [("L", True), ("1", True), ("LA", True), ("RGB", False), ("P", False)])
-    def test_grey_is_known_by_the_mode(self, mode, grey):
-        """A set is trained on one channel only if every picture is grey."""
-        assert decode(encoded(Image.new(mode, (8, 8))), SQUARE).grey == grey
+    @pytest.mark.parametrize(("mode", "gray"), [("L", True), ("1", True), ("LA", True), ("RGB", False), ("P", False)])
+    def test_gray_is_known_by_the_mode(self, mode, gray):
+        """A set is trained on one channel only if every picture is gray."""
+        assert decode(encoded(Image.new(mode, (8, 8))), SQUARE).gray == gray
 
 
 class TestFit:
@@ -102,7 +102,7 @@ class TestFit:
         image.paste((255, 255, 255), (8, 0, 16, 8))  # the middle third is white
         return encoded(image)
 
-    def test_crop_takes_the_centre(self):
+    def test_crop_takes_the_center(self):
         """Only the middle third is seen."""
         assert decode(self.wide(), Shape(8, 8, 3, "crop")).pixels.min() == 255
 
@@ -140,7 +140,7 @@ class TestRefusals:
     @pytest.mark.parametrize("share", [0.5, 0.9])
     @pytest.mark.parametrize("form", ["PNG", "JPEG"])
     def test_a_truncated_file(self, form, share):
-        """Never half grey in training."""
+        """Never half gray in training."""
         rng = np.random.RandomState(0)
         whole = encoded(Image.fromarray(rng.randint(0, 256, (64, 64, 3)).astype(np.uint8)), form)
         with pytest.raises(Exception, match=r"."):
@@ -170,6 +170,6 @@ def test_the_first_frame_of_a_gif_is_taken():
 
 
 def test_a_row_of_an_array_is_brought_to_size():
-    """Grey becomes RGB where three channels are asked for."""
+    """Gray becomes RGB where three channels are asked for."""
     assert from_array(np.zeros((5, 6, 1), np.uint8), SQUARE).shape == (8, 8, 3)
     assert from_array(np.zeros((5, 6, 1), np.uint8), Shape(8, 8, None, "crop")).shape == (8, 8, 1)

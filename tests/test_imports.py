@@ -15,7 +15,7 @@ ROWS = [
     {"devices", "ema", "losses", "media", "penalties", "plots", "safe_load", "seeds", "signals"},
     {"growth", "latents", "networks"},
     {"checkpoint", "critic_view", "data", "register", "writing"},
-    {"sampling", "enlarging", "stats"},
+    {"sampling", "superres", "stats"},
     {"training"},
     {"report", "cli"},
     {"__init__", "__main__"},

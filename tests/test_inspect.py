@@ -23,7 +23,7 @@ from gancli import runs
 from gancli.cli import live
 from gancli.data.sources import find
 from gancli.health import GROUPS, WORDS, Health
-from gancli.networks import features
+from gancli.networks import vgg
 from gancli.results import SCHEMA_VERSION, silent
 from gancli.training import log
 
@@ -54,10 +54,10 @@ class TestSetsOfSamples:
 
     def test_copies_of_the_reals_are_found(self, gancli, sets):
         """And exit 4 where that was asked for; each with the file that it is a copy of."""
-        code, out, _ = gancli("inspect-stats", sets[1], "--against", sets[1], "--fail-on", "memorising", "--json")
+        code, out, _ = gancli("inspect-stats", sets[1], "--against", sets[1], "--fail-on", "memorizing", "--json")
         body = json.loads(out)
 
-        assert (code, body["verdict"]) == (4, "memorising")
+        assert (code, body["verdict"]) == (4, "memorizing")
         assert all(near["fake"] == near["real"] and near["distance"] < 0.3 for near in body["nearest"])
 
     def test_one_picture_again_and_again_is_collapsed(self, gancli, sets, tmp_path):
@@ -67,13 +67,13 @@ class TestSetsOfSamples:
         assert inspected(gancli, tmp_path, sets[1])[1]["verdict"] == "collapsed"
 
     def test_samples_alone_are_not_enough(self, gancli, sets):
-        """Exit 2, and how to mend it; the reals given twice as well."""
+        """Exit 2, and how to fix it; the reals given twice as well."""
         code, body = inspected(gancli, sets[0])
         assert (code, "--against" in body["error"]["hint"]) == (2, True)
         assert inspected(gancli, sets[0], sets[1], "--against", sets[1])[0] == 2
 
-    def test_grey_samples_meet_colour_reals(self, gancli, sets, tmp_path):
-        """As colour pictures both."""
+    def test_gray_samples_meet_color_reals(self, gancli, sets, tmp_path):
+        """As color pictures both."""
         for path in sets[0].iterdir():
             Image.open(path).convert("L").save(tmp_path / path.name)
         code, body = inspected(gancli, tmp_path, "--against", sets[1])
@@ -109,7 +109,7 @@ class TestSetsOfSamples:
             assert inspected(gancli, "-", "--against", sets[1])[0] == code
 
     def test_a_tar_on_disk_is_read_and_a_packed_one_refused(self, gancli, sets, tmp_path):
-        """With how to mend it."""
+        """With how to fix it."""
         for name, mode in (("plain.tar", "w"), ("packed.tar.bz2", "w:bz2")):
             with tarfile.open(tmp_path / name, mode) as archive:
                 archive.add(sets[0], "fakes")
@@ -153,20 +153,20 @@ class TestSetsOfSamples:
     def test_few_samples_are_undecided_and_never_fail(self, gancli, tmp_path):
         """64 a side are needed."""
         fakes, reals = make_pictures(tmp_path / "f", 20), make_pictures(tmp_path / "r", 60, seed=1)
-        code, out, _ = gancli("inspect-stats", fakes, reals, "--fail-on", "collapse,memorising,artefacts", "--json")
+        code, out, _ = gancli("inspect-stats", fakes, reals, "--fail-on", "collapse,memorizing,artifacts", "--json")
         assert (code, json.loads(out)["verdict"]) == (0, "undecided")
 
 
 class TestFeatures:
     def test_a_network_of_the_users_own_adds_a_fid(self, gancli, sets, tmp_path):
-        """VGG-16's state dict; the distances of copies are 0, each beside its floor."""
-        torch.save(features.random_weights(), tmp_path / "vgg16.pt")  # noqa: TID251  # somebody else's
+        """VGG-16's state dict; the distances of copies are 0, each beside its baseline."""
+        torch.save(vgg.random_weights(), tmp_path / "vgg16.pt")  # noqa: TID251  # somebody else's
 
         _, body = inspected(gancli, sets[0], "--against", sets[1], "--features", tmp_path / "vgg16.pt")
 
         found = {figure["label"]: figure for figure in body["panel"]}
         assert found["FID, vgg16"]["value"] > 0
-        assert found["FID, vgg16"]["floor"] > 0
+        assert found["FID, vgg16"]["baseline"] > 0
         assert "KID, vgg16" in found
 
     def test_what_is_no_such_network_is_refused(self, gancli, sets, tmp_path):
@@ -202,7 +202,7 @@ class TestOutput:
         assert gancli("inspect-stats", sets[0], "--against", sets[1], "--plot", tmp_path / "no" / "p.svg")[0] == 73
 
     def test_people_see_marks_sentences_and_what_to_try(self, gancli, sets, tmp_path):
-        """A shape for each mark, so that colour alone says nothing."""
+        """A shape for each mark, so that color alone says nothing."""
         for i in range(80):
             shutil.copy(sets[0] / "000.png", tmp_path / f"{i}.png")
         _, out, _ = gancli("inspect-stats", tmp_path, sets[1])
@@ -215,7 +215,7 @@ class TestOutput:
         """And says so."""
         _, quick = inspected(gancli, sets[0], "--against", sets[1], "--quick")
         _, full = inspected(gancli, sets[0], "--against", sets[1])
-        assert gancli("inspect-stats", sets[0], sets[1], "--quick", "--fail-on", "memorising")[0] == 2
+        assert gancli("inspect-stats", sets[0], sets[1], "--quick", "--fail-on", "memorizing")[0] == 2
         missing = {f["key"] for f in full["panel"]} - {f["key"] for f in quick["panel"]}
         assert any("sliced" in name for name in missing)
         assert (quick["quick"], full["quick"]) == (True, False)
@@ -224,7 +224,7 @@ class TestOutput:
         """Nothing is compared with numbers that are none."""
         run = trained(tiny, tmp_path)
         monkeypatch.setattr(
-            "gancli.stats.sample_sets.drawn", lambda g, others, p: torch.full_like(others, float("nan"))
+            "gancli.stats.sample_sets.generated", lambda g, others, p: torch.full_like(others, float("nan"))
         )
         health = gancli.inspect_stats(run)
         assert (health.verdict, health.confidence, health.panel) == ("diverged", "high", ())
@@ -260,7 +260,7 @@ class TestWatch:
         assert len(out.splitlines()) == 3
 
     def test_people_see_the_lines_of_the_training(self, gancli, tiny, tmp_path):
-        """On standard error, as train prints them; what only a judgement needs is refused."""
+        """On standard error, as train prints them; what only a judgment needs is refused."""
         run = trained(tiny, tmp_path)
         _, out, err = gancli("inspect-stats", run, "--watch")
         assert out == ""
@@ -297,7 +297,7 @@ def tick_row():
 
 class TestReport:
     def test_it_writes_a_page_into_the_run_and_prints_its_path(self, gancli, tiny, tmp_path):
-        """With the verdict and the neighbours of a run that was just trained."""
+        """With the verdict and the neighbors of a run that was just trained."""
         run = trained(tiny, tmp_path)
 
         code, out, _ = gancli("report", run)

@@ -4,18 +4,18 @@ import torch
 
 from gancli.data import builtin
 from gancli.stats import known_modes
-from gancli.stats.modes import UNRECOGNISED
+from gancli.stats.modes import UNRECOGNIZED
 
 
-@pytest.mark.parametrize(("name", "centres"), [("ring8", builtin.RING), ("grid25", builtin.GRID)])
-def test_a_perfect_sampler_reads_as_it_must(name, centres):
+@pytest.mark.parametrize(("name", "centers"), [("ring8", builtin.RING), ("grid25", builtin.GRID)])
+def test_a_perfect_sampler_reads_as_it_must(name, centers):
     """1 - exp(-9/2) = 98.89 % of high quality, a spread of .974, every mode, no divergence."""
     points = builtin.draw(name, 0).values
 
-    found = known_modes.of_points(points.astype(np.float64), centres, builtin.SPREAD[name])
+    found = known_modes.of_points(points.astype(np.float64), centers, builtin.SPREAD[name])
 
-    assert found.covered == len(centres)
-    assert found.recognised == pytest.approx(1 - np.exp(-4.5), abs=0.001)
+    assert found.covered == len(centers)
+    assert found.recognized == pytest.approx(1 - np.exp(-4.5), abs=0.001)
     assert found.spread == pytest.approx(0.974, abs=0.005)
     assert found.reverse_kl == pytest.approx(0, abs=0.001)
 
@@ -23,7 +23,7 @@ def test_a_perfect_sampler_reads_as_it_must(name, centres):
 def test_one_mode_is_one_mode():
     """A collapsed sampler: one of eight, KL ln 8."""
     found = known_modes.of_points(np.repeat(builtin.RING[:1], 100, 0), builtin.RING, 0.01)
-    assert (found.covered, found.recognised, found.spread) == (1, 1.0, 0.0)
+    assert (found.covered, found.recognized, found.spread) == (1, 1.0, 0.0)
     assert found.reverse_kl == pytest.approx(np.log(8))
 
 
@@ -44,8 +44,8 @@ def test_every_burst_is_told_by_its_frequency():
 def test_noise_and_silence_have_no_frequency():
     """What is no burst counts for nothing."""
     noise = np.random.RandomState(0).normal(size=(200, 3, 300))
-    assert (known_modes.frequencies(noise) == UNRECOGNISED).all()
-    assert (known_modes.frequencies(np.zeros((3, 3, 300))) == UNRECOGNISED).all()
+    assert (known_modes.frequencies(noise) == UNRECOGNIZED).all()
+    assert (known_modes.frequencies(np.zeros((3, 3, 300))) == UNRECOGNIZED).all()
 
 
 def test_other_data_has_no_known_modes():

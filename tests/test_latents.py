@@ -25,8 +25,8 @@ def test_a_longer_latent_begins_with_the_shorter_one():
 
 
 def test_a_prior_takes_size_kind_and_scale_from_its_config():
-    """Each from its own key: network.latent, network.latents, network.latent_scale."""
-    uniform = tiny_config(network__latents="uniform", network__latent_scale=0.5)
+    """Each from its own key: network.z_dim, network.z_distribution, network.z_scale."""
+    uniform = tiny_config(network__z_distribution="uniform", network__z_scale=0.5)
 
     assert Prior.of(tiny_config().network) == Prior(8, uniform=False, scale=1.0)
     assert Prior.of(uniform.network) == Prior(8, uniform=True, scale=0.5)

@@ -9,10 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from gancli.networks.layers import (
     Conv,
     Dense,
-    Drawn,
     MinibatchStdDev,
+    WeightInit,
     downscale,
-    initialise,
+    initialize,
     interleave,
     largest_divisor,
     leaky,
@@ -159,9 +159,9 @@ class TestEqualizedWeight:
         assert moved[0] == pytest.approx(moved[1], rel=0.1)
 
     def test_switched_off_it_draws_the_final_scale(self):
-        """equalized=False: He initialisation, nothing at run time."""
+        """equalized=False: He initialization, nothing at run time."""
         torch.manual_seed(0)
-        layer = Dense(400, 400, math.sqrt(2), drawn=Drawn(equalized=False))
+        layer = Dense(400, 400, math.sqrt(2), init=WeightInit(equalized=False))
 
         assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / 400), rel=0.02)
         torch.testing.assert_close(layer.scaled(torch.float32), layer.weight)
@@ -170,7 +170,7 @@ class TestEqualizedWeight:
     def test_a_scale_of_its_own_grows_with_the_inputs_left_out(self):
         """std 0.05 of a layer that has 9 times more inputs at full width: 0.15, and 9 times the rate."""
         torch.manual_seed(0)
-        layer = Dense(400, 400, drawn=Drawn(equalized=False, std=0.05, wider=9))
+        layer = Dense(400, 400, init=WeightInit(equalized=False, std=0.05, wider=9))
 
         assert layer.weight.std().item() == pytest.approx(0.15, rel=0.02)
         torch.testing.assert_close(layer.scaled(torch.float32), layer.weight)
@@ -178,7 +178,7 @@ class TestEqualizedWeight:
 
     def test_an_equalized_layer_learns_at_the_common_rate(self):
         """Scaling at run time already gives all layers one speed."""
-        assert Dense(4, 4, drawn=Drawn(wider=9)).lr_scale == 1
+        assert Dense(4, 4, init=WeightInit(wider=9)).lr_scale == 1
 
     @pytest.mark.parametrize("layer", [Dense(3, 4), Conv(3, 4, 3)])
     def test_computes_in_the_precision_of_its_input(self, layer):
@@ -259,7 +259,7 @@ class TestConv:
     def test_draws_its_weights_as_it_is_told(self):
         """equalized=False reaches the weight: its final scale is the drawn one."""
         torch.manual_seed(0)
-        layer = Conv(40, 40, 3, drawn=Drawn(equalized=False))
+        layer = Conv(40, 40, 3, init=WeightInit(equalized=False))
 
         assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / 360), rel=0.05)
 
@@ -390,7 +390,7 @@ def test_weights_are_drawn_from_the_run_s_stream_of_their_network():
     """In the order of the layers, one generator for all: the same in every release."""
     network = nn.Sequential(Conv(2, 3, 3), nn.ReLU(), Dense(3, 4))
 
-    initialise(network, 7, "G")
+    initialize(network, 7, "G")
 
     draw = stream(7, "weights/G", 0)
     assert torch.equal(network[0].weight, torch.randn(3, 2, 3, 3, generator=draw))

@@ -10,18 +10,18 @@ from test_training import assert_same_state, interrupted, train
 import gancli
 from gancli import config as configs
 from gancli.config import presets
-from gancli.enlarging import enlarge
 from gancli.errors import ConfigError, UsageError
 from gancli.health import WORDS
 from gancli.sampling import Generator
+from gancli.superres import enlarge
 
 PROGRESSIVE = {
-    "network.resolution": 8, "network.channels": None, "network.max_channels": 8, "network.latent": 8,
-    "growth.at": {}, "growth.fade": 16, "growth.stable": 24, "growth.batch_size": 8,
+    "network.resolution": 8, "network.channels": None, "network.max_channels": 8, "network.z_dim": 8,
+    "growth.at": {}, "growth.fade": 16, "growth.stable": 24, "train.batch_size": 8,
 }  # fmt: skip
 SMALL = {
-    "conv": {"network.width": 0.03, "growth.batch_size": 8, "train.critic_steps": {"base": 2}},
-    "mlp": {"growth.batch_size": 16},
+    "conv": {"network.width": 0.03, "train.batch_size": 8, "train.critic_steps": {"base": 2}},
+    "mlp": {"train.batch_size": 16},
     "superres": {"network.resolution": 16, "network.channels": 8, "network.blocks": 1},
 }
 KEPT = {"train.duration": 64, "train.tick_every": 16, "train.sample_every": 32, "train.checkpoint_every": 0}
@@ -213,7 +213,7 @@ def test_points_can_be_healthy(tmp_path):
 @pytest.mark.parametrize("batch", [2, 3, 21, 63])
 def test_any_batch_of_two_or_more_suits_batch_norm(batch, tmp_path):
     """No part of a measurement is a single sample."""
-    changes = {"growth.batch_size": batch, "train.duration": 2 * batch, "train.tick_every": batch}
+    changes = {"train.batch_size": batch, "train.duration": 2 * batch, "train.tick_every": batch}
     report = train(
         toy("bn-mlp-28", tmp_path / "toy.yaml"), data_for("bn-mlp-28", tmp_path), tmp_path / "runs", changes=changes
     )

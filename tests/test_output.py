@@ -26,14 +26,14 @@ def test_the_plain_layers_are_their_formula(kind, formula):
     torch.testing.assert_close(output(kind)(normal()), formula(normal()))
 
 
-def normalised(x):
+def normalized(x):
     mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), correction=0, keepdim=True)
     return (x - mean) / (var + 1e-5).sqrt()
 
 
 def test_bn_tanh_starts_with_gamma_1_and_beta_0():
-    """tanh of the batch-normalised values, whatever the network gives."""
-    torch.testing.assert_close(output("bn-tanh")(normal()), torch.tanh(normalised(normal())))
+    """tanh of the batch-normalized values, whatever the network gives."""
+    torch.testing.assert_close(output("bn-tanh")(normal()), torch.tanh(normalized(normal())))
 
 
 def test_bn_clip_starts_from_the_data_s_moments():
@@ -42,7 +42,7 @@ def test_bn_clip_starts_from_the_data_s_moments():
 
     y = output("bn-clip")(normal())
 
-    torch.testing.assert_close(y, (normalised(normal()) * std + mean).clamp(-1, 1))
+    torch.testing.assert_close(y, (normalized(normal()) * std + mean).clamp(-1, 1))
     assert y.abs().max() <= 1
 
 
@@ -63,7 +63,7 @@ def test_freezing_is_a_switch(frozen):
 
 
 def test_moving_statistics_keep_their_share():
-    """bn_keep .99: a hundredth of the batch's mean after one batch."""
-    layer = output("bn-tanh", bn_keep=0.99)
+    """bn_decay .99: a hundredth of the batch's mean after one batch."""
+    layer = output("bn-tanh", bn_decay=0.99)
     layer(normal())
     torch.testing.assert_close(layer.norm.running_mean, 0.01 * normal().mean((0, 2, 3)))

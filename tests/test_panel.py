@@ -12,7 +12,7 @@ from gancli.stats.comparison import Comparison, Reference
 from gancli.stats.evaluate import channel_histograms, spectrum_curves
 from gancli.stats.figures import FIGURES, KINDS, panel
 from gancli.stats.measures import Measured
-from gancli.stats.modes import Coverage
+from gancli.stats.modes import ModeCoverage
 from gancli.stats.verdict import by_spread, judge
 
 
@@ -22,7 +22,7 @@ def by_key(figures):
 
 
 def pictures(n, seed=0, channels=3, size=16, low=-1.0, high=1.0):
-    """Smooth pictures, all different, in whole grey levels."""
+    """Smooth pictures, all different, in whole gray levels."""
     coarse = torch.from_numpy(np.random.RandomState(seed).uniform(low, high, (n, channels, 4, 4))).float()
     x = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
     return x.add(1).mul(127.5).round().div(127.5).sub(1)
@@ -35,7 +35,7 @@ def compared(fakes, n=300, kind="image", **more):
 
 
 class TestPanel:
-    def test_honest_samples_read_as_their_floor(self):
+    def test_honest_samples_read_as_their_baseline(self):
         """Fakes drawn like the reals: every figure near that of another half, none marked."""
         figures = panel(compared(pictures(300)))
 
@@ -44,8 +44,8 @@ class TestPanel:
         assert by_key(figures)["unique_fraction"].value > 0.98
         assert by_key(figures)["kid_random"].value == pytest.approx(0, abs=0.1)
 
-    def test_a_colour_cast_shows_in_its_channel_alone(self):
-        """Red + 40 grey levels."""
+    def test_a_color_cast_shows_in_its_channel_alone(self):
+        """Red + 40 gray levels."""
         cast = pictures(300, low=-0.6, high=0.4)
         halves = pictures(300, 1, low=-0.6, high=0.4), pictures(300, 2, low=-0.6, high=0.4)
         cast[:, 0] += 40 / 127.5
@@ -71,7 +71,7 @@ class TestPanel:
         found = by_key(panel(compared(train[:100], n=100, train=bytes_, unseen=None)))
         assert found["train_nearer_fraction"].value > 0.95
         assert found["train_nearer_fraction"].mark == "bad"
-        assert not [f for f in panel(compared(train[:100], n=100)) if f.group == "copies"]
+        assert not [f for f in panel(compared(train[:100], n=100)) if f.group == "memorization"]
 
     @pytest.mark.parametrize("size", [(4, 4), (7, 5), (20, 33), (45, 45), (8, 30), (64, 65)])
     def test_any_size_of_picture_is_taken(self, size):
@@ -90,15 +90,15 @@ class TestPanel:
         figures = panel(Comparison(draws[0], Reference(*draws[1:], kind="signal")))
         assert judge(figures, 150, None).word == "healthy"
 
-    def test_grey_pictures_have_one_channel(self):
-        """And no colour names."""
-        grey = compared(pictures(80, channels=1), n=80)
-        assert [h.channel for h in channel_histograms(grey)] == ["grey"]
-        assert not [f for f in panel(grey) if f.part == "red"]
+    def test_gray_pictures_have_one_channel(self):
+        """And no color names."""
+        gray = compared(pictures(80, channels=1), n=80)
+        assert [h.channel for h in channel_histograms(gray)] == ["gray"]
+        assert not [f for f in panel(gray) if f.part == "red"]
 
     @pytest.mark.parametrize(("kind", "shape"), [("signal", (2, 40)), ("points", (2,))])
     def test_signals_and_points_have_the_panel_that_makes_sense(self, kind, shape):
-        """Neighbours and values of both; no texture of either, no contrast inside a point."""
+        """Neighbors and values of both; no texture of either, no contrast inside a point."""
         draws = [
             torch.randn(150, *shape, generator=torch.Generator().manual_seed(seed)).mul(0.3).clamp(-1, 1)
             for seed in range(3)
@@ -159,7 +159,7 @@ class TestTheTable:
         assert key in FIGURES
 
     @pytest.mark.parametrize(
-        ("key", "value", "floor", "mark"),
+        ("key", "value", "baseline", "mark"),
         [
             ("coverage", 0.9, 0.97, "good"), ("coverage", 0.5, 0.97, "watch"), ("coverage", 0.1, 0.97, "bad"),
             ("kid_random", 0.1, 0.0, "good"), ("kid_random", 2.0, 0.0, "bad"),
@@ -168,9 +168,9 @@ class TestTheTable:
             ("density", 3.0, 1.0, ""),
         ],
     )  # fmt: skip
-    def test_marks_go_by_the_floor(self, key, value, floor, mark):
+    def test_marks_go_by_the_baseline(self, key, value, baseline, mark):
         """What is good is what a perfect generator would get."""
-        figure = FIGURES[key].explained(Measured(value, floor))
+        figure = FIGURES[key].explained(Measured(value, baseline))
         assert figure.mark == mark
         assert bool(figure.advice) == (mark in ("watch", "bad"))
 
@@ -195,17 +195,17 @@ ADDED = {
 
 def figures(**changes):
     """A healthy panel with other values, by key."""
-    made = [figure(key, changes.pop(key, floor), floor) for key, floor in HEALTHY.items()]
-    for key, (usual, floor) in ADDED.items():
+    made = [figure(key, changes.pop(key, baseline), baseline) for key, baseline in HEALTHY.items()]
+    for key, (usual, baseline) in ADDED.items():
         value, grain = changes.pop(key, usual), key == "grain"
-        part = "grey" if key in ("color_distance", "channel_variance_distance") else ""
-        made.append(figure(key, value, floor, value if grain else None, 0.0 if grain else 0.25, part))
+        part = "gray" if key in ("color_distance", "channel_variance_distance") else ""
+        made.append(figure(key, value, baseline, value if grain else None, 0.0 if grain else 0.25, part))
     assert not changes, changes
     return made
 
 
-def figure(key, value, floor, *more):
-    return FIGURES[key].explained(Measured(value, floor, *more))
+def figure(key, value, baseline, *more):
+    return FIGURES[key].explained(Measured(value, baseline, *more))
 
 
 class TestVerdict:
@@ -215,25 +215,25 @@ class TestVerdict:
             ({}, "healthy"),
             ({"batch_std_ratio": 0.06}, "collapsed"),
             ({"unique_fraction": 0.05}, "collapsed"),
-            ({"unique_fraction": 0.5}, "low diversity"),
+            ({"unique_fraction": 0.5}, "low-diversity"),
             ({"cluster_overlap": 0.2, "coverage_color_matched": 0.2, "effective_rank_ratio": 0.3}, "collapsed"),
-            ({"cluster_overlap": 0.2, "coverage_color_matched": 0.2}, "artefacts"),
-            ({"cluster_overlap": 0.6, "cluster_overlap_color_matched": 0.6}, "low diversity"),
-            ({"train_nearer_fraction": 0.9}, "memorising"),
-            ({"train_distance_ratio": 0.3}, "memorising"),
-            ({"batch_std_ratio": 0.5, "contrast_ratio": 0.5}, "washed out"),
-            ({"batch_std_ratio": 0.25, "contrast_ratio": 0.25}, "washed out"),
+            ({"cluster_overlap": 0.2, "coverage_color_matched": 0.2}, "artifacts"),
+            ({"cluster_overlap": 0.6, "cluster_overlap_color_matched": 0.6}, "low-diversity"),
+            ({"train_nearer_fraction": 0.9}, "memorizing"),
+            ({"train_distance_ratio": 0.3}, "memorizing"),
+            ({"batch_std_ratio": 0.5, "contrast_ratio": 0.5}, "washed-out"),
+            ({"batch_std_ratio": 0.25, "contrast_ratio": 0.25}, "washed-out"),
             ({"batch_std_ratio": 0.3, "contrast_ratio": 0.6, "cluster_overlap": 0.1,
-              "cluster_overlap_color_matched": 0.5, "coverage_color_matched": 0.3}, "washed out"),
-            ({"batch_std_ratio": 0.2, "contrast_ratio": 0.5}, "washed out"),
-            ({"coverage_color_matched": 0.8}, "low diversity"),
+              "cluster_overlap_color_matched": 0.5, "coverage_color_matched": 0.3}, "washed-out"),
+            ({"batch_std_ratio": 0.2, "contrast_ratio": 0.5}, "washed-out"),
+            ({"coverage_color_matched": 0.8}, "low-diversity"),
             ({"coverage_color_matched": 0.8, "precision": 0.75}, "healthy"),
-            ({"grain": 12.0}, "artefacts"),
-            ({"spectrum_fine": -1.2}, "artefacts"),
-            ({"spectrum_fine": 0.9}, "artefacts"),
-            ({"spectrum_spike": 3.0}, "artefacts"),
-            ({"color_distance": 30.0}, "artefacts"),
-            ({"precision": 0.01, "coverage_color_matched": 0.01, "coverage": 0.01}, "artefacts"),
+            ({"grain": 12.0}, "artifacts"),
+            ({"spectrum_fine": -1.2}, "artifacts"),
+            ({"spectrum_fine": 0.9}, "artifacts"),
+            ({"spectrum_spike": 3.0}, "artifacts"),
+            ({"color_distance": 30.0}, "artifacts"),
+            ({"precision": 0.01, "coverage_color_matched": 0.01, "coverage": 0.01}, "artifacts"),
             ({"coverage": 0.0, "precision": 0.0, "batch_std_ratio": 1.7}, "diverged"),
         ],
     )  # fmt: skip
@@ -251,22 +251,22 @@ class TestVerdict:
         assert judge(figures(unique_fraction=0.01), 1000, None).confidence == "high"
 
     def test_reals_that_do_not_differ_decide_nothing(self):
-        """A floor of zero is no measure."""
+        """A baseline of zero is no measure."""
         flat = [figure("batch_std_ratio", 0.0, 0.0)]
         assert judge(flat, 1000, None).word == "undecided"
 
     @pytest.mark.parametrize(
         ("known", "word"),
         [
-            (Coverage(12, 12, 0.8, 0.0), "healthy"),
-            (Coverage(9, 12, 0.8, 0.2), "healthy"),
-            (Coverage(6, 12, 0.8, 0.7), "low diversity"),
-            (Coverage(1, 12, 0.9, 2.48), "collapsed"),
-            (Coverage(0, 12, 0.05, float("nan")), "undecided"),
+            (ModeCoverage(12, 12, 0.8, 0.0), "healthy"),
+            (ModeCoverage(9, 12, 0.8, 0.2), "healthy"),
+            (ModeCoverage(6, 12, 0.8, 0.7), "low-diversity"),
+            (ModeCoverage(1, 12, 0.9, 2.48), "collapsed"),
+            (ModeCoverage(0, 12, 0.05, float("nan")), "undecided"),
         ],
     )
     def test_known_modes_are_counted(self, known, word):
-        """At most a tenth is collapsed, at most six tenths low diversity; where few are recognised nothing is."""
+        """At most a tenth is collapsed, at most six tenths low diversity; where few are recognized nothing is."""
         assert judge(figures(), 1000, known).word == word
 
     def test_known_modes_stand_in_for_parts_of_the_data(self):
@@ -278,26 +278,26 @@ class TestVerdict:
             coverage_color_matched=0.4,
             effective_rank_ratio=0.4,
         )
-        for guessed, word in ((lost, "low diversity"), (few, "collapsed")):
+        for guessed, word in ((lost, "low-diversity"), (few, "collapsed")):
             assert judge(guessed, 1000, None).word == word
-            assert judge(guessed, 1000, Coverage(12, 12, 0.8, 0.0)).word == "healthy"
+            assert judge(guessed, 1000, ModeCoverage(12, 12, 0.8, 0.0)).word == "healthy"
 
     def test_the_gravest_word_wins_and_the_others_are_told(self):
-        """Copies of few samples in pale colours."""
+        """Memorization of few samples in pale colors."""
         found = judge(figures(unique_fraction=0.02, color_distance=40.0), 1000, None)
         assert found.word == "collapsed"
-        assert found.evidence[-1] == "also: artefacts"
+        assert found.evidence[-1] == "also: artifacts"
 
-    def test_everything_is_judged_against_its_floor(self):
+    def test_everything_is_judged_against_its_baseline(self):
         """A set that is half duplicates is not blamed on the generator."""
-        halved = [replace(f, value=0.5, floor=0.52) if f.key == "unique_fraction" else f for f in figures()]
+        halved = [replace(f, value=0.5, baseline=0.52) if f.key == "unique_fraction" else f for f in figures()]
         assert judge(halved, 1000, None).word == "healthy"
 
     def test_a_list_of_runs_goes_by_the_spread(self):
         """The two limits that the alarms of training have."""
-        assert [by_spread(ratio) for ratio in (0.1, 0.5, 0.9)] == ["collapsed", "low diversity", "healthy"]
+        assert [by_spread(ratio) for ratio in (0.1, 0.5, 0.9)] == ["collapsed", "low-diversity", "healthy"]
 
     def test_limits_can_be_changed_to_calibrate_them(self):
         """As the benchmark does."""
         strict = verdict.Limits(fine=0.01)
-        assert judge(figures(spectrum_fine=-0.05), 1000, None, strict).word == "artefacts"
+        assert judge(figures(spectrum_fine=-0.05), 1000, None, strict).word == "artifacts"

@@ -6,7 +6,7 @@ from conftest import tiny_config
 from gancli.critic_view import CriticView
 from gancli.growth import Schedule
 from gancli.networks import build
-from gancli.penalties import between, drift, features, gradient_penalty, moment_distance, squared_gradients
+from gancli.penalties import between, drift, gradient_penalty, moment_distance, moment_inputs, squared_gradients
 from gancli.training.step import critic_loss
 
 
@@ -74,12 +74,12 @@ def test_drift_is_the_square_of_the_real_score():
     torch.testing.assert_close(drift(torch.tensor([-2.0, 3.0])), torch.tensor([4.0, 9.0]))
 
 
-def loss_of(config, *, penalise=True):
+def loss_of(config, *, penalize=True):
     pair, phase = build(config), Schedule.of(config).phases[-1]
     draw = torch.Generator().manual_seed(5)
     x, y = torch.randn(2, 8, 3, 16, 16, generator=draw)
     u = torch.rand(8, generator=draw)
-    return pair, x, y, u, critic_loss(CriticView(pair.D, phase), x, y, u, config.loss, penalise=penalise)
+    return pair, x, y, u, critic_loss(CriticView(pair.D, phase), x, y, u, config.loss, penalize=penalize)
 
 
 def test_the_wgan_gp_loss_is_the_sum_of_its_parts():
@@ -99,8 +99,8 @@ def test_a_lazy_penalty_is_left_out_or_counts_n_times():
     """On average over n steps the loss has the penalty once."""
     config = tiny_config()
 
-    *_, with_penalty = loss_of(config, penalise=True)
-    *_, without = loss_of(config, penalise=False)
+    *_, with_penalty = loss_of(config, penalize=True)
+    *_, without = loss_of(config, penalize=False)
 
     assert "penalty" not in without
     extra = with_penalty["critic_loss"] - without["critic_loss"]
@@ -132,7 +132,7 @@ class TestMoments:
     def test_per_channel_takes_every_position_as_a_sample(self, shape):
         """C means and variances, whatever the size of the picture."""
         x, y = normal(*shape), 2 * normal(*shape, seed=1) + 1
-        means, variances = moment_distance(features(x, "channel", 4), features(y, "channel", 4))
+        means, variances = moment_distance(moment_inputs(x, "channel", 4), moment_inputs(y, "channel", 4))
         axes = (0, *range(2, len(shape)))
         assert means.item() == pytest.approx(np.abs(y.numpy().mean(axes) - x.numpy().mean(axes)).sum(), rel=1e-5)
         assert variances.item() == pytest.approx(np.abs(y.numpy().var(axes) - x.numpy().var(axes)).sum(), rel=1e-5)
@@ -140,11 +140,11 @@ class TestMoments:
     def test_pooled_compares_means_of_blocks(self):
         """4 x 4 blocks of an 8 x 8 picture: four features a channel."""
         x = normal(6, 3, 8, 8)
-        torch.testing.assert_close(features(x, "pooled", 4)[:, :, 0, 1], x[:, :, :4, 4:].mean((2, 3)))
-        assert features(normal(6, 3, 16), "pooled", 4).shape == (6, 3, 4)
+        torch.testing.assert_close(moment_inputs(x, "pooled", 4)[:, :, 0, 1], x[:, :, :4, 4:].mean((2, 3)))
+        assert moment_inputs(normal(6, 3, 16), "pooled", 4).shape == (6, 3, 4)
 
     @pytest.mark.parametrize("over", ["feature", "channel", "pooled"])
     def test_points_are_their_own_features(self, over):
         """Nothing to pool in a vector."""
         x = normal(6, 2)
-        assert torch.equal(features(x, over, 4), x)
+        assert torch.equal(moment_inputs(x, over, 4), x)

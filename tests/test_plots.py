@@ -7,7 +7,7 @@ from gancli import plots
 def test_pictures_are_drawn_as_they_are():
     """[-1, 1] to 0..255."""
     x = torch.tensor([-1.0, 0, 1]).view(1, 1, 1, 3)
-    assert plots.drawn(x, "image").ravel().tolist() == [0, 128, 255]
+    assert plots.pictures(x, "image").ravel().tolist() == [0, 128, 255]
 
 
 def test_a_signal_is_a_line_a_channel():
@@ -30,7 +30,7 @@ def test_what_is_not_finite_or_far_away_still_makes_a_picture():
     """A diverged generator is looked at too."""
     odd = torch.tensor([[float("nan"), float("inf")], [1e30, -1e30]])
     assert plots.sheet(odd, "points").shape == (*plots.DOTS, 3)
-    assert plots.drawn(odd[None].expand(2, -1, -1), "signal").shape == (2, *plots.LINES, 3)
+    assert plots.pictures(odd[None].expand(2, -1, -1), "signal").shape == (2, *plots.LINES, 3)
 
 
 def test_points_of_one_dimension_lie_on_a_line():

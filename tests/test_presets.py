@@ -77,12 +77,12 @@ def test_every_preset_builds_and_its_critic_learns(name):
     draw = torch.Generator().manual_seed(0)
     channels, *space = config.samples.shape
     x = torch.randn(4, channels, *(config.sizes[0] if len(space) == 2 else space), generator=draw)
-    z = x[..., ::4, ::4] if config.network.enlarges else torch.randn(4, config.network.latent, generator=draw)
+    z = x[..., ::4, ::4] if config.network.enlarges else torch.randn(4, config.network.z_dim, generator=draw)
     y = pair.G(z, phase.stage, phase.alpha)
     if config.loss.adversarial == "none":
         config = presets.build_resolved(configs.overrides.apply(config.model_dump(), {"loss.adversarial": "hinge"}), "")
 
-    losses = critic_loss(CriticView(pair.D, phase), x, y, torch.rand(4, generator=draw), config.loss, penalise=True)
+    losses = critic_loss(CriticView(pair.D, phase), x, y, torch.rand(4, generator=draw), config.loss, penalize=True)
     losses["critic_loss"].backward()
 
     assert all(value.isfinite() for value in losses.values())
@@ -112,7 +112,7 @@ def test_the_bad_twin_differs_in_three_switches_and_length_only():
         if good[section][key] != bad[section][key]
     }
 
-    expected = {"network.minibatch_std", "loss.adversarial", "loss.r1", "loss.r2", "loss.penalty_every"}
+    expected = {"network.minibatch_std", "loss.adversarial", "loss.r1", "loss.r2", "loss.penalty_interval"}
     assert different == expected
 
 

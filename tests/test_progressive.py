@@ -72,7 +72,7 @@ class TestFade:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_any_base_and_any_channels(base, channels):
     """Non-square data: the base is doubled a stage, for one to four image channels."""
-    config = ProgressiveConfig(resolution=base[0] * 4, base=base, latent=8, channels=(8, 8, 4))
+    config = ProgressiveConfig(resolution=base[0] * 4, base=base, z_dim=8, channels=(8, 8, 4))
     shape = (channels, *config.picture_size)
     G, D = Generator(config, shape), Critic(config, shape)
 
@@ -91,7 +91,7 @@ def test_the_paper_s_widths():
     assert widths == [512, 512, 512, 512, 256, 128, 64, 32, 16]
 
 
-SMALL, RGB = ProgressiveConfig(resolution=16, latent=5, channels=(8, 6, 4)), (3, 16, 16)
+SMALL, RGB = ProgressiveConfig(resolution=16, z_dim=5, channels=(8, 6, 4)), (3, 16, 16)
 
 
 def weights_of(network):
@@ -137,9 +137,9 @@ def test_every_layer_has_the_paper_s_gain(network, equalized):
 
 def test_biases_stand_everywhere_but_before_a_batch_norm():
     """A batch norm as the final layer would subtract the bias of the layer that speaks RGB."""
-    normalising = SMALL.model_copy(update={"output": "bn-tanh"})
+    normalizing = SMALL.model_copy(update={"output": "bn-tanh"})
 
-    for network, bias in ((Generator(SMALL, RGB), True), (Generator(normalising, RGB), False)):
+    for network, bias in ((Generator(SMALL, RGB), True), (Generator(normalizing, RGB), False)):
         assert all((layer.bias is not None) == bias for layer in network.to_rgb)
         assert network.first.bias is not None
 
@@ -181,7 +181,7 @@ def test_minibatch_std_splits_the_channels_of_the_first_stage():
 
 def test_quickstart_s_size():
     """Counted by hand from the recipe: 212,540 and 212,433 parameters."""
-    config = ProgressiveConfig(resolution=32, latent=64, channels=(64, 64, 32, 16))
+    config = ProgressiveConfig(resolution=32, z_dim=64, channels=(64, 64, 32, 16))
 
     counts = [sum(p.numel() for p in network(config, (3, 32, 32)).parameters()) for network in (Generator, Critic)]
 
@@ -194,7 +194,7 @@ def test_quickstart_s_size():
         {"network__pixel_norm": False},
         {"network__equalized_lr": False},
         {"network__minibatch_std": None},
-        {"network__normalize_latent": False},
+        {"network__normalize_z": False},
         {"network__fused_down": False},
         {"network__minibatch_std": {"group_size": "all"}},
         {"network__minibatch_std": {"statistic": "channel", "feature_groups": 2}},

@@ -19,7 +19,7 @@ SCRIPT = """
 import os, signal, sys
 import gancli
 from gancli.errors import Interrupted
-from gancli.training.watch import Silent
+from gancli.training.callbacks import Silent
 
 class Press(Silent):
     def step(self, images):
@@ -28,7 +28,7 @@ class Press(Silent):
 
 before = signal.getsignal(signal.SIGINT)
 try:
-    gancli.train(sys.argv[1], sys.argv[2], outdir=sys.argv[3], threads=1, watch=Press())
+    gancli.train(sys.argv[1], sys.argv[2], outdir=sys.argv[3], threads=1, callback=Press())
 except Interrupted as stop:
     print("interrupted", stop.signum, gancli.load(sys.argv[3] + "/00000-pictures-tiny").checkpoint.images)
 print("as before", signal.getsignal(signal.SIGINT) is before)

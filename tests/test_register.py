@@ -28,7 +28,7 @@ class TinyGenerator(Generator):
         super().__init__(config, shape, moments)
         self.shape = shape
         self.layers = nn.Sequential(
-            nn.Linear(config.latent, config.hidden), nn.ReLU(), nn.Linear(config.hidden, torch.Size(shape).numel())
+            nn.Linear(config.z_dim, config.hidden), nn.ReLU(), nn.Linear(config.hidden, torch.Size(shape).numel())
         )
 
     def body(self, z, stage=None, alpha=1.0):
@@ -48,16 +48,15 @@ class TinyCritic(Critic):
 
 
 PRESET = """
-network: {family: tiny-pair, hidden: 6, latent: 3, resolution: 8, output: tanh}
+network: {family: tiny-pair, hidden: 6, z_dim: 3, resolution: 8, output: tanh}
 loss: {adversarial: steep-hinge}
-growth: {batch_size: 8}
-train: {duration: 64}
+train: {batch_size: 8, duration: 64}
 """
 
 
 @pytest.fixture
 def registered():
-    """Both names, forgotten afterwards."""
+    """Both names, forgotten afterward."""
     gancli.register_family(TinyConfig, TinyGenerator, TinyCritic)
     gancli.register_loss("steep-hinge", lambda d_x, d_y: (2 - d_x + d_y).relu(), lambda d_x, d_y: -d_y)
     yield
@@ -90,7 +89,7 @@ def test_the_fields_of_an_own_family_are_the_keys_of_a_preset(tmp_path):
     (tmp_path / "mine.yaml").write_text(PRESET.replace("hidden", "hiden"))
     with pytest.raises(ConfigError, match="unknown key 'hiden'") as error:
         load_preset(str(tmp_path / "mine.yaml"))
-    assert "hidden" in error.value.mend
+    assert "hidden" in error.value.hint
 
 
 def test_what_is_not_registered_is_refused_by_name(tmp_path):

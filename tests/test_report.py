@@ -25,20 +25,20 @@ def tick(kimg, **changes):
     return values | {"kimg": kimg, "images": kimg * 1000, "resolution": 16, "alpha": 1.0, "warnings": []} | changes
 
 
-def make_run(folder, ticks=(), drawn=(), **changes):
-    """A run folder by hand. drawn: the names of its sheets of 8 x 8 tiles of 16 px, each of one grey level more."""
+def make_run(folder, ticks=(), sheets=(), **changes):
+    """A run folder by hand. sheets: the names of its sheets of 8 x 8 tiles of 16 px, each of one gray level more."""
     (folder / "samples").mkdir(parents=True)
     (folder / "config.yaml").write_text(as_text(tiny_config(**changes)))
     if ticks:
         (folder / "stats.jsonl").write_text("".join(json.dumps(values) + "\n" for values in ticks))
-    for level, name in enumerate(drawn):
+    for level, name in enumerate(sheets):
         Image.new("RGB", (128, 128), (level, level, level)).save(folder / "samples" / name)
-    if drawn:
+    if sheets:
         Image.new("RGB", (128, 128), "red").save(folder / "reals.png")
     return Run(folder)
 
 
-def make_health(verdict="low diversity", **changes):
+def make_health(verdict="low-diversity", **changes):
     """A health with a bit of everything."""
     values = {
         "evidence": ("the fakes differ half as much as the reals",),
@@ -56,7 +56,7 @@ def make_health(verdict="low diversity", **changes):
                 advice="give the critic more",
             ),
             Figure("feature", "feature std ratio", 0.72, 0.99, note="of features", group="spread", mark="watch"),
-            Figure("near", "nearest", 123456.0, float("nan"), note="distance", group="copies", mark="good"),
+            Figure("near", "nearest", 123456.0, float("nan"), note="distance", group="memorization", mark="good"),
             Figure("edges", "edges", 1.25, 1.0, group="texture"),
         ),
         "histograms": tuple(Histogram(c, (0.0625,) * 16, (0.0625,) * 16) for c in ("red", "green", "blue")),
@@ -80,17 +80,17 @@ def make_pair(distance=0.42, mirrored=True):
 
 class TestPage:
     def test_the_verdict_is_a_word_and_a_mark(self, run):
-        """Nobody has to tell colours apart."""
+        """Nobody has to tell colors apart."""
         page = run_page.page(run, make_health())
         head = page[page.index('id="verdict"') : page.index("</h2>")]
-        assert "low diversity" in head
+        assert "low-diversity" in head
         assert "▲" in head
         assert "the fakes differ half as much as the reals" in page
 
     def test_every_figure_stands_under_its_question(self, run):
         """With its numbers, its meaning and its mark as a word for who hears the page."""
         page = run_page.page(run, make_health())
-        assert page.index("do the samples differ") < page.index("batch std ratio") < page.index("Copies:")
+        assert page.index("do the samples differ") < page.index("batch std ratio") < page.index("Memorization:")
         for words in (
             "0.51",
             "0.98",
@@ -127,7 +127,7 @@ class TestPage:
         """The kimg stands before the words."""
         assert "<b>2 kimg</b> penalty: the critic has become steep" in run_page.page(run, make_health())
 
-    def test_neighbours_lie_side_by_side(self, run):
+    def test_neighbors_lie_side_by_side(self, run):
         """With their distance in words, and what is mirrored."""
         page = run_page.page(run, make_health(), [make_pair()])
         assert "0.42 times as far as unseen reals lie" in page
@@ -169,7 +169,8 @@ class TestCurves:
 
     def test_what_was_never_measured_has_no_chart(self):
         """And saturation none where nothing ever saturated."""
-        ticks = [tick(k, critic_loss=None, score_gap=None, overfitting=None, saturation=0.0) for k in (1, 2)]
+        missing = dict.fromkeys(("critic_loss", "d_real", "d_fake", "score_gap", "overfitting")) | {"saturation": 0.0}
+        ticks = [tick(k, **missing) for k in (1, 2)]
         (only,) = run_page.charts(tiny_config(), ticks)
         assert "batch std ratio" in only
 
@@ -177,7 +178,7 @@ class TestCurves:
     def test_the_gap_has_the_name_that_the_loss_gives_it(self, loss, name):
         """It estimates a distance for one loss alone."""
         changes = {"loss__adversarial": loss, "loss__r1": 0, "loss__r2": 0, "loss__gradient_penalty": 1}
-        assert name in run_page.charts(tiny_config(**changes), [tick(1), tick(2)])[1]
+        assert name in run_page.charts(tiny_config(**changes), [tick(1), tick(2)])[2]
 
     def test_phases_follow_the_ticks(self):
         """Each begins where the one before ended; a fade is a phase of its own."""
@@ -230,8 +231,8 @@ class TestGallery:
 
     def test_files_named_by_images_and_by_kimg_are_one_row(self, tmp_path):
         """Nine digits are images; a file of another name is nobody's."""
-        run = make_run(tmp_path / "run", drawn=["fakes-000002.png", "fakes-000000500.png", "fakes-mine.png"])
-        assert [pictures.caption(path, {}) for path in pictures.drawn(run)] == ["0.5 kimg", "2 kimg"]
+        run = make_run(tmp_path / "run", sheets=["fakes-000002.png", "fakes-000000500.png", "fakes-mine.png"])
+        assert [pictures.caption(path, {}) for path in pictures.sheets_of(run)] == ["0.5 kimg", "2 kimg"]
 
     def test_a_damaged_sheet_is_left_out(self, run):
         """The others are shown."""
@@ -242,7 +243,7 @@ class TestGallery:
     def test_huge_sheets_are_cut_to_the_same_whole_tiles(self, tmp_path, side, monkeypatch):
         """Also those that were drawn before the network had grown; every latent keeps its place."""
         monkeypatch.setattr(pictures, "SIDE", 60)  # three tiles of 16 px, and a rest
-        run = make_run(tmp_path / "run", drawn=["fakes-000001.png"])
+        run = make_run(tmp_path / "run", sheets=["fakes-000001.png"])
         Image.new("RGB", (8 * side, 8 * side)).save(run.path / "samples" / "fakes-000001.png")
         seen = []
         monkeypatch.setattr(pictures, "address", lambda pixels: seen.append(pixels.shape[:2]) or "data:,")
@@ -252,9 +253,9 @@ class TestGallery:
     def test_many_large_sheets_stay_under_the_budget(self, tmp_path, monkeypatch):
         """Noise, which no PNG makes small."""
         monkeypatch.setattr(pictures, "BYTES", 60_000)
-        run = make_run(tmp_path / "run", drawn=["fakes-000001.png", "fakes-000002.png"])
+        run = make_run(tmp_path / "run", sheets=["fakes-000001.png", "fakes-000002.png"])
         noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
-        for path in pictures.drawn(run):
+        for path in pictures.sheets_of(run):
             Image.fromarray(noise).save(path)
         found = pictures.gallery(run, run.config(), {})
         assert 20_000 < sum(len(sheet.picture) for sheet in found.sheets) * 3 / 4 < 63_000

@@ -31,7 +31,7 @@ def test_a_name_that_is_taken_is_refused(tmp_path):
     runs.create(tmp_path, "photos", tiny_config(), "mine")
     with pytest.raises(CannotCreate) as error:
         runs.create(tmp_path, "photos", tiny_config(), "mine")
-    assert "--run" in error.value.mend
+    assert "--run" in error.value.hint
 
 
 def test_the_newest_run_with_the_same_config_is_meant(tmp_path):

@@ -55,7 +55,7 @@ def test_contrast_is_the_deviation_inside_a_sample():
 
 
 def test_saturation_counts_values_at_the_ends():
-    """To within one grey level, and beyond."""
+    """To within one gray level, and beyond."""
     assert saturation(torch.tensor([-1.5, -1.0, 0.0, 0.99, 1.0, 0.999])) == pytest.approx(4 / 6)
 
 
@@ -97,7 +97,7 @@ def test_moments_against_numpy():
 
 class TestModes:
     @pytest.mark.parametrize("size", [32, 64])
-    def test_every_real_picture_is_recognised(self, size):
+    def test_every_real_picture_is_recognized(self, size):
         """The classifier knows all twelve modes of the set, at any size."""
         drawn, truth = shapes.draw(size, 600, seed=3)
         np.testing.assert_array_equal(modes.classify(drawn), truth)
@@ -110,17 +110,17 @@ class TestModes:
         first, second = drawn[truth == 1][:40].astype(int), drawn[truth == 6][:40].astype(int)
         blends = ((first + second) // 2).astype(np.uint8)
 
-        assert (modes.classify(noise) == modes.UNRECOGNISED).all()
-        assert (modes.classify(mean) == modes.UNRECOGNISED).all()
-        assert (modes.classify(blends) == modes.UNRECOGNISED).mean() > 0.7
+        assert (modes.classify(noise) == modes.UNRECOGNIZED).all()
+        assert (modes.classify(mean) == modes.UNRECOGNIZED).all()
+        assert (modes.classify(blends) == modes.UNRECOGNIZED).mean() > 0.7
 
     def test_dropped_modes_are_missed(self):
         """Five modes of twelve are five modes of twelve."""
         drawn, truth = shapes.draw(32, 600, seed=3)
 
-        found = modes.coverage(drawn[truth < 5])
+        found = modes.count_modes(drawn[truth < 5])
 
-        assert (found.covered, found.modes, found.recognised) == (5, 12, 1.0)
+        assert (found.covered, found.modes, found.recognized) == (5, 12, 1.0)
         assert found.reverse_kl == pytest.approx(np.log(12 / 5), abs=0.01)
 
     def test_reverse_kl_by_hand(self):
@@ -142,7 +142,7 @@ def test_the_set_is_balanced_and_drawn_from_its_seed():
 def test_unit_areas_are_what_the_templates_cover():
     """Area and centroid from the formula and from the drawn pixels agree."""
     for shape in shapes.SHAPES:
-        mask = shapes.coverage(shape, np.array([[64.0, 64.0]], np.float32), np.array([40.0], np.float32), 128)[0]
+        mask = shapes.shape_mask(shape, np.array([[64.0, 64.0]], np.float32), np.array([40.0], np.float32), 128)[0]
         assert mask.sum() / 1600 == pytest.approx(shapes.unit_area(shape), rel=0.01)
         down = (mask.sum(1) * (np.arange(128) + 0.5)).sum() / mask.sum() - 64
         assert down / 40 == pytest.approx(shapes.unit_centroid_y(shape), abs=0.01)

@@ -9,7 +9,7 @@ from gancli.stats import ms_ssim, order, sliced_wasserstein, spectrum
 
 
 def smooth(n, size=32, seed=0, scales=(1, 2, 4, 8)):
-    """Pictures with structure at every scale, in [-1, 1], in whole grey levels."""
+    """Pictures with structure at every scale, in [-1, 1], in whole gray levels."""
     draw = np.random.RandomState(seed)
     x = sum(draw.randn(n, 3, size // s, size // s).repeat(s, 2).repeat(s, 3) * s for s in scales)
     return torch.from_numpy(np.rint(np.clip(x / 12, -1, 1) * 127.5 + 127.5) / 127.5 - 1).float()
@@ -63,13 +63,13 @@ class TestSlicedWasserstein:
         assert found == pytest.approx(self.reference(a, b), rel=1e-3)
 
     def test_of_a_set_with_itself_is_zero_and_contrast_does_not_matter(self):
-        """Every set is normalised by its own mean and deviation."""
+        """Every set is normalized by its own mean and deviation."""
         a = smooth(20)
         same, paler = sliced_wasserstein.sliced_wasserstein([a, a], a)[0], a * 0.5
         assert same == {32: 0, 16: 0}
         patches = [dict(sliced_wasserstein.patches_of(x))[16] for x in (a, a)]
         torch.testing.assert_close(*map(torch.from_numpy, patches))
-        assert np.std(sliced_wasserstein.normalised(paler.flatten(1).numpy(), 3)) == pytest.approx(1, abs=1e-3)
+        assert np.std(sliced_wasserstein.normalized(paler.flatten(1).numpy(), 3)) == pytest.approx(1, abs=1e-3)
 
     def test_sees_noise_on_the_fine_level_and_not_on_the_coarse(self):
         """What each level is for."""

@@ -19,8 +19,8 @@ from gancli.runs import Run
 from gancli.sampling import Generator
 from gancli.training import loop, resolve
 from gancli.training.alarms import Alarm
+from gancli.training.callbacks import Silent
 from gancli.training.state import TrainState
-from gancli.training.watch import Silent
 
 
 class StopAt(Silent):
@@ -56,7 +56,7 @@ def train(preset, data, outdir, **options):
 
 def interrupted(verb, *arguments, at, **options):
     with pytest.raises(Interrupted):
-        verb(*arguments, watch=StopAt(at), **options)
+        verb(*arguments, callback=StopAt(at), **options)
     signals._stop = None
 
 
@@ -142,7 +142,7 @@ class TestResume:
         newest.write_bytes(newest.read_bytes()[:5000])
         listener = Listener()
 
-        broken = train(preset, pictures, tmp_path / "broken", watch=listener)
+        broken = train(preset, pictures, tmp_path / "broken", callback=listener)
 
         assert any("passed over last.pt" in line for line in listener.said)
         assert_same_state(whole, broken)
@@ -163,7 +163,7 @@ class TestResume:
         first = train(tiny, pictures, tmp_path)
         listener = Listener()
 
-        second = train(tiny, pictures, tmp_path, watch=listener)
+        second = train(tiny, pictures, tmp_path, callback=listener)
 
         assert (first.state, second.state) == ("finished", "already finished")
         assert any("is finished" in line and "--kimg" in line for line in listener.said)
@@ -174,7 +174,7 @@ class TestResume:
         train(preset, pictures, tmp_path / "runs")
         listener = Listener()
 
-        more = train(preset, pictures, tmp_path / "runs", changes={"train.duration": 320}, watch=listener)
+        more = train(preset, pictures, tmp_path / "runs", changes={"train.duration": 320}, callback=listener)
 
         assert more.images == 320
         assert any("rises again" in line for line in listener.said)
@@ -196,9 +196,9 @@ class TestResume:
         (pictures / "000.png").unlink()
         listener = Listener()
 
-        second = train(tiny, pictures, tmp_path / "runs", watch=listener)
+        second = train(tiny, pictures, tmp_path / "runs", callback=listener)
         more = {"train.duration": 200}
-        third = train(tiny, pictures, tmp_path / "runs", watch=listener, name=first.run.name, changes=more)
+        third = train(tiny, pictures, tmp_path / "runs", callback=listener, name=first.run.name, changes=more)
 
         assert second.run != first.run
         assert "the data has changed" in listener.said[0]
@@ -209,7 +209,7 @@ class TestResume:
         train(tiny, pictures, tmp_path / "runs")
         listener = Listener()
 
-        second = train(tiny, pictures, tmp_path / "runs", name="second", watch=listener)
+        second = train(tiny, pictures, tmp_path / "runs", name="second", callback=listener)
 
         assert second.run.name == "second"
         assert not [line for line in listener.said if "changed" in line]
@@ -301,7 +301,7 @@ class TestWhatARunLeaves:
         """--stop-on collapse stops at the tick that warns."""
         monkeypatch.setattr(
             "gancli.training.alarms.raised",
-            lambda tick, *a, **k: {"collapse": Alarm("told to", 80)} if tick.images >= 80 else {},
+            lambda tick, *a, **k: {"collapsed": Alarm("told to", 80)} if tick.images >= 80 else {},
         )
 
         report = train(tiny, pictures, tmp_path / "runs", stop_on=("collapse",))
@@ -314,7 +314,7 @@ class TestWhatARunLeaves:
         preset = write_preset(tmp_path / "p.yaml", changes)
         monkeypatch.setattr(
             "gancli.training.alarms.raised",
-            lambda tick, *a, **k: {"collapse": Alarm("told to", 40)} if tick.images >= 48 else {},
+            lambda tick, *a, **k: {"collapsed": Alarm("told to", 40)} if tick.images >= 48 else {},
         )
 
         report = train(preset, pictures, tmp_path / "runs")
@@ -328,14 +328,14 @@ class TestWhatARunLeaves:
         preset = write_preset(tmp_path / "p.yaml", {"train.tick_every": 8, "train.keep": 2})
         monkeypatch.setattr(
             "gancli.training.alarms.raised",
-            lambda tick, *a, **k: {"collapse": Alarm("told to", 40)} if tick.images >= 48 else {},
+            lambda tick, *a, **k: {"collapsed": Alarm("told to", 40)} if tick.images >= 48 else {},
         )
 
         report = train(preset, pictures, tmp_path / "runs")
 
         run = Run(report.run)
         (warning,) = [w for tick in run.stats() for w in tick["warnings"]]
-        assert warning == {"name": "collapse", "text": "told to", "since": 40, "checkpoint": "000000.pt"}
+        assert warning == {"name": "collapsed", "text": "told to", "since": 40, "checkpoint": "000000.pt"}
         assert checkpoint.read(run.path / "checkpoints" / "000000.pt").images == 8
         assert [file.name for file in run.checkpoints()] == ["000000.pt", "000000160.pt"]
         assert checkpoint.read(run.last).images == 160
@@ -353,7 +353,7 @@ class TestWhatARunLeaves:
 
     def test_a_resumed_log_has_the_numbers_of_an_unbroken_one(self, tiny, pictures, tmp_path, monkeypatch):
         """All but times, memory and speed; how far the samples moved since the tick before the interruption, too."""
-        monkeypatch.setattr("gancli.training.checkup.SHARE", math.inf)
+        monkeypatch.setattr("gancli.training.tick_metrics.SHARE", math.inf)
         whole = train(tiny, pictures, tmp_path / "whole")
         interrupted(train, tiny, pictures, tmp_path / "broken", at=64)
         broken = train(tiny, pictures, tmp_path / "broken")
@@ -367,7 +367,7 @@ class TestWhatARunLeaves:
 
     def test_what_stop_on_waits_for_is_measured_at_every_tick(self, pictures, tmp_path, monkeypatch):
         """By images, not by the clock: the same command stops at the same image on a slow machine, too."""
-        monkeypatch.setattr("gancli.training.checkup.SHARE", -1.0)
+        monkeypatch.setattr("gancli.training.tick_metrics.SHARE", -1.0)
         preset = write_preset(tmp_path / "p.yaml", {"train.tick_every": 8})
         for words, measured in (((), False), (("diverged",), False), (("overfitting",), True), (("collapse",), True)):
             outdir = tmp_path / "-".join(("runs", *words))
@@ -382,7 +382,7 @@ class TestWhatARunLeaves:
         def raised(tick, *_, **__):
             folder = next((tmp_path / "runs").iterdir()) / "checkpoints"
             (folder / "000000005-best.pt").touch()
-            return {"collapse": Alarm("told to", 48)} if tick.images >= 64 else {}
+            return {"collapsed": Alarm("told to", 48)} if tick.images >= 64 else {}
 
         monkeypatch.setattr("gancli.training.alarms.raised", raised)
         run = Run(train(preset, pictures, tmp_path / "runs").run)
@@ -390,10 +390,10 @@ class TestWhatARunLeaves:
         assert warning["checkpoint"] == "000000032.pt"
         assert (run.path / "checkpoints" / "000000005-best.pt").exists()
 
-    def test_checkups_take_a_fiftieth_of_the_time(self, pictures, tmp_path, monkeypatch):
+    def test_tick_metricss_take_a_fiftieth_of_the_time(self, pictures, tmp_path, monkeypatch):
         """What would take longer is left out of the tick, and null in the log."""
         clock = iter(range(10_000))
-        monkeypatch.setattr("gancli.training.checkup.time.monotonic", lambda: next(clock))
+        monkeypatch.setattr("gancli.training.tick_metrics.time.monotonic", lambda: next(clock))
         preset = write_preset(tmp_path / "p.yaml", {"train.tick_every": 8})
 
         ticks = Run(train(preset, pictures, tmp_path / "runs").run).stats()
@@ -405,12 +405,12 @@ class TestWhatARunLeaves:
         """Exit 4 as asked for; what is not finite is not saved."""
         monkeypatch.setattr(
             "gancli.training.alarms.raised",
-            lambda tick, *a, **k: {"non-finite": Alarm("told to", 80)} if tick.images >= 80 else {},
+            lambda tick, *a, **k: {"diverged": Alarm("told to", 80)} if tick.images >= 80 else {},
         )
 
         report = train(tiny, pictures, tmp_path / "runs", stop_on=("diverged",))
 
-        assert report.finding == "non-finite: told to"
+        assert report.finding == "diverged: told to"
         assert checkpoint.read(report.checkpoint).images == 8
 
     def test_nor_does_adam_s_memory(self, tiny, pictures, tmp_path, monkeypatch):
@@ -461,18 +461,18 @@ class TestTheForecast:
 
     def test_counts_the_data_cache(self, tiny, pictures, tmp_path):
         """Beside the checkpoints that are kept."""
-        watch = self.Reader()
-        train(tiny, pictures, tmp_path / "runs", watch=watch)
+        reader = self.Reader()
+        train(tiny, pictures, tmp_path / "runs", callback=reader)
 
-        assert watch.read.cache_mib == 24 * 16 * 16 * 3 / 2**20
-        assert watch.read.disk_mib > watch.read.cache_mib
+        assert reader.read.cache_mib == 24 * 16 * 16 * 3 / 2**20
+        assert reader.read.disk_mib > reader.read.cache_mib
 
     def test_a_plan_says_what_the_cache_will_take_before_it_is_built(self, tiny, tmp_path):
         """Once."""
         fresh = make_pictures(tmp_path / "fresh", 24, seed=77)
         listeners = Listener(), Listener()
         for listener in listeners:
-            gancli.plan(tiny, str(fresh), watch=listener, threads=1)
+            gancli.plan(tiny, str(fresh), callback=listener, threads=1)
 
         said = [[line for line in listener.said if "cache" in line] for listener in listeners]
         assert len(said[0]) == 1
@@ -513,7 +513,7 @@ class TestRefusals:
         few = make_pictures(tmp_path / "few", 5)
         with pytest.raises(ConfigError, match="larger than the 5") as error:
             train(tiny, few, tmp_path / "runs")
-        assert "--batch" in error.value.mend
+        assert "--batch" in error.value.hint
 
     @pytest.mark.parametrize("data", ["builtin:ring8", "builtin:signals"])
     def test_kinds_of_data_that_the_network_does_not_take(self, tiny, tmp_path, data):
@@ -625,7 +625,7 @@ class TestGrow:
         read = checkpoint.read(source.checkpoint)
 
         copied = resolve.grown(read, 32, {})
-        told = resolve.grown(read, 32, {"growth.batch_size": 2, "growth.at.32.stable": 24})
+        told = resolve.grown(read, 32, {"train.batch_size": 2, "growth.at.32.stable": 24})
 
         assert copied.growth.at[32] == copied.growth.at[16]
         schedule = Schedule.planned(told, told.network.sizes((3, 32, 32)))
@@ -656,9 +656,9 @@ class TestGrow:
             gancli.train(data=str(pictures), start_from=short.checkpoint, outdir=tmp_path / "runs")
 
     def test_a_network_that_does_not_fit_is_refused_before_a_run_is_made(self, grown_from, tmp_path):
-        """--set network.latent=16 is a wrong setting, not a damaged checkpoint."""
+        """--set network.z_dim=16 is a wrong setting, not a damaged checkpoint."""
         with pytest.raises(ConfigError, match="do not fit"):
-            self.grow(grown_from, tmp_path / "grown", changes={"network.latent": 16})
+            self.grow(grown_from, tmp_path / "grown", changes={"network.z_dim": 16})
         assert not (tmp_path / "grown").exists()
 
     @pytest.mark.parametrize("to", [16, 8, 48])
@@ -674,7 +674,7 @@ def test_transfer_starts_from_the_weights_with_a_fresh_clock(tiny, pictures, tmp
     other = make_pictures(tmp_path / "other", 20, seed=1)
 
     report = gancli.train(
-        data=str(other), start_from=source.checkpoint, outdir=tmp_path / "runs", threads=1, changes={"growth.lr": 1e-9}
+        data=str(other), start_from=source.checkpoint, outdir=tmp_path / "runs", threads=1, changes={"train.lr": 1e-9}
     )
 
     assert report.images == 32

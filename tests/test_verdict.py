@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 from test_panel import HEALTHY, figure, figures
 
-from gancli.stats.modes import Coverage
+from gancli.stats.modes import ModeCoverage
 from gancli.stats.verdict import Limits, Panel, Verdict, by_spread, judge
 
 # By limit: the panel just inside, its word, the panel just beyond, its word. Floors: those of test_panel.HEALTHY.
@@ -14,48 +14,48 @@ FEW = {"cluster_overlap": 0.9 * 0.459, "coverage_color_matched": 0.95 * 0.459, "
 PALE = {"batch_std_ratio": 0.8, "contrast_ratio": 0.9}
 BOUNDARIES = {
     "collapsed_spread": ({"batch_std_ratio": 0.301}, "healthy", {"batch_std_ratio": 0.299}, "collapsed"),
-    "collapsed_distinct": ({"unique_fraction": 0.131}, "low diversity", {"unique_fraction": 0.129}, "collapsed"),
-    "low_distinct": ({"unique_fraction": 0.781}, "healthy", {"unique_fraction": 0.779}, "low diversity"),
-    "collapsed_parts": (FEW | {"cluster_overlap": 0.9 * 0.461}, "low diversity", FEW, "collapsed"),
-    "narrow": (FEW | {"effective_rank_ratio": 0.651}, "low diversity", FEW, "collapsed"),
+    "collapsed_distinct": ({"unique_fraction": 0.131}, "low-diversity", {"unique_fraction": 0.129}, "collapsed"),
+    "low_distinct": ({"unique_fraction": 0.781}, "healthy", {"unique_fraction": 0.779}, "low-diversity"),
+    "collapsed_parts": (FEW | {"cluster_overlap": 0.9 * 0.461}, "low-diversity", FEW, "collapsed"),
+    "narrow": (FEW | {"effective_rank_ratio": 0.651}, "low-diversity", FEW, "collapsed"),
     "alike": (FEW | {"precision": 0.9 * 0.779}, "healthy", FEW | {"precision": 0.9 * 0.781}, "collapsed"),
     "low_parts": (
         {"cluster_overlap_color_matched": 0.9 * 0.881}, "healthy",
-        {"cluster_overlap_color_matched": 0.9 * 0.879}, "low diversity",
+        {"cluster_overlap_color_matched": 0.9 * 0.879}, "low-diversity",
     ),
     "thin": (
-        {"coverage_color_matched": 0.95 * 0.891}, "healthy", {"coverage_color_matched": 0.95 * 0.889}, "low diversity"
+        {"coverage_color_matched": 0.95 * 0.891}, "healthy", {"coverage_color_matched": 0.95 * 0.889}, "low-diversity"
     ),
     "sharp": (
         {"coverage_color_matched": 0.8, "precision": 0.9 * 0.949}, "healthy",
-        {"coverage_color_matched": 0.8, "precision": 0.9 * 0.951}, "low diversity",
+        {"coverage_color_matched": 0.8, "precision": 0.9 * 0.951}, "low-diversity",
     ),
-    "copied": ({"train_nearer_fraction": 0.279}, "healthy", {"train_nearer_fraction": 0.281}, "memorising"),
-    "beside": ({"train_distance_ratio": 0.551}, "healthy", {"train_distance_ratio": 0.549}, "memorising"),
-    "pale": (PALE | {"batch_std_ratio": 0.851}, "healthy", PALE | {"batch_std_ratio": 0.849}, "washed out"),
-    "flat": (PALE | {"contrast_ratio": 0.921}, "healthy", PALE | {"contrast_ratio": 0.919}, "washed out"),
+    "copied": ({"train_nearer_fraction": 0.279}, "healthy", {"train_nearer_fraction": 0.281}, "memorizing"),
+    "beside": ({"train_distance_ratio": 0.551}, "healthy", {"train_distance_ratio": 0.549}, "memorizing"),
+    "pale": (PALE | {"batch_std_ratio": 0.851}, "healthy", PALE | {"batch_std_ratio": 0.849}, "washed-out"),
+    "flat": (PALE | {"contrast_ratio": 0.921}, "healthy", PALE | {"contrast_ratio": 0.919}, "washed-out"),
     "deep": (
-        {"batch_std_ratio": 0.651, "contrast_ratio": 0.651, "spectrum_fine": -1.2}, "artefacts",
-        {"batch_std_ratio": 0.649, "contrast_ratio": 0.649, "spectrum_fine": -1.2}, "washed out",
+        {"batch_std_ratio": 0.651, "contrast_ratio": 0.651, "spectrum_fine": -1.2}, "artifacts",
+        {"batch_std_ratio": 0.649, "contrast_ratio": 0.649, "spectrum_fine": -1.2}, "washed-out",
     ),
     "full": (
-        PALE | {"cluster_overlap_color_matched": 0.5, "effective_rank_ratio": 0.749}, "low diversity",
-        PALE | {"cluster_overlap_color_matched": 0.5, "effective_rank_ratio": 0.751}, "washed out",
+        PALE | {"cluster_overlap_color_matched": 0.5, "effective_rank_ratio": 0.749}, "low-diversity",
+        PALE | {"cluster_overlap_color_matched": 0.5, "effective_rank_ratio": 0.751}, "washed-out",
     ),
-    "fine": ({"spectrum_fine": 0.299}, "healthy", {"spectrum_fine": 0.301}, "artefacts"),
-    "spike": ({"spectrum_spike": 1.049}, "healthy", {"spectrum_spike": 1.051}, "artefacts"),
-    "grain": ({"grain": 4.99}, "healthy", {"grain": 5.01}, "artefacts"),
-    "colours": ({"color_distance": 9.9}, "healthy", {"color_distance": 9.95}, "artefacts"),
-    "precise": ({"precision": 0.9 * 0.601}, "healthy", {"precision": 0.9 * 0.599}, "artefacts"),
+    "fine": ({"spectrum_fine": 0.299}, "healthy", {"spectrum_fine": 0.301}, "artifacts"),
+    "spike": ({"spectrum_spike": 1.049}, "healthy", {"spectrum_spike": 1.051}, "artifacts"),
+    "grain": ({"grain": 4.99}, "healthy", {"grain": 5.01}, "artifacts"),
+    "colors": ({"color_distance": 9.9}, "healthy", {"color_distance": 9.95}, "artifacts"),
+    "precise": ({"precision": 0.9 * 0.601}, "healthy", {"precision": 0.9 * 0.599}, "artifacts"),
     "covered": (
         {"coverage_color_matched": 0.95 * 0.301, "precision": 0.8}, "healthy",
-        {"coverage_color_matched": 0.95 * 0.299, "precision": 0.8}, "artefacts",
+        {"coverage_color_matched": 0.95 * 0.299, "precision": 0.8}, "artifacts",
     ),
     "lost": (
-        {"coverage": 0.95 * 0.031, "precision": 0.9 * 0.031, "batch_std_ratio": 1.7}, "artefacts",
+        {"coverage": 0.95 * 0.031, "precision": 0.9 * 0.031, "batch_std_ratio": 1.7}, "artifacts",
         {"coverage": 0.95 * 0.029, "precision": 0.9 * 0.029, "batch_std_ratio": 1.7}, "diverged",
     ),
-    "noise": (NOTHING | {"batch_std_ratio": 1.249}, "artefacts", NOTHING | {"batch_std_ratio": 1.251}, "diverged"),
+    "noise": (NOTHING | {"batch_std_ratio": 1.249}, "artifacts", NOTHING | {"batch_std_ratio": 1.251}, "diverged"),
 }  # fmt: skip
 
 
@@ -99,7 +99,7 @@ OTHERS = {
     "fine": lambda panel: abs(panel.excess("spectrum_fine")),
     "spike": lambda panel: panel.excess("spectrum_spike"),
     "grain": lambda panel: panel.value("grain"),
-    "colours": Panel.colors,
+    "colors": Panel.colors,
 }
 
 
@@ -120,15 +120,15 @@ def test_a_limit_itself_is_no_sign(limit):
 @pytest.mark.parametrize(
     ("limit", "figure", "changes", "word"),
     [
-        ("alike", "precision", {"precision": 0.63, "cluster_overlap_color_matched": 0.45}, "low diversity"),
+        ("alike", "precision", {"precision": 0.63, "cluster_overlap_color_matched": 0.45}, "low-diversity"),
         ("low_parts", "cluster_overlap_color_matched", {"precision": 0.63, "cluster_overlap_color_matched": 0.7},
          "healthy"),
         ("low_parts", "cluster_overlap_color_matched",
          PALE | {"cluster_overlap_color_matched": 0.7, "effective_rank_ratio": 0.5}, "healthy"),
         ("deep", "contrast_ratio",
          {"batch_std_ratio": 0.5, "contrast_ratio": 0.6, "precision": 0.8, "cluster_overlap_color_matched": 0.5},
-         "low diversity"),
-        ("sharp", "precision", PALE | {"precision": 0.8, "cluster_overlap_color_matched": 0.5}, "low diversity"),
+         "low-diversity"),
+        ("sharp", "precision", PALE | {"precision": 0.8, "cluster_overlap_color_matched": 0.5}, "low-diversity"),
     ],
 )  # fmt: skip
 def test_nor_where_it_serves_a_second_rule(limit, figure, changes, word):
@@ -142,7 +142,7 @@ def test_noise_resembles_nothing_and_covers_nothing(key):
     """Both shares are below their limit: one of them alone, or on it, is no noise."""
     on_it = Panel(figures(**NOTHING | {key: 0.02})).share(key)
     found = judge(figures(**NOTHING | {key: 0.02}, batch_std_ratio=1.7), 1000, None, Limits(lost=on_it))
-    assert found.word == "artefacts"
+    assert found.word == "artifacts"
 
 
 def test_clear_grows_with_the_limit():
@@ -150,9 +150,9 @@ def test_clear_grows_with_the_limit():
     spiky = judge(figures(spectrum_spike=2.9), 1000, None, Limits(spike=2.0))
     coarse = [f if f.key != "grain" else replace(f, fake=9.0, real=2.0) for f in figures()]
 
-    assert (spiky.word, spiky.confidence) == ("artefacts", "low")
+    assert (spiky.word, spiky.confidence) == ("artifacts", "low")
     assert judge(coarse, 1000, None) == Verdict(
-        "artefacts", "low", ("grain of 9.0 grey levels in flat areas, where the data has 2.0",)
+        "artifacts", "low", ("grain of 9.0 gray levels in flat areas, where the data has 2.0",)
     )
 
 
@@ -166,23 +166,23 @@ def test_few_samples_decide_nothing_and_250_make_it_sure():
 
 
 @pytest.mark.parametrize(
-    ("covered", "word"), [(10, "collapsed"), (11, "low diversity"), (60, "low diversity"), (61, "healthy")]
+    ("covered", "word"), [(10, "collapsed"), (11, "low-diversity"), (60, "low-diversity"), (61, "healthy")]
 )
 def test_known_modes_are_counted_to_a_tenth_and_to_six_tenths(covered, word):
     """Of a hundred."""
-    assert judge(figures(), 1000, Coverage(covered, 100, 0.8, 0.0)).word == word
+    assert judge(figures(), 1000, ModeCoverage(covered, 100, 0.8, 0.0)).word == word
 
 
 def test_modes_count_where_three_tenths_are_recognized():
     """Below that, counting says more of the pictures' quality."""
-    assert judge(figures(), 1000, Coverage(1, 100, 0.299, 0.0)).word == "undecided"
-    assert judge(figures(), 1000, Coverage(1, 100, 0.3, 0.0)).word == "collapsed"
+    assert judge(figures(), 1000, ModeCoverage(1, 100, 0.299, 0.0)).word == "undecided"
+    assert judge(figures(), 1000, ModeCoverage(1, 100, 0.3, 0.0)).word == "collapsed"
 
 
 def test_a_list_of_runs_goes_by_three_and_six_tenths_of_the_spread():
     """As the alarms of training do."""
     words = [by_spread(ratio) for ratio in (0.299, 0.3, 0.599, 0.6)]
-    assert words == ["collapsed", "low diversity", "low diversity", "healthy"]
+    assert words == ["collapsed", "low-diversity", "low-diversity", "healthy"]
 
 
 DISTINCT = "% of them are left when near-copies of one another count once"
@@ -208,53 +208,53 @@ SIGNS = {
     ),
     "copies": (
         {"train_nearer_fraction": 0.379}, {"train_nearer_fraction": 0.381},
-        "memorising", "38% of the samples lie nearer to a training sample than 95 % of unseen reals do",
+        "memorizing", "38% of the samples lie nearer to a training sample than 95 % of unseen reals do",
     ),
     "beside the training set": (
         {"train_distance_ratio": 0.451}, {"train_distance_ratio": 0.449},
-        "memorising", "samples lie 0.45 times as far from the training set as unseen reals do",
+        "memorizing", "samples lie 0.45 times as far from the training set as unseen reals do",
     ),
     "blur": (
         {"spectrum_fine": -0.449}, {"spectrum_fine": -0.451},
-        "artefacts", "too little fine detail: blur (0.35 times the power)",
+        "artifacts", "too little fine detail: blur (0.35 times the power)",
     ),
     "noise": (
         {"spectrum_fine": 0.449}, {"spectrum_fine": 0.451},
-        "artefacts", "too much fine detail: noise (2.8 times the power)",
+        "artifacts", "too much fine detail: noise (2.8 times the power)",
     ),
     "spike": (
         {"spectrum_spike": 1.549}, {"spectrum_spike": 1.551},
-        "artefacts", "a spike in the spectrum, 32 times the reals': a grid",
+        "artifacts", "a spike in the spectrum, 32 times the reals': a grid",
     ),
     "grain": (
         {"grain": 7.49}, {"grain": 7.51},
-        "artefacts", "grain of 7.5 grey levels in flat areas, where the data has 0.0",
+        "artifacts", "grain of 7.5 gray levels in flat areas, where the data has 0.0",
     ),
     "pale": (
         PALE | {"batch_std_ratio": 0.751}, PALE | {"batch_std_ratio": 0.749},
-        "washed out", "spread 0.75 and contrast 0.90 of the reals'",
+        "washed-out", "spread 0.75 and contrast 0.90 of the reals'",
     ),
     "imprecise": (
         {"precision": 0.9 * 0.361}, {"precision": 0.9 * 0.359},
-        "artefacts", "36% of the samples look like the data, 100% of the data has one nearby",
+        "artifacts", "36% of the samples look like the data, 100% of the data has one nearby",
     ),
     "uncovered": (
         {"coverage_color_matched": 0.95 * 0.1801, "precision": 0.9 * 0.9},
         {"coverage_color_matched": 0.95 * 0.1799, "precision": 0.9 * 0.9},
-        "artefacts", "90% of the samples look like the data, 18% of the data has one nearby",
+        "artifacts", "90% of the samples look like the data, 18% of the data has one nearby",
     ),
-    "fewer": ({"unique_fraction": 0.631}, {"unique_fraction": 0.629}, "low diversity", f"63{DISTINCT}"),
+    "fewer": ({"unique_fraction": 0.631}, {"unique_fraction": 0.629}, "low-diversity", f"63{DISTINCT}"),
     "fewer parts": (
         {"cluster_overlap_color_matched": 0.9 * 0.781}, {"cluster_overlap_color_matched": 0.9 * 0.779},
-        "low diversity", f"{COUNTED}78{PARTS}",
+        "low-diversity", f"{COUNTED}78{PARTS}",
     ),
     "thin": (
         {"coverage_color_matched": 0.95 * 0.741}, {"coverage_color_matched": 0.95 * 0.739},
-        "low diversity", "the samples look like the data, but only 74% of it has one nearby",
+        "low-diversity", "the samples look like the data, but only 74% of it has one nearby",
     ),
     "colors": (
         {"color_distance": 14.38}, {"color_distance": 14.40},
-        "artefacts", "other values: a channel lies 0.21 deviations away from the data's",
+        "artifacts", "other values: a channel lies 0.21 deviations away from the data's",
     ),
 }  # fmt: skip
 
@@ -275,7 +275,7 @@ def test_noise_is_always_sure():
     """Nothing of the data is left."""
     text = "no sample resembles the data, and they differ more than the data does: noise"
     found = judge(figures(**NOTHING, batch_std_ratio=1.26), 1000, None)
-    assert found == Verdict("diverged", "high", (text, "also: artefacts"))
+    assert found == Verdict("diverged", "high", (text, "also: artifacts"))
 
 
 def test_only_its_own_signs_make_a_word_sure():
@@ -292,7 +292,7 @@ def test_all_that_speaks_for_a_word_is_told_and_the_other_words_once():
     assert judge(bad, 1000, None).evidence == (
         "40% of the samples lie nearer to a training sample than 95 % of unseen reals do",
         "samples lie 0.50 times as far from the training set as unseen reals do",
-        "also: low diversity, artefacts",
+        "also: low-diversity, artifacts",
     )
 
 
@@ -302,14 +302,14 @@ class TestPale:
     @pytest.mark.parametrize(
         ("changes", "word"),
         [
-            ({"batch_std_ratio": 0.281, "contrast_ratio": 0.8}, "washed out"),  # spread 0.35 times the contrast
+            ({"batch_std_ratio": 0.281, "contrast_ratio": 0.8}, "washed-out"),  # spread 0.35 times the contrast
             ({"batch_std_ratio": 0.279, "contrast_ratio": 0.8}, "collapsed"),
-            ({"batch_std_ratio": 0.29, "contrast_ratio": 0.58, **FEWER}, "low diversity"),  # half of it
+            ({"batch_std_ratio": 0.29, "contrast_ratio": 0.58, **FEWER}, "low-diversity"),  # half of it
             ({"batch_std_ratio": 0.29, "contrast_ratio": 0.581, **FEWER}, "collapsed"),
-            ({"batch_std_ratio": 0.6, "contrast_ratio": 0.649, "precision": 0.9 * 0.94}, "washed out"),  # deep
-            ({"batch_std_ratio": 0.6, "contrast_ratio": 0.651, "precision": 0.9 * 0.94}, "low diversity"),
-            ({"batch_std_ratio": 0.649, "contrast_ratio": 0.6, "precision": 0.9 * 0.94}, "washed out"),
-            ({"batch_std_ratio": 0.651, "contrast_ratio": 0.6, "precision": 0.9 * 0.94}, "low diversity"),
+            ({"batch_std_ratio": 0.6, "contrast_ratio": 0.649, "precision": 0.9 * 0.94}, "washed-out"),  # deep
+            ({"batch_std_ratio": 0.6, "contrast_ratio": 0.651, "precision": 0.9 * 0.94}, "low-diversity"),
+            ({"batch_std_ratio": 0.649, "contrast_ratio": 0.6, "precision": 0.9 * 0.94}, "washed-out"),
+            ({"batch_std_ratio": 0.651, "contrast_ratio": 0.6, "precision": 0.9 * 0.94}, "low-diversity"),
         ],
     )
     def test_by_directions_where_parts_are_lost(self, changes, word):
@@ -320,11 +320,11 @@ class TestPale:
         """Parts of the data that paleness hides are not lost, neither most of them nor some."""
         hidden = {"cluster_overlap": 0.3, "coverage_color_matched": 0.38, "effective_rank_ratio": 0.6}
 
-        assert judge(figures(**PALE, **hidden), 1000, None).word == "washed out"
+        assert judge(figures(**PALE, **hidden), 1000, None).word == "washed-out"
         assert judge(figures(**hidden), 1000, None).word == "collapsed"
         assert judge(figures(**PALE, **hidden), 1000, None).evidence == ("spread 0.80 and contrast 0.90 of the reals'",)
 
-    @pytest.mark.parametrize(("deep", "word"), [(0.651, "artefacts"), (0.649, "washed out")])
+    @pytest.mark.parametrize(("deep", "word"), [(0.651, "artifacts"), (0.649, "washed-out")])
     def test_blur_takes_contrast_but_never_so_much(self, deep, word):
         """Where both are seen, a spread below 0.65 makes paleness the first of them."""
         both = judge(figures(batch_std_ratio=deep, contrast_ratio=0.7, spectrum_fine=-1.2), 1000, None)
@@ -337,8 +337,8 @@ def test_other_things_in_the_place_of_a_part_are_artifacts():
     replaced = {"precision": 0.9 * 0.779, "cluster_overlap_color_matched": 0.9 * 0.879}
     found = judge(figures(**replaced), 1000, None)
 
-    assert found.word == "artefacts"
-    assert judge(figures(**replaced | {"precision": 0.9 * 0.781}), 1000, None).word == "low diversity"
+    assert found.word == "artifacts"
+    assert judge(figures(**replaced | {"precision": 0.9 * 0.781}), 1000, None).word == "low-diversity"
     assert judge(figures(**replaced | {"cluster_overlap_color_matched": 0.9 * 0.881}), 1000, None).word == "healthy"
 
 
@@ -348,20 +348,20 @@ def test_what_all_is_told_of_the_healthy():
         "the fakes differ 1.00 times as much from one another as the reals do",
         "95% of the data has a sample nearby, by random features",
     )
-    few = "only 20% of the samples are recognisable, too few to count modes"
+    few = "only 20% of the samples are recognizable, too few to count modes"
 
     assert judge(figures(), 1000, None) == Verdict("healthy", "high", told)
-    assert judge(figures(), 1000, Coverage(9, 12, 0.3, 0.0)).evidence == ("9 of 12 known modes are covered", *told)
-    assert judge(figures(), 1000, Coverage(9, 12, 0.2, 0.0)) == Verdict("undecided", "low", (*told, few))
+    assert judge(figures(), 1000, ModeCoverage(9, 12, 0.3, 0.0)).evidence == ("9 of 12 known modes are covered", *told)
+    assert judge(figures(), 1000, ModeCoverage(9, 12, 0.2, 0.0)) == Verdict("undecided", "low", (*told, few))
 
 
 def test_what_all_is_told_of_known_modes():
     """How many of how many; and they make it sure."""
-    assert judge(figures(), 1000, Coverage(1, 12, 0.9, 0.0)) == Verdict(
+    assert judge(figures(), 1000, ModeCoverage(1, 12, 0.9, 0.0)) == Verdict(
         "collapsed", "high", ("1 of 12 known modes are covered",)
     )
-    assert judge(figures(), 1000, Coverage(5, 12, 0.9, 0.0)) == Verdict(
-        "low diversity", "high", ("5 of 12 known modes are covered",)
+    assert judge(figures(), 1000, ModeCoverage(5, 12, 0.9, 0.0)) == Verdict(
+        "low-diversity", "high", ("5 of 12 known modes are covered",)
     )
 
 
@@ -409,7 +409,7 @@ class TestFiguresByKey:
         assert Panel([]).colors() == 0.0
 
     def test_channels_of_signals_count_as_colors_do(self):
-        """Their figure has another key. Reals that do not vary: far away, no division by zero; below the floor: 0."""
+        """Their figure has another key. Reals that do not vary: far away, no division by zero; below the baseline 0."""
         values = [
             figure("value_distance", 6.0, 5.0, None, None, "1"),
             figure("value_distance", 4.0, 5.0, None, None, "2"),

@@ -79,7 +79,7 @@ def main() -> None:
         raise SystemExit(141) from None
     except OSError as error:
         where = str(error.filename or "while reading or writing")
-        problem = StorageError(error.strerror or str(error), where=where, mend="check the disk and the permissions")
+        problem = StorageError(error.strerror or str(error), where=where, hint="check the disk and the permissions")
         show.error(problem, json_wanted=json_wanted)
         _traceback_if_asked()
         raise SystemExit(problem.exit_code) from None
@@ -87,7 +87,7 @@ def main() -> None:
         bug = GancliError(
             f"a bug in gancli: {type(error).__name__}: {error}",
             where="see the traceback with -vv",
-            mend="please report it with the command you gave",
+            hint="please report it with the command you gave",
         )
         show.error(bug, json_wanted=json_wanted)
         _traceback_if_asked()

@@ -67,12 +67,12 @@ def ablate(
     from gancli.report import ablation as report
     from gancli.training import ablate as verb
 
-    with watcher("plain") as watch, show.progress() as progress:
+    with watcher("plain") as callback, show.progress() as progress:
         found = verb.ablate(
             vary or [], preset or DEFAULT_PRESET, data, seeds=chosen, changes=changes,
             show=verb.SHOW if quantities is None else options.words(quantities),
             window=window, between=steps, outdir=outdir, jobs=jobs, device=device, threads=threads,
-            watch=watch, progress=progress,
+            callback=callback, progress=progress,
         )  # fmt: skip
     page = Path(output) if output is not None else Path(outdir) / "ablation.html"
     report.write(found, page, moments)
@@ -84,7 +84,7 @@ def _points(text: str | None) -> list[float]:
     try:
         return [float(word) for word in options.words(text)]
     except ValueError as error:
-        raise UsageError(f"{text!r} are no kimg", where="--points", mend="write it as 5,20,60") from error
+        raise UsageError(f"{text!r} are no kimg", where="--points", hint="write it as 5,20,60") from error
 
 
 def _steps(text: str | None) -> tuple[int, int] | None:
@@ -93,5 +93,5 @@ def _steps(text: str | None) -> tuple[int, int] | None:
         return None
     low, _, high = text.partition("-")
     if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high)):
-        raise UsageError(f"{text!r} is no range of steps", where="--between", mend="write it as 51-150")
+        raise UsageError(f"{text!r} is no range of steps", where="--between", hint="write it as 51-150")
     return int(low), int(high)

@@ -58,10 +58,10 @@ def grow(
     process.keep_memory()
     import gancli
 
-    with watcher(log_format) as watch:
+    with watcher(log_format) as callback:
         report = gancli.grow(
             ckpt, data, to=to, changes=changes, outdir=outdir, name=run, new=new, fresh_adam=not keep_adam,
-            strict=strict, stop_on=options.words(stop_on), device=device, threads=threads, watch=watch,
+            strict=strict, stop_on=options.words(stop_on), device=device, threads=threads, callback=callback,
         )  # fmt: skip
     show.result(report, json_wanted=json)
     if report.finding:

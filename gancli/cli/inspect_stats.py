@@ -11,8 +11,7 @@ from gancli.cli.options import JsonOption, NoProgressOption, QuietOption, Verbos
 from gancli.errors import Finding, UsageError
 from gancli.health import WORDS
 
-FINDINGS = {"collapse": "collapsed"} | {word.replace(" ", "-"): word for word in WORDS if word != "undecided"}
-del FINDINGS["healthy"]
+FINDINGS = {"collapse": "collapsed"} | {word: word for word in WORDS if word not in ("healthy", "undecided")}
 
 
 def inspect_stats(
@@ -62,23 +61,23 @@ def inspect_stats(
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
 ) -> None:  # fmt: skip
-    """Mode-collapse diagnostics: figures beside their real-against-real floors, and a verdict.
+    """Mode-collapse diagnostics: figures beside their real-against-real baselines, and a verdict.
 
-    The verdict is healthy, low diversity, collapsed, memorising, washed out, artefacts, diverged or undecided.
+    The verdict is healthy, low-diversity, collapsed, memorizing, washed-out, artifacts, diverged or undecided.
 
-    Example: gancli inspect-stats fakes/ --against photos.zip --fail-on collapse,memorising
+    Example: gancli inspect-stats fakes/ --against photos.zip --fail-on collapse,memorizing
     """
     wanted = {_finding(word) for word in options.words(fail_on)}
     if data is not None and against is not None:
-        raise UsageError("the reals are given twice", where=f"{data}, --against {against}", mend="keep one of them")
+        raise UsageError("the reals are given twice", where=f"{data}, --against {against}", hint="keep one of them")
     if watch:
         if wanted or plot or data or against or features:
-            mend = "leave them out; training stops by itself with train --stop-on"
-            raise UsageError("--watch only shows the log", where="--fail-on, --plot, --features or DATA", mend=mend)
+            hint = "leave them out; training stops by itself with train --stop-on"
+            raise UsageError("--watch only shows the log", where="--fail-on, --plot, --features or DATA", hint=hint)
         watching.follow(target, Path(outdir), as_json=json)
         return
-    if quick and "memorising" in wanted:
-        raise UsageError("copies are not looked for", where="--quick, --fail-on memorising", mend="leave out --quick")
+    if quick and "memorizing" in wanted:
+        raise UsageError("copies are not looked for", where="--quick, --fail-on memorizing", hint="leave out --quick")
     drawing = None if plot is None else _target(Path(plot))
 
     import gancli
@@ -102,12 +101,12 @@ def inspect_stats(
 def _target(path: Path) -> Path:
     """Where the plot goes, looked at before any work is done. Raises UsageError or CannotCreate."""
     if path.suffix.lower() != ".svg":
-        raise UsageError("the plot is an SVG", where=f"--plot {path}", mend="give a name that ends in .svg")
+        raise UsageError("the plot is an SVG", where=f"--plot {path}", hint="give a name that ends in .svg")
     options.folder_of(path)
     return path
 
 
 def _finding(word: str) -> str:
     if word not in FINDINGS:
-        raise UsageError(f"unknown word {word!r}", where="--fail-on", mend=f"use {', '.join(FINDINGS)}")
+        raise UsageError(f"unknown word {word!r}", where="--fail-on", hint=f"use {', '.join(FINDINGS)}")
     return FINDINGS[word]

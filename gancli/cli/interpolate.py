@@ -45,7 +45,7 @@ def interpolate(
     """
     keys = options.seeds(seeds)
     if show.is_stdout(out):
-        raise UsageError("a walk is written to a file", where="OUT", mend="give a name that ends in .gif")
+        raise UsageError("a walk is written to a file", where="OUT", hint="give a name that ends in .gif")
 
     import gancli
 

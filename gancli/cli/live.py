@@ -20,7 +20,7 @@ from gancli.results import COLLAPSED_RATIO, LOW_RATIO, DataReport, Forecaster, T
 from gancli.runs import Run
 
 ROWS = 12  # ticks shown
-WIDE = 110  # columns of a terminal that has room for the critic's own deviations
+WIDE = 116  # columns of a terminal with room for every column
 REDRAW = 0.5  # times a second
 
 
@@ -28,13 +28,13 @@ REDRAW = 0.5  # times a second
 def watcher(log_format: str = "auto") -> Iterator["Lines | LiveTable"]:
     """The watcher that fits the terminal, closed however training ends. Raises UsageError for an unknown format."""
     if log_format not in ("auto", "plain", "jsonl"):
-        raise UsageError(f"unknown log format {log_format!r}", where="--log-format", mend="use auto, plain or jsonl")
+        raise UsageError(f"unknown log format {log_format!r}", where="--log-format", hint="use auto, plain or jsonl")
     live = log_format == "auto" and sys.stderr.isatty() and show.voice.progress and not show.voice.quiet
-    watch = LiveTable() if live else Lines(as_json=log_format == "jsonl")
+    callback = LiveTable() if live else Lines(as_json=log_format == "jsonl")
     try:
-        yield watch
+        yield callback
     finally:
-        watch.close()
+        callback.close()
 
 
 class Teller:
@@ -166,16 +166,17 @@ class LiveTable(Teller):
 
 def _columns(tick: Tick | None, *, wide: bool) -> dict[str, Any]:
     """Headings and cells of one row; without a tick the cells are empty."""
-    names = ["kimg", "px", "alpha", "n", "critic", "W est", "pen", "gen", "σ real", "σ fake", "ratio"]
-    names += ["feat σr", "feat σf"] if wide else []
-    names += ["feat", "img/s"]
+    names = ["kimg", "px", "alpha", "batch", "D loss", "G loss", "D(real)", "D(fake)", "penalty"]
+    names += ["gap", "std real", "std fake"] if wide else []
+    names += ["std ratio", "feat ratio", "img/s"] if wide else ["std ratio", "img/s"]
     if tick is None:
         return dict.fromkeys(names, "")
     values: list[Any] = [f"{tick.kimg:.1f}", str(tick.resolution), f"{tick.alpha:.2f}", str(tick.batch)]
-    values += [f"{x:.3g}" for x in (tick.critic_loss, tick.score_gap, tick.penalty, tick.generator_loss)]
-    values += [f"{tick.std_real:.3f}", f"{tick.std_fake:.3f}", _ratio(tick.std_ratio)]
-    values += [f"{tick.feature_std_real:.3f}", f"{tick.feature_std_fake:.3f}"] if wide else []
-    values += [_ratio(tick.feature_std_ratio), f"{tick.images_per_s:.0f}"]
+    losses = (tick.critic_loss, tick.generator_loss, tick.d_real, tick.d_fake, tick.penalty)
+    values += [f"{x:.3g}" for x in losses]
+    values += [f"{tick.score_gap:.3g}", f"{tick.std_real:.3f}", f"{tick.std_fake:.3f}"] if wide else []
+    values += [_ratio(tick.std_ratio), *([_ratio(tick.feature_std_ratio)] if wide else [])]
+    values += [f"{tick.images_per_s:.0f}"]
     return dict(zip(names, values, strict=True))
 
 

@@ -67,7 +67,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change one value of the preset, e.g. growth.lr=0.002.",
+        help="Change one value of the preset, e.g. train.lr=0.002.",
         show_default=False,
     ),
 ]
@@ -154,7 +154,7 @@ MirrorOption = Annotated[
 ChannelsOption = Annotated[
     int | None,
     typer.Option(
-        envvar="GANCLI_CHANNELS", help="1 (grey), 3 or 4 (with alpha). [default: as the data]", show_default=False
+        envvar="GANCLI_CHANNELS", help="1 (gray), 3 or 4 (with alpha). [default: as the data]", show_default=False
     ),
 ]
 FitOption = Annotated[
@@ -237,14 +237,14 @@ def seeds(text: str) -> list[int]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise UsageError(f"{part.strip()!r} is no seed", where="--seeds", mend="write them as 0-63,100")
+            raise UsageError(f"{part.strip()!r} is no seed", where="--seeds", hint="write them as 0-63,100")
         low, high = int(first), int(last or first)
         if max(low, high) > MAX_SEED:
-            raise UsageError(f"{part.strip()!r} is too large", where="--seeds", mend=f"seeds end at {MAX_SEED}")
+            raise UsageError(f"{part.strip()!r} is too large", where="--seeds", hint=f"seeds end at {MAX_SEED}")
         if len(chosen) + high - low >= MAX_SEEDS:
-            raise UsageError(f"more than {MAX_SEEDS:,} seeds", where="--seeds", mend="draw them in several goes")
+            raise UsageError(f"more than {MAX_SEEDS:,} seeds", where="--seeds", hint="draw them in several goes")
         if high < low:
-            raise UsageError(f"{part.strip()!r} is no range of seeds", where="--seeds", mend="write them as 0-63,100")
+            raise UsageError(f"{part.strip()!r} is no range of seeds", where="--seeds", hint="write them as 0-63,100")
         chosen += range(low, high + 1)
     return chosen
 
@@ -263,7 +263,7 @@ def changes(ctx: typer.Context, sets: list[str] | None, **flags: Any) -> dict[st
     keys = {
         "seed": "train.seed",
         "kimg": "train.duration",
-        "batch": "growth.batch_size",
+        "batch": "train.batch_size",
         "snap": "train.checkpoint_every",
         "tick": "train.tick_every",
         "precision": "train.precision",
@@ -284,7 +284,7 @@ def changes(ctx: typer.Context, sets: list[str] | None, **flags: Any) -> dict[st
 
 def _images(name: str, kimg: float) -> int:
     if not math.isfinite(kimg):
-        raise UsageError(f"{kimg} is no number of images", where=f"--{name}", mend="give a finite number of kimg")
+        raise UsageError(f"{kimg} is no number of images", where=f"--{name}", hint="give a finite number of kimg")
     return round(kimg * 1000)
 
 
@@ -296,4 +296,4 @@ def words(text: str | None) -> tuple[str, ...]:
 def folder_of(path: Path) -> None:
     """Make sure before any work that a file can be written there. Raises CannotCreate."""
     if not path.absolute().parent.is_dir():
-        raise CannotCreate("its folder does not exist", where=printable(str(path)), mend="make the folder first")
+        raise CannotCreate("its folder does not exist", where=printable(str(path)), hint="make the folder first")

@@ -29,7 +29,7 @@ def spooled(target: str | None) -> Iterator[str | None]:
         return
     if sys.stdin.isatty():
         raise UsageError(
-            "nothing is piped in", where="-", mend="tar c fakes | gancli inspect-stats - --against photos/"
+            "nothing is piped in", where="-", hint="tar c fakes | gancli inspect-stats - --against photos/"
         )
     with tempfile.TemporaryDirectory(prefix="gancli-") as folder:
         path = Path(folder) / "stdin"
@@ -58,7 +58,7 @@ def _ready(source: BufferedReader) -> bool:
 
 def _unpacked(path: Path) -> Path:
     if path.stat().st_size == 0:
-        raise DataError("the pipe is empty", where="-", mend="pipe a tar or zip of pictures")
+        raise DataError("the pipe is empty", where="-", hint="pipe a tar or zip of pictures")
     with path.open("rb") as file:
         if file.read(2) != GZIP:
             return path
@@ -69,5 +69,5 @@ def _unpacked(path: Path) -> Path:
                 signals.poll()
                 file.write(block)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"the gzip in the pipe is damaged: {error}", where="-", mend="pack it again") from error
+        raise DataError(f"the gzip in the pipe is damaged: {error}", where="-", hint="pack it again") from error
     return plain

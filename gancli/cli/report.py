@@ -30,7 +30,7 @@ def report(
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
 ) -> None:
-    """One self-contained HTML page of a run: verdict, panel, curves, samples over training, nearest neighbours.
+    """One self-contained HTML page of a run: verdict, panel, curves, samples over training, nearest neighbors.
 
     Prints the page's path. Nothing is fetched by it; it can be mailed as it is.
 

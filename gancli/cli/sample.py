@@ -30,10 +30,10 @@ def sample(
     """
     chosen = options.seeds(seeds)
     if json and show.is_stdout(output):
-        raise UsageError("--json and -o - both want standard output", where="-o", mend="keep one of them")
+        raise UsageError("--json and -o - both want standard output", where="-o", hint="keep one of them")
 
     if input_ and show.is_stdout(output):
-        raise UsageError("--input writes files", where="-o", mend="give a folder, or a .png for one picture")
+        raise UsageError("--input writes files", where="-o", hint="give a folder, or a .png for one picture")
 
     from gancli import sampling
 
@@ -54,7 +54,7 @@ def sample(
         return
     with show.progress() as progress:
         if input_:
-            from gancli.enlarging import enlarge
+            from gancli.superres import enlarge
 
             enlarged = enlarge(ckpt, input_, output, raw=raw, device=device, threads=threads, progress=progress)
             show.result(enlarged, json_wanted=json)

@@ -85,7 +85,7 @@ def out(data: str | bytes) -> None:
         raise PipeClosed from error
     except OSError as error:
         raise StorageError(
-            f"cannot write: {error.strerror}", where="standard output", mend="free some space"
+            f"cannot write: {error.strerror}", where="standard output", hint="free some space"
         ) from error
 
 
@@ -103,7 +103,7 @@ def error(problem: GancliError, *, json_wanted: bool) -> None:
             "code": problem.exit_code,
             "message": problem.what,
             "where": problem.where,
-            "hint": problem.mend,
+            "hint": problem.hint,
         }
         sys.stderr.write(json.dumps({"schema_version": SCHEMA_VERSION, "error": body}, ensure_ascii=False) + "\n")
         return
@@ -133,7 +133,7 @@ def result(value: Any, *, json_wanted: bool) -> None:
 
 
 def _table_out(*parts: Any) -> None:
-    """Rich renderables on standard output; off a terminal without colour and never cut."""
+    """Rich renderables on standard output; off a terminal without color and never cut."""
     buffer = StringIO()
     console = Console(file=buffer, force_terminal=sys.stdout.isatty(), width=_width(), highlight=False)
     for part in parts:

@@ -12,18 +12,18 @@ from gancli.health import GROUPS, Figure, Health, Histogram
 from gancli.results import Ablation, Doctor, Forecast, RunSummary
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
-COLOURS = {
+COLORS = {
     "healthy": "green",
-    "low diversity": "yellow",
-    "washed out": "yellow",
-    "artefacts": "yellow",
+    "low-diversity": "yellow",
+    "washed-out": "yellow",
+    "artifacts": "yellow",
     "collapsed": "red",
-    "memorising": "red",
+    "memorizing": "red",
     "diverged": "red",
     "undecided": "cyan",
 }
 WIDE = 100  # columns of a terminal that has room for sentences
-MARKS = {"good": ("●", "green"), "watch": ("▲", "yellow"), "bad": ("✖", "red")}  # a shape each, not colour alone
+MARKS = {"good": ("●", "green"), "watch": ("▲", "yellow"), "bad": ("✖", "red")}  # a shape each, not color alone
 
 
 def bars(values: Sequence[float]) -> str:
@@ -43,9 +43,9 @@ def sparkline(values: Sequence[float | None], width: int = 40) -> str:
 
 def health_panel(health: Health, width: int = 120) -> list[Any]:
     """Verdict, evidence, panel, what to try, histograms, spectra and history. Sentences want a wide terminal."""
-    colour = COLOURS.get(health.verdict, "white")
+    color = COLORS.get(health.verdict, "white")
     head = Text.assemble(
-        ("verdict: ", "bold"), (health.verdict, f"bold {colour}"), f"  (confidence {health.confidence})"
+        ("verdict: ", "bold"), (health.verdict, f"bold {color}"), f"  (confidence {health.confidence})"
     )
     parts: list[Any] = [Text(health.source), head, *(Text(f"  {line}") for line in health.evidence)]
     if health.panel:
@@ -65,22 +65,22 @@ def health_panel(health: Health, width: int = 120) -> list[Any]:
 
 def _panel(figures: Sequence[Figure], title: str, *, explained: bool) -> Table:
     table = Table(title=Text(title), box=None, title_justify="left", pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("", "figure", "value", "floor", "fake", "real", *(["what it means"] if explained else [])):
-        table.add_column(name, justify="right" if name in ("value", "floor", "fake", "real") else "left")
+    for name in ("", "figure", "value", "baseline", "fake", "real", *(["what it means"] if explained else [])):
+        table.add_column(name, justify="right" if name in ("value", "baseline", "fake", "real") else "left")
     said = ""
     for f in sorted(figures, key=lambda figure: GROUPS.index(figure.group)):
         note, said = "" if f.note == said else f.note, f.note  # once for all channels
-        numbers = [_number(x) for x in (f.value, f.floor, f.fake, f.real)]
-        sign, colour = MARKS.get(f.mark, (" ", ""))
+        numbers = [_number(x) for x in (f.value, f.baseline, f.fake, f.real)]
+        sign, color = MARKS.get(f.mark, (" ", ""))
         table.add_row(
-            Text(sign, style=colour), Text(f.label), numbers[0], Text(numbers[1], style="dim"), *numbers[2:],
+            Text(sign, style=color), Text(f.label), numbers[0], Text(numbers[1], style="dim"), *numbers[2:],
             *([Text(note, style="dim")] if explained else []),
         )  # fmt: skip
     return table
 
 
 def _advice(figures: Sequence[Figure]) -> list[Text]:
-    """What to try, each piece once, with the figures that it would mend."""
+    """What to try, each piece once, with the figures that it would fix."""
     found: dict[str, list[str]] = {}
     for figure in figures:
         if figure.mark == "bad" and figure.advice:
@@ -180,6 +180,6 @@ def runs_table(summaries: Sequence[RunSummary]) -> Table:
         table.add_column(name, justify="right" if name in ("kimg", "std ratio") else "left")
     for s in summaries:
         kimg = f"{s.kimg:g}/{s.duration_kimg:g}"
-        verdict = Text(s.verdict, style=COLOURS.get(s.verdict, ""))
+        verdict = Text(s.verdict, style=COLORS.get(s.verdict, ""))
         table.add_row(Text(s.name), kimg, s.state, _number(s.std_ratio), verdict, Text(s.warning or ""))
     return table

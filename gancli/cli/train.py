@@ -46,12 +46,12 @@ def train(
 
     Prints the path of the last checkpoint. Ctrl-C saves and leaves; defaults are those of the preset.
 
-    Example: gancli train --preset progan-64 data/ --set growth.lr=0.0005
+    Example: gancli train --preset progan-64 data/ --set train.lr=0.0005
     """
     if start_from and not options.typed(ctx, "preset"):
         preset = None  # the source brings its own
     if start_from and preset:
-        raise UsageError("--from brings its own preset", where="--from, --preset", mend="leave out --preset")
+        raise UsageError("--from brings its own preset", where="--from, --preset", hint="leave out --preset")
     changes = options.changes(
         ctx, set_, seed=seed, kimg=kimg, batch=batch, snap=snap, tick=tick, precision=precision,
         mirror=mirror or None, channels=channels, fit=fit, features=features,
@@ -61,9 +61,9 @@ def train(
     process.keep_memory()
     import gancli  # torch loads on the first use of a verb, so that --help stays quick
 
-    with watcher(log_format) as watch:
+    with watcher(log_format) as callback:
         if data and not preset and not start_from:
-            watch.say("preset: quickstart's recipe, 32 px; for photographs on a CPU take --preset progan-64-lite")
+            callback.say("preset: quickstart's recipe, 32 px; for photographs on a CPU take --preset progan-64-lite")
         if dry_run:
             forecast = gancli.plan(
                 name,
@@ -73,13 +73,13 @@ def train(
                 rescan=rescan,
                 device=device,
                 threads=threads,
-                watch=watch,
+                callback=callback,
             )
             show.result(forecast, json_wanted=json)
             return
         report = gancli.train(
             name, data, changes=changes, outdir=outdir, name=run, new=new, start_from=start_from, strict=strict,
-            rescan=rescan, stop_on=options.words(stop_on), device=device, threads=threads, watch=watch,
+            rescan=rescan, stop_on=options.words(stop_on), device=device, threads=threads, callback=callback,
         )  # fmt: skip
     show.result(report, json_wanted=json)
     if report.finding:

@@ -26,11 +26,11 @@ def follow(target: str | None, outdir: Path, *, as_json: bool) -> None:
         for row in _rows(run):
             show.out(json.dumps(row) + "\n")
         return
-    with watcher() as watch:
-        watch.start(run, config, 0, None)
+    with watcher() as callback:
+        callback.start(run, config, 0, None)
         for row in _rows(run):
-            watch.tick(tick_of(row))
-            watch.step(row["images"])
+            callback.tick(tick_of(row))
+            callback.step(row["images"])
     show.say(f"nobody trains in {run.path}; gancli inspect-stats {run.path} judges it")
 
 
@@ -51,7 +51,7 @@ def _newest(outdir: Path) -> Run:
     """The run that wrote its log last. Raises InputMissing."""
     found = [run for run in runs.all_runs(outdir) if run.stats_file.exists()]
     if not found:
-        raise InputMissing("no run yet", where=printable(str(outdir)), mend="train one: gancli train")
+        raise InputMissing("no run yet", where=printable(str(outdir)), hint="train one: gancli train")
     return max(found, key=lambda run: run.stats_file.stat().st_mtime_ns)
 
 

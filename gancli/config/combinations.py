@@ -8,27 +8,27 @@ FAST = 5e-5  # a generator's learning rate at which weights outrun batch norm's 
 
 def refuse(config: ResolvedConfig) -> None:
     """Raise ConfigError, with the reason, where the switches of a resolved config cannot work together."""
-    for what, where, mend in _impossible(config):
-        raise ConfigError(what, where=where, mend=mend)
+    for what, where, hint in _impossible(config):
+        raise ConfigError(what, where=where, hint=hint)
 
 
 def _impossible(config: ResolvedConfig) -> list[tuple[str, str, str]]:
-    """(what, where, mend) of everything that cannot work."""
+    """(what, where, hint) of everything that cannot work."""
     loss, smallest, found = config.loss, _smallest_batch(config), []
     of_G, of_D = config.network.uses_batch_norm
     more = "--batch 16 or more"
     if smallest < 2 and (of_G or of_D):
-        found.append(("batch norm needs a batch of 2 or more: one sample has no variance", "growth.batch_size", more))
+        found.append(("batch norm needs a batch of 2 or more: one sample has no variance", "train.batch_size", more))
     if smallest < 2 and loss.moments is not None and loss.moments.over != "channel":
-        found.append(("the variance of a batch of 1 is 0: moments need 2 or more", "growth.batch_size", more))
+        found.append(("the variance of a batch of 1 is 0: moments need 2 or more", "train.batch_size", more))
     if config.data.mirror and config.samples.kind != "image":
         found.append((f"only pictures can be mirrored, not {config.samples.kind} data", "data.mirror", "leave it out"))
     if loss.perceptual is not None and (not config.network.enlarges or config.samples.shape[0] == 4):
-        mend = "leave it out, or take superres-4x with pictures of 1 or 3 channels"
-        found.append(("a perceptual loss compares a picture with the one it should be", "loss.perceptual", mend))
+        hint = "leave it out, or take superres-4x with pictures of 1 or 3 channels"
+        found.append(("a perceptual loss compares a picture with the one it should be", "loss.perceptual", hint))
     if loss.adversarial == "none" and loss.perceptual is None:
-        mend = "wasserstein, non-saturating, hinge, least-squares or relativistic"
-        found.append(("without a critic nothing tells latents what to become", "loss.adversarial", mend))
+        hint = "wasserstein, non-saturating, hinge, least-squares or relativistic"
+        found.append(("without a critic nothing tells latents what to become", "loss.adversarial", hint))
     return found
 
 
@@ -41,7 +41,7 @@ def warnings(config: ResolvedConfig) -> list[str]:
             "batch norm in the critic under a gradient penalty: a sample's gradient then depends on its batch-mates, "
             "so the penalty holds nothing; take norm: layer, or none"
         )
-    rate = config.growth.lr * config.optimizer.generator_lr
+    rate = config.train.lr * config.optimizer.generator_lr_factor
     if of_G and train.critic_fakes == "eval" and rate > FAST:
         found.append(
             f"critic_fakes: eval with a generator rate of {rate:g}: the weights outrun batch norm's moving statistics; "
@@ -68,4 +68,4 @@ def warnings(config: ResolvedConfig) -> list[str]:
 
 def _smallest_batch(config: ResolvedConfig) -> int:
     own = [stage.batch_size for stage in config.growth.at.values() if stage.batch_size is not None]
-    return min([config.growth.batch_size, *own])
+    return min([config.train.batch_size, *own])

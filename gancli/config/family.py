@@ -29,12 +29,12 @@ class Family(Strict):
     kinds: ClassVar[tuple[str, ...]] = ("image",)  # of data that the family takes
 
     family: str  # its name; every family narrows it to a Literal of its own
-    latent: Channels = 100
-    latents: Literal["normal", "uniform"] = "normal"  # N(0, 1), or uniform over (-1, 1)
-    latent_scale: Positive = 1.0  # latents are multiplied by it
+    z_dim: Channels = 100
+    z_distribution: Literal["normal", "uniform"] = "normal"  # N(0, 1), or uniform over (-1, 1)
+    z_scale: Positive = 1.0  # latents are multiplied by it
     output: Literal["linear", "tanh", "sigmoid", "bn-tanh", "bn-clip"] = "linear"
     freeze_output: bool = False  # the final batch norm's gamma and beta stay as they begin
-    bn_keep: Share = 0.9  # what batch norm's moving statistics keep of their old value at each batch
+    bn_decay: Share = 0.9  # of batch norm's moving statistics: the share of the old value that each batch keeps
     minibatch_std: MinibatchStd | None = None
     equalized_lr: bool = False
 

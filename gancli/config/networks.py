@@ -17,13 +17,13 @@ class ProgressiveConfig(Family):
     family: Literal["progressive"] = "progressive"
     resolution: Annotated[int, Field(ge=4, le=MAX_RESOLUTION), BeforeValidator(no_bool)]  # height of the last stage
     base: tuple[Annotated[int, Field(ge=2, le=64)], Annotated[int, Field(ge=2, le=64)]] = (4, 4)  # first stage
-    latent: Channels = 512
+    z_dim: Channels = 512
     channels: tuple[Channels, ...] | None = None  # one a stage; None: min(channel_base / 2^stage, max_channels)
     channel_base: Count = 8192
     max_channels: Channels = 512
     equalized_lr: bool = True
     pixel_norm: bool = True  # generator only, after each activation
-    normalize_latent: bool = True
+    normalize_z: bool = True
     minibatch_std: MinibatchStd | None = MinibatchStd()
     fused_down: bool = True  # convolution and 2x2 mean as one; activation after the pool, as the reference has it
 

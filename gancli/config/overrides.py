@@ -13,7 +13,7 @@ def parse(assignments: Iterable[str]) -> dict[str, Any]:
     for text in assignments:
         key, sign, value = text.partition("=")
         if not sign or not key.strip():
-            raise ConfigError(f"{text!r} is not key=value", where="--set", mend="write it as growth.lr=0.002")
+            raise ConfigError(f"{text!r} is not key=value", where="--set", hint="write it as train.lr=0.002")
         pairs[key.strip()] = yaml.parse(value, f"--set {key}")
     return pairs
 
@@ -22,7 +22,7 @@ def merge(flags: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[str, Any]:
     """Flags that were given (not None) and --set together. Raises UsageError where both name one key."""
     given = {key: value for key, value in flags.items() if value is not None}
     for key in given.keys() & sets.keys():
-        raise UsageError(f"{key} is given twice", where=f"its own flag, and --set {key}", mend="keep one of them")
+        raise UsageError(f"{key} is given twice", where=f"its own flag, and --set {key}", hint="keep one of them")
     return {**given, **sets}
 
 
@@ -48,7 +48,7 @@ def _one_length(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
 def for_all_stages(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Drop a preset's exceptions for single stages where a change speaks for all of them, as --batch does."""
     growth = values.get("growth")
-    said = {key.removeprefix("growth.") for key in changes if key.count(".") == 1}
+    said = {key.partition(".")[2] for key in changes if key.partition(".")[0] in ("growth", "train")}
     if not isinstance(growth, Mapping) or not isinstance(growth.get("at"), Mapping):
         return dict(values)
     at = {height: _without(stage, said) for height, stage in growth["at"].items()}
@@ -68,6 +68,6 @@ def _replaced(values: Mapping[str, Any], path: list[str], value: Any, whole: str
     inner = values.get(name)
     if inner is not None and not isinstance(inner, Mapping):
         raise ConfigError(
-            f"{head!r} is a single value, not a section", where=f"--set {whole}", mend=f"set {head}={value}"
+            f"{head!r} is a single value, not a section", where=f"--set {whole}", hint=f"set {head}={value}"
         )
     return {**values, name: _replaced(inner or {}, rest, value, whole)}

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from gancli.config import yaml
+from gancli.config import renamed, yaml
 from gancli.config.family import Family
 from gancli.config.networks import FAMILIES
 from gancli.config.schema import Config, ResolvedConfig
@@ -33,7 +33,7 @@ def find(preset: str) -> Path:
     raise ConfigError(
         f"no preset {preset!r}",
         where="the name of a preset",
-        mend=_nearest(preset, names()) + ", or give the path of a .yaml file",
+        hint=_nearest(preset, names()) + ", or give the path of a .yaml file",
     )
 
 
@@ -53,7 +53,7 @@ def load_values(preset: str) -> dict[str, Any]:
     path = find(preset)
     values = yaml.load(path)
     if not isinstance(values, dict):
-        raise ConfigError("a preset is a mapping of sections", where=str(path), mend="begin with 'network:'")
+        raise ConfigError("a preset is a mapping of sections", where=str(path), hint="begin with 'network:'")
     return {"preset": path.stem, **{key: value for key, value in values.items() if key not in OF_A_RUN}}
 
 
@@ -76,7 +76,8 @@ def build_resolved(values: Mapping[str, Any], where: str) -> ResolvedConfig:
 
 def _built(model: type[C], values: Mapping[str, Any], where: str, changed: Iterable[str]) -> C:
     if not isinstance(values, Mapping):
-        raise ConfigError("a config is a mapping of sections", where=where, mend="begin with 'network:'")
+        raise ConfigError("a config is a mapping of sections", where=where, hint="begin with 'network:'")
+    renamed.refuse(values, where, changed)
     network = values.get("network")
     if isinstance(network, Mapping):
         values = {**values, "network": _valid(_family(network, where), network, ["network"], where, changed)}
@@ -95,7 +96,7 @@ def _family(network: Mapping[Any, Any], where: str) -> type[Family]:
     name = str(network.get("family", "progressive"))
     if name not in FAMILIES:
         raise ConfigError(
-            f"no family of networks {name!r}", where=f"{where}: network.family", mend=_nearest(name, [*FAMILIES])
+            f"no family of networks {name!r}", where=f"{where}: network.family", hint=_nearest(name, [*FAMILIES])
         )
     return FAMILIES[name]
 
@@ -111,12 +112,12 @@ def _explain(
     place = f"{key}, on the command line" if told else f"{where}: {key}" if path else where
     if first["type"] == "extra_forbidden":
         known = _keys_beside(inner, model)
-        return ConfigError(f"unknown key {path[-1]!r}", where=place, mend=_nearest(path[-1], known))
+        return ConfigError(f"unknown key {path[-1]!r}", where=place, hint=_nearest(path[-1], known))
     if first["type"] == "missing":
-        return ConfigError(f"key {path[-1]!r} is missing", where=place, mend=f"write '{path[-1]}: …'")
+        return ConfigError(f"key {path[-1]!r} is missing", where=place, hint=f"write '{path[-1]}: …'")
     reason = first["msg"].removeprefix("Value error, ")
     what = reason if isinstance(first["input"], dict | BaseModel) else f"{first['input']!r}: {reason}"
-    return ConfigError(what, where=place, mend="see `gancli presets show quickstart` for a preset that works")
+    return ConfigError(what, where=place, hint="see `gancli presets show quickstart` for a preset that works")
 
 
 def _keys_beside(path: list[str], model: type[BaseModel]) -> list[str]:

@@ -30,7 +30,7 @@ class DataConfig(Strict):
 
     source: str | None = None  # used when no DATA is given; builtin:NAME, folder, zip, idx.gz, npy
     kind: Literal["auto", "image", "signal", "points"] = "auto"
-    channels: Literal[1, 3, 4] | None = None  # None: 1 if every picture is grey, else 3
+    channels: Literal[1, 3, 4] | None = None  # None: 1 if every picture is gray, else 3
     fit: Literal["crop", "pad", "stretch"] = "crop"  # how another aspect is brought to ours
     mirror: bool = False  # flip half of the pictures left to right
     held_out: Annotated[float, Field(ge=0, lt=1), BeforeValidator(no_bool)] = (
@@ -39,7 +39,7 @@ class DataConfig(Strict):
 
 
 class MomentsConfig(Strict):
-    """Moment stabilisation: the generator is pulled to the batch's own means and variances."""
+    """Moment stabilization: the generator is pulled to the batch's own means and variances."""
 
     weight: Weight = 0.1
     over: Literal["feature", "channel", "pooled"] = "feature"  # each value; each channel; means over pool x pool blocks
@@ -63,18 +63,18 @@ class LossConfig(Strict):
     r1: Weight = 0.0  # gamma of gamma/2 |grad D(real)|^2
     r2: Weight = 0.0  # gamma of gamma/2 |grad D(fake)|^2
     drift: Weight = 0.0  # weight of D(real)^2; the paper uses 0.001
-    penalty_every: Count = 1  # lazy: gradient penalty, R1 and R2 on every n-th critic step, weighted n times
+    penalty_interval: Count = 1  # lazy: gradient penalty, R1 and R2 on every n-th critic step, weighted n times
     moments: MomentsConfig | None = None
     perceptual: PerceptualConfig | None = None
 
 
 class StageConfig(Strict):
-    """What one resolution does differently. Left out: as the other stages."""
+    """What one resolution does differently. Left out: as `growth` and `train` say."""
 
     fade: Images | None = None  # images
     stable: Images | None = None  # images
-    batch_size: Count | None = None
-    lr: Rate | None = None
+    batch_size: Count | None = None  # of train.batch_size
+    lr: Rate | None = None  # of train.lr
 
 
 class GrowthConfig(Strict):
@@ -82,9 +82,7 @@ class GrowthConfig(Strict):
 
     fade: Images = 0
     stable: Images = 0
-    batch_size: Count
-    lr: Rate = 0.001
-    at: dict[int, StageConfig] = Field({})  # exceptions, by height in pixels
+    at: dict[int, StageConfig] = Field(default_factory=dict)  # exceptions, by height in pixels
     start_at: Count | None = None  # height of the first stage; those before it came trained. None: the base
 
 
@@ -96,11 +94,11 @@ class LrDecay(Strict):
 
 
 class OptimizerConfig(Strict):
-    """Adam, for both networks. Rates stand in `growth`, since they belong to a resolution."""
+    """Adam, for both networks. The learning rate is `train.lr`."""
 
     betas: tuple[Beta, Beta] = (0.0, 0.99)
     eps: Positive = 1e-8
-    generator_lr: Positive = 1.0  # generator's rate as a multiple of the critic's
+    generator_lr_factor: Positive = 1.0  # the generator's learning rate over the critic's
     reset: Literal["both", "start", "never"] = "both"  # Adam's memory cleared: at both ends of a fade, at its start
     decay: LrDecay | None = None
 
@@ -118,6 +116,8 @@ class TrainConfig(Strict):
     """How long and how hard to train. All durations are in images, never in steps."""
 
     seed: Annotated[NonNegativeInt, BeforeValidator(no_bool)] = 0
+    batch_size: Count
+    lr: Rate = 0.001
     duration: Count | None = None  # images shown to the critic, in all; None: the whole schedule, or one of the next
     epochs: Count | None = None  # as a source says it: becomes `duration` when a run starts, if that is left out
     generator_steps: Count | None = None  # likewise
@@ -150,9 +150,9 @@ class Config(Strict):
     data: DataConfig = DataConfig()
     network: SerializeAsAny[InstanceOf[Family]]  # presets.build reads it by its family
     loss: LossConfig = LossConfig()
-    growth: GrowthConfig
+    growth: GrowthConfig = GrowthConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
-    train: TrainConfig = TrainConfig()
+    train: TrainConfig
     origin: Origin | None = None
 
     @model_validator(mode="after")
@@ -185,7 +185,7 @@ class SampleFacts(Strict):
         tuple[Size, ...], Field(min_length=1, max_length=3)
     ]  # (C, *S) of one sample, as the networks see it
     fingerprint: str  # of the samples' content
-    centre: Number = 0.0  # signals and points: (value - centre) / scale is what the networks see
+    center: Number = 0.0  # signals and points: (value - center) / scale is what the networks see
     scale: Positive = 1.0
     mean: tuple[Number, ...] | None = None  # per channel, as the networks see it; for a final layer that starts there
     std: tuple[Number, ...] | None = None

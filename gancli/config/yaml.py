@@ -71,7 +71,7 @@ def parse(text: str, where: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         reason = f"line {mark.line + 1}: {problem}" if mark else " ".join(problem.split())
-        raise ConfigError(f"not valid YAML: {reason}", where=where, mend="correct it there") from error
+        raise ConfigError(f"not valid YAML: {reason}", where=where, hint="correct it there") from error
 
 
 def load(path: Path) -> Any:
@@ -79,13 +79,13 @@ def load(path: Path) -> Any:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise InputMissing(f"cannot read {path.name!r}", where=str(path), mend="check the path") from error
+        raise InputMissing(f"cannot read {path.name!r}", where=str(path), hint="check the path") from error
     if size > MAX_BYTES:
-        raise ConfigError(f"{size} bytes are too many for a preset", where=str(path), mend=f"keep it under {MAX_BYTES}")
+        raise ConfigError(f"{size} bytes are too many for a preset", where=str(path), hint=f"keep it under {MAX_BYTES}")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("not a text file", where=str(path), mend="give a YAML file in UTF-8") from error
+        raise ConfigError("not a text file", where=str(path), hint="give a YAML file in UTF-8") from error
     return parse(text, str(path))
 
 

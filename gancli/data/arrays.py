@@ -41,7 +41,7 @@ def reader(path: Path) -> Callable[[Path], Samples]:
     raise DataError(
         "not a folder, zip, idx, .npy or .npz",
         where=printable(str(path)),
-        mend="give one of these, or builtin:shapes",
+        hint="give one of these, or builtin:shapes",
     )
 
 
@@ -90,19 +90,19 @@ def read_idx(path: Path) -> NDArray[Any]:
 def _damaged(path: Path, error: Exception) -> DataError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return DataError(
-        f"cannot read the array: {reason}", where=printable(str(path)), mend="save it again with numpy.save"
+        f"cannot read the array: {reason}", where=printable(str(path)), hint="save it again with numpy.save"
     )
 
 
 def classify(values: NDArray[Any], where: str) -> Samples:
     """Pictures, signals or points, by shape and type. Raises DataError where it is none of them.
 
-    2-D arrays are points; 3-D uint8 arrays are grey pictures, 3-D float arrays signals (N, C, L);
+    2-D arrays are points; 3-D uint8 arrays are gray pictures, 3-D float arrays signals (N, C, L);
     4-D arrays are pictures whose channels are the axis of 1 to 4.
     """
     if values.dtype == object or values.dtype.kind not in "uif" or not 2 <= values.ndim <= 4 or values.size == 0:
         hint = "these look like labels; give the images file" if values.ndim == 1 else "give numbers of shape (N, ...)"
-        raise DataError(f"an array of shape {values.shape}, type {values.dtype}", where=printable(where), mend=hint)
+        raise DataError(f"an array of shape {values.shape}, type {values.dtype}", where=printable(where), hint=hint)
     if values.ndim == 4:
         return Samples("image", _as_bytes(_channels_last(values, where), where))
     if values.ndim == 3 and values.dtype.kind == "u":
@@ -118,7 +118,7 @@ def _channels_last(values: NDArray[Any], where: str) -> NDArray[Any]:
     raise DataError(
         f"no axis of {values.shape} can be the channels",
         where=printable(where),
-        mend="save as (N, H, W, 1|3|4)",
+        hint="save as (N, H, W, 1|3|4)",
     )
 
 
@@ -136,7 +136,7 @@ def _as_bytes(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
     raise DataError(
         f"pictures with values from {low:g} to {high:g}",
         where=printable(where),
-        mend="scale them to 0..255 (uint8), or to [0, 1] or [-1, 1]",
+        hint="scale them to 0..255 (uint8), or to [0, 1] or [-1, 1]",
     )
 
 

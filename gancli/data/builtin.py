@@ -25,7 +25,7 @@ def known(name: str) -> str:
     if name in NAMES:
         return name
     close = get_close_matches(name, NAMES, n=1) or [", builtin:".join(NAMES)]
-    raise InputMissing(f"no built-in set {name!r}", where="DATA", mend=f"write builtin:{close[0]}")
+    raise InputMissing(f"no built-in set {name!r}", where="DATA", hint=f"write builtin:{close[0]}")
 
 
 def draw(name: str, size: int) -> Samples:
@@ -44,11 +44,11 @@ def nbytes(name: str, size: int) -> int:
     return SIGNALS * 3 * LENGTH * 4 if name == "signals" else POINTS * 2 * 4
 
 
-def _points(centres: NDArray[np.float64], spread: float, count: int = POINTS) -> NDArray[np.float32]:
-    """Normal clouds around centres, equally often. (count, 2). Source: the mixtures of PacGAN, arXiv:1712.04086."""
+def _points(centers: NDArray[np.float64], spread: float, count: int = POINTS) -> NDArray[np.float32]:
+    """Normal clouds around centers, equally often. (count, 2). Source: the mixtures of PacGAN, arXiv:1712.04086."""
     rng = np.random.RandomState(0)
-    which = rng.permutation(np.arange(count) % len(centres))
-    points: NDArray[np.float32] = (centres[which] + rng.normal(0, spread, (count, 2))).astype(np.float32)
+    which = rng.permutation(np.arange(count) % len(centers))
+    points: NDArray[np.float32] = (centers[which] + rng.normal(0, spread, (count, 2))).astype(np.float32)
     return points
 
 

@@ -143,7 +143,7 @@ def picture_size(data: str) -> tuple[int, int] | None:
         with suppress(Exception):  # the scan will name it
             sizes[images.size_of(entry.read())] += 1
     if not sizes:
-        raise DataError("no usable picture", where=printable(data), mend="give a folder, zip or tar of pictures")
+        raise DataError("no usable picture", where=printable(data), hint="give a folder, zip or tar of pictures")
     return sizes.most_common(1)[0][0]
 
 
@@ -197,7 +197,7 @@ def _refuse_full(place: Path, needed: int) -> None:
         raise StorageError(
             f"the data cache needs up to {needed:,} bytes, and {free:,} are free",
             where=printable(str(place)),
-            mend="free some space, point GANCLI_CACHE_DIR to another disk, or train at a lower resolution",
+            hint="free some space, point GANCLI_CACHE_DIR to another disk, or train at a lower resolution",
         )
 
 
@@ -212,7 +212,7 @@ def _unwritable(place: Path, error: OSError) -> StorageError:
     return StorageError(
         f"cannot write the cache: {error.strerror or error}",
         where=str(place),
-        mend="free some space, or point GANCLI_CACHE_DIR to another folder",
+        hint="free some space, or point GANCLI_CACHE_DIR to another folder",
     )
 
 
@@ -220,7 +220,7 @@ def _open(place: Path, data: str, fingerprint: str, held_out: float, kind: str) 
     meta = _meta(place)
     assert meta is not None, f"{place} was just built"
     if kind not in ("auto", meta["kind"]):
-        raise DataError(f"the samples are of kind {meta['kind']}", where=data, mend=f"not --set data.kind={kind}")
+        raise DataError(f"the samples are of kind {meta['kind']}", where=data, hint=f"not --set data.kind={kind}")
     hashes = np.array([int(h, 16) for h in meta["hashes"]], dtype=np.uint64)
     shape = (len(hashes), *meta["shape"])
     values = np.memmap(place / "values.bin", dtype=meta["dtype"], mode="r", shape=shape)
@@ -259,7 +259,7 @@ def _advice(count: int, enlarged: int, duplicates: int) -> list[str]:
     advice = []
     if count < FEW:
         advice.append(
-            f"only {count} samples: expect the networks to memorise them; mirror them if they allow it (--mirror)"
+            f"only {count} samples: expect the networks to memorize them; mirror them if they allow it (--mirror)"
         )
     if enlarged * 2 > count:
         advice.append(

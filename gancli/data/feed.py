@@ -30,7 +30,7 @@ class Feed:
         self.full_height = config.full_height
         self.kind, self.prior = dataset.kind, Prior.of(config.network)
         self.enlarges = config.network.enlarges
-        self.affine = None if dataset.kind == "image" else (config.samples.centre, config.samples.scale)
+        self.affine = None if dataset.kind == "image" else (config.samples.center, config.samples.scale)
         self._order = lru_cache(maxsize=2)(lambda epoch: permutation(self.seed, epoch, len(self.rows)))
 
     def rows_at(self, images: int, count: int) -> Tensor:
@@ -70,7 +70,7 @@ class Feed:
         return self._at_height(self.rows_at(0, count), self.full_height)
 
     def inputs(self, count: int, phase: Phase) -> Tensor:
-        """What a generator is looked at with, always the same: the latents of seeds 0, 1 ..., (count, latent).
+        """What a generator is looked at with, always the same: the latents of seeds 0, 1 ..., (count, z_dim).
 
         For one that enlarges pictures the first reals of the order, made smaller, (count, C, H', W').
         """
@@ -91,9 +91,9 @@ def to_unit(pictures: NDArray[np.uint8], factor: int = 1) -> Tensor:
     return downscale(x, factor).div_(127.5).sub_(1)
 
 
-def scaled(values: NDArray[np.float32], centre: float, scale: float) -> Tensor:
-    """Signals or points as the networks see them, (value - centre) / scale. (N, ...) -> the same."""
-    return torch.from_numpy(values).sub(centre).div_(scale)
+def scaled(values: NDArray[np.float32], center: float, scale: float) -> Tensor:
+    """Signals or points as the networks see them, (value - center) / scale. (N, ...) -> the same."""
+    return torch.from_numpy(values).sub(center).div_(scale)
 
 
 def fade(x: Tensor, alpha: float) -> Tensor:

@@ -19,7 +19,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MAX_PIXELS = 64_000_000  # 8,000 x 8,000: our own bound, checked before any pixel is unpacked
 BACKGROUND = (255, 255, 255)  # what transparency is composed over
-GREY_MODES = ("1", "L", "LA", "La", "I", "F")
+GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,17 @@ class Decoded:
 
     pixels: Pixels  # (H, W, C)
     source_size: tuple[int, int]  # (height, width) in the file, upright
-    grey: bool  # without any colour in the file's own mode
+    gray: bool  # without any color in the file's own mode
 
 
 def decode(data: bytes, shape: Shape) -> Decoded:
     """Pixels of one file's bytes. Raises ValueError or anything that Pillow raises; it warns of odd metadata."""
     image = _upright(_opened(data))
-    grey = _is_grey(image)
+    gray = _is_gray(image)
     size = (image.height, image.width)
     channels = shape.channels or 3
     fitted = _fitted(_in_mode(image, channels), shape)
-    return Decoded(_pixels(fitted, channels), size, grey)
+    return Decoded(_pixels(fitted, channels), size, gray)
 
 
 def as_it_is(data: bytes, channels: int) -> Pixels:
@@ -90,8 +90,8 @@ def _upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image) or image
 
 
-def _is_grey(image: Image.Image) -> bool:
-    return image.mode in GREY_MODES or image.mode.startswith("I;16")
+def _is_gray(image: Image.Image) -> bool:
+    return image.mode in GRAY_MODES or image.mode.startswith("I;16")
 
 
 def _in_mode(image: Image.Image, channels: int) -> Image.Image:
@@ -101,14 +101,14 @@ def _in_mode(image: Image.Image, channels: int) -> Image.Image:
     if channels == 4:
         return image.convert("RGBA")
     if image.has_transparency_data:
-        colour = image.convert("RGBA")
+        color = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, (*BACKGROUND, 255))
-        image = Image.alpha_composite(ground, colour)
+        image = Image.alpha_composite(ground, color)
     return image.convert("L" if channels == 1 else "RGB")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey by the fixed rule value / 257; Pillow's own conversion would clip it to white."""
+    """16-bit gray by the fixed rule value / 257; Pillow's own conversion would clip it to white."""
     values = np.asarray(image, dtype=np.float64)
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 65535):
         raise ValueError("values outside 0..65535")
@@ -131,6 +131,6 @@ def _fitted(image: Image.Image, shape: Shape) -> Image.Image:
 
 def _pixels(image: Image.Image, channels: int) -> Pixels:
     pixels = np.asarray(image, dtype=np.uint8).reshape(image.height, image.width, channels)
-    if channels == 4:  # hidden colours must not be learnt
+    if channels == 4:  # hidden colors must not be learned
         pixels = np.where(pixels[:, :, 3:] == 0, np.array([*BACKGROUND, 0], np.uint8), pixels)
     return pixels

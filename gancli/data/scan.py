@@ -49,7 +49,7 @@ def scan_files(source: Files, shape: Shape, folder: Path, progress: Progress) ->
             if isinstance(outcome, Exception):
                 found.rejected.append(Rejected(printable(entry.name), _why(outcome)))
                 continue
-            if shape.channels is None and found.channels == 1 and not outcome.grey:
+            if shape.channels is None and found.channels == 1 and not outcome.gray:
                 _in_color(found, out, shape)
             _take(found, outcome, out)
     if not found.hashes:
@@ -82,7 +82,7 @@ def _take(found: Found, picture: Decoded, out: BinaryIO) -> None:
 
 
 def _in_color(found: Found, out: BinaryIO, shape: Shape) -> None:
-    """The first picture with color: the grey ones before it get three equal channels, the last of them first."""
+    """The first picture with color: the gray ones before it get three equal channels, the last of them first."""
     size, found.channels = shape.height * shape.width, 3
     for row in reversed(range(len(found.hashes))):
         out.seek(row * size)
@@ -109,7 +109,7 @@ def _nothing_usable(source: Files, found: Found) -> DataError:
     return DataError(
         f"no usable picture among {len(found.rejected)} ({source.ignored} other files){first}",
         where=printable(source.name),
-        mend=f"give a folder or zip with {', '.join(images.SUFFIXES)} files",
+        hint=f"give a folder or zip with {', '.join(images.SUFFIXES)} files",
     )
 
 
@@ -131,7 +131,7 @@ def scan_array(samples: Samples, shape: Shape, folder: Path, where: str, progres
                 progress("converting", row, len(samples.values))
             _take_row(found, row, value, shape, out)
     if not found.hashes:
-        raise DataError("no finite sample", where=where, mend="give numbers")
+        raise DataError("no finite sample", where=where, hint="give numbers")
     first = images.from_array(samples.values[0], shape) if samples.kind == "image" else samples.values[0]
     _finish(folder, found, first.shape, str(first.dtype), ignored=0)
 

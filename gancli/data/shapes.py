@@ -1,6 +1,6 @@
-"""builtin:shapes: coloured shapes on backgrounds, with a known number of modes, so that coverage can be counted.
+"""builtin:shapes: colored shapes on backgrounds, with a known number of modes, so that coverage can be counted.
 
-A mode is a shape times a colour; `stats/modes.py` recognises them from the same geometry, without training.
+A mode is a shape times a color; `stats/modes.py` recognizes them from the same geometry, without training.
 Lengths are in pixels of a 32 px picture and scale with the size. The y axis points down.
 """
 
@@ -21,21 +21,21 @@ POLYGONS: dict[str, tuple[tuple[float, float], ...]] = {
     ),
 }
 SHAPES = ("circle", *POLYGONS)
-COLOURS = {"red": (0.90, 0.18, 0.20), "yellow": (0.98, 0.80, 0.15), "blue": (0.15, 0.42, 0.92)}
-MODES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)  # mode = colour * 4 + shape
+COLORS = {"red": (0.90, 0.18, 0.20), "yellow": (0.98, 0.80, 0.15), "blue": (0.15, 0.42, 0.92)}
+MODES = tuple(f"{color} {shape}" for color in COLORS for shape in SHAPES)  # mode = color * 4 + shape
 
 COUNT = 9_600
 UNIT = 32  # the size in which lengths are given
 
 
-def coverage(shape: str, centre: Floats, radius: Floats, size: int) -> Floats:
+def shape_mask(shape: str, center: Floats, radius: Floats, size: int) -> Floats:
     """How much of each pixel a shape covers, its edge one pixel soft.
 
-    Shapes: centre (N, 2) as (x, y) in pixels, radius (N,) in pixels -> (N, size, size), 0..1.
+    Shapes: center (N, 2) as (x, y) in pixels, radius (N,) in pixels -> (N, size, size), 0..1.
     """
     at = np.arange(size, dtype=np.float32) + 0.5
-    x = at[None, None, :] - centre[:, 0, None, None]  # (N, 1, size)
-    y = at[None, :, None] - centre[:, 1, None, None]  # (N, size, 1)
+    x = at[None, None, :] - center[:, 0, None, None]  # (N, 1, size)
+    y = at[None, :, None] - center[:, 1, None, None]  # (N, size, 1)
     r = radius[:, None, None]
     distance = np.hypot(x, y) - CIRCLE_RADIUS * r if shape == "circle" else _to_polygon(x, y, r, POLYGONS[shape])
     covered: Floats = np.clip(0.5 - distance, 0, 1).astype(np.float32)
@@ -69,15 +69,15 @@ def draw(size: int, count: int = COUNT, seed: int = 0) -> tuple[NDArray[np.uint8
 
 
 def _draw_mode(mode: int, count: int, size: int, rng: np.random.RandomState) -> NDArray[np.uint8]:
-    colour, shape = divmod(mode, len(SHAPES))
+    color, shape = divmod(mode, len(SHAPES))
     scale = size / UNIT
-    centre = (UNIT / 2 + rng.uniform(-0.5, 0.5, (count, 2))).astype(np.float32) * scale
+    center = (UNIT / 2 + rng.uniform(-0.5, 0.5, (count, 2))).astype(np.float32) * scale
     radius = rng.uniform(10.5, 11.5, count).astype(np.float32) * scale
-    mask = coverage(SHAPES[shape], centre, radius, size)[..., None]
+    mask = shape_mask(SHAPES[shape], center, radius, size)[..., None]
     ground = _background(rng.uniform(0, 1, count), size)[:, :, None, :]  # (N, size, 1, 3)
     shade = np.linspace(1.06, 0.90, size)[None, :, None]
     bright = rng.uniform(0.92, 1.04, count)[:, None, None]
-    paint = np.clip(np.array(list(COLOURS.values())[colour]) * bright * shade, 0, 1)[:, :, None, :]
+    paint = np.clip(np.array(list(COLORS.values())[color]) * bright * shade, 0, 1)[:, :, None, :]
     return np.rint((ground + mask * (paint - ground)) * 255).astype(np.uint8)
 
 
@@ -97,7 +97,7 @@ def unit_area(shape: str) -> float:
 
 
 def unit_centroid_y(shape: str) -> float:
-    """How far below its centre the centroid of a shape of radius 1 lies (x is always 0)."""
+    """How far below its center the centroid of a shape of radius 1 lies (x is always 0)."""
     return 0.0 if shape == "circle" else _shoelace(POLYGONS[shape])[1]
 
 

@@ -95,10 +95,10 @@ def find(data: str) -> Files | Array:
     if path.is_dir():
         return _folder(path)
     if not path.exists():
-        raise InputMissing(f"no such file or folder: {printable(data)}", where="DATA", mend="check the path")
+        raise InputMissing(f"no such file or folder: {printable(data)}", where="DATA", hint="check the path")
     if not path.is_file():
         raise DataError(
-            f"{printable(data)} is neither a file nor a folder", where="DATA", mend="give a folder or a zip"
+            f"{printable(data)} is neither a file nor a folder", where="DATA", hint="give a folder or a zip"
         )
     return _file(path)
 
@@ -109,7 +109,7 @@ def _file(path: Path) -> Files | Array:
     if _is_tar(path):
         return _tar(path)
     if path.suffix.lower() in SUFFIXES:
-        raise DataError("this is one picture", where=printable(str(path)), mend="give the folder that it stands in")
+        raise DataError("this is one picture", where=printable(str(path)), hint="give the folder that it stands in")
     reader = arrays.reader(path)
     return Array(path.name, _stamp(path), lambda size: reader(path), path)
 
@@ -169,7 +169,7 @@ def _zip(path: Path) -> Files:
         archive = zipfile.ZipFile(path)
         infos = sorted((i for i in archive.infolist() if not i.is_dir()), key=lambda i: i.filename)
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-        raise DataError(f"not a readable zip: {error}", where=printable(str(path)), mend="pack it again") from error
+        raise DataError(f"not a readable zip: {error}", where=printable(str(path)), hint="pack it again") from error
     entries, rejected, ignored = [], [], 0
     for info in infos:
         parts = Path(info.filename).parts
@@ -207,8 +207,8 @@ def _tar(path: Path) -> Files:
         with tarfile.open(path, "r:") as archive:
             members = sorted((m for m in archive.getmembers() if not m.isdir()), key=lambda m: m.name)
     except tarfile.TarError as error:
-        mend = "unpack it first (gunzip, bunzip2, unxz), or pack it again"
-        raise DataError(f"not a whole plain tar: {error}", where=printable(str(path)), mend=mend) from error
+        hint = "unpack it first (gunzip, bunzip2, unxz), or pack it again"
+        raise DataError(f"not a whole plain tar: {error}", where=printable(str(path)), hint=hint) from error
     entries, rejected, ignored = [], [], 0
     for member in members:
         if any(part.startswith(".") and part not in (".", "..") for part in Path(member.name).parts):

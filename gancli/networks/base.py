@@ -15,24 +15,24 @@ from gancli.networks.output import Moments, Output, Shape
 class Generator(nn.Module):
     """Latents to samples. A family gives `body`; the final layer is the same for all.
 
-    Shape: (N, latent) -> (N, C, *S) in [-1, 1] (a linear output may leave it), float32. A generator that
+    Shape: (N, z_dim) -> (N, C, *S) in [-1, 1] (a linear output may leave it), float32. A generator that
     enlarges pictures takes (N, C, H / factor, W / factor) instead.
     """
 
     def __init__(self, config: Family, shape: Shape, moments: Moments | None = None) -> None:
         """shape: (C, *S) of one sample at full size. moments: where the final layer starts from the data's."""
         super().__init__()
-        self.latent, self.stages, self.enlarges = config.latent, config.stages, config.enlarges
+        self.latent, self.stages, self.enlarges = config.z_dim, config.stages, config.enlarges
         self.compute_dtype = torch.float32
         self.output = Output(config, shape, moments)
 
     def forward(self, z: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
-        """(N, latent) -> (N, C, *S). `stage` and `alpha` speak to networks that grow; others leave them aside."""
+        """(N, z_dim) -> (N, C, *S). `stage` and `alpha` speak to networks that grow; others leave them aside."""
         out: Tensor = self.output(self.body(z.to(self.compute_dtype), stage, alpha).float())
         return out
 
     def body(self, z: Tensor, stage: int | None, alpha: float) -> Tensor:
-        """All but the final layer's function. (N, latent) -> (N, C, *S)."""
+        """All but the final layer's function. (N, z_dim) -> (N, C, *S)."""
         raise NotImplementedError
 
 
@@ -53,7 +53,7 @@ class Critic(nn.Module):
                 raise ConfigError(
                     f"{features} channels do not split into {spread.feature_groups} feature groups",
                     where="network.minibatch_std.feature_groups",
-                    mend="choose a divisor of the channels",
+                    hint="choose a divisor of the channels",
                 )
             group = None if spread.group_size == "all" else spread.group_size
             self.minibatch_std = MinibatchStdDev(group, spread.statistic, spread.feature_groups)
@@ -78,7 +78,7 @@ class Critic(nn.Module):
     def group_of(self, n: int) -> int | None:
         """The group in which minibatch std compares, where two batches of n may be judged in one call; else None."""
         if self.batch_norm:
-            return None  # reals and fakes would be normalised by one another
+            return None  # reals and fakes would be normalized by one another
         if self.minibatch_std is None:
             return 1
         size = self.minibatch_std.group_size

@@ -12,7 +12,7 @@ from gancli.config import ResolvedConfig
 from gancli.errors import ConfigError
 from gancli.networks import conv, mlp, progressive, superres
 from gancli.networks.base import Critic, Generator
-from gancli.networks.layers import EqualizedWeight, initialise
+from gancli.networks.layers import EqualizedWeight, initialize
 from gancli.networks.output import Moments, Shape
 from gancli.seeds import stream
 
@@ -61,7 +61,7 @@ def _moments(config: ResolvedConfig) -> Moments | None:
     mean, std, channels = config.samples.mean, config.samples.std, config.samples.shape[0]
     if mean is None or std is None or not len(mean) == len(std) == channels:
         what = f"bn-clip needs the mean and deviation of {channels} channels"
-        raise ConfigError(what, where="samples.mean, samples.std", mend="they are measured when a run starts")
+        raise ConfigError(what, where="samples.mean, samples.std", hint="they are measured when a run starts")
     return mean, std
 
 
@@ -78,7 +78,7 @@ def build(config: ResolvedConfig, device: torch.device | None = None) -> Pair:
     """
     pair = Pair(generator_of(config), critic_of(config))
     for name, network in (("G", pair.G), ("D", pair.D)):
-        initialise(network, config.train.seed, name)
+        initialize(network, config.train.seed, name)
         network.to(device)
         channels_last(network)
     return pair
@@ -105,7 +105,7 @@ def channels_last(network: nn.Module) -> None:
 
 
 def learning_rates(network: nn.Module) -> dict[float, list[nn.Parameter]]:
-    """The parameters that learn, by the factor of their learning rate; see `Drawn.wider`."""
+    """The parameters that learn, by the factor of their learning rate; see `WeightInit.wider`."""
     factors = {id(m.weight): m.lr_scale for m in network.modules() if isinstance(m, EqualizedWeight)}
     rates: dict[float, list[nn.Parameter]] = {}
     for parameter in network.parameters():

@@ -14,7 +14,7 @@ from gancli.config.family import Family
 from gancli.config.networks import ConvConfig, ConvCritic, ConvLayer, ConvSide
 from gancli.errors import ConfigError
 from gancli.networks import base
-from gancli.networks.layers import ACTIVATIONS, Conv, Dense, Drawn, downscale, norm
+from gancli.networks.layers import ACTIVATIONS, Conv, Dense, WeightInit, downscale, norm
 from gancli.networks.output import Moments, Shape
 
 
@@ -30,9 +30,9 @@ class Recipe:
         """A layer's channels at this width."""
         return max(1, round(full * self.width))
 
-    def drawn(self, full_in: int = 1, own_in: int = 1) -> Drawn:
+    def init(self, full_in: int = 1, own_in: int = 1) -> WeightInit:
         """For a layer whose inputs would be `full_in` at full width and are `own_in` here."""
-        return Drawn(self.equalized, self.std, full_in / own_in)
+        return WeightInit(self.equalized, self.std, full_in / own_in)
 
 
 class Block(nn.Module):
@@ -63,7 +63,7 @@ def chain(
         convolution = Conv(
             own_in, own_out, layer.kernel, rank=rank, stride=layer.stride, padding=layer.padding,
             resample="up" if layer.resample == "up" else "keep",
-            bias=not (side.norm == "batch" and side.norm_first), drawn=recipe.drawn(full_in, own_in),
+            bias=not (side.norm == "batch" and side.norm_first), init=recipe.init(full_in, own_in),
         )  # fmt: skip
         blocks.append(Block(convolution, side, layer, keep))
         full_in, own_in = full_out, own_out
@@ -80,8 +80,8 @@ def sizes_after(layers: Sequence[ConvLayer], space: Sequence[int]) -> list[int]:
         sizes = [size // (2 if layer.resample == "down" else 1) for size in sizes]
         if min(sizes) < 1:
             small = " x ".join(map(str, space))
-            mend = "larger samples, or fewer layers that make them smaller"
-            raise ConfigError(f"samples of {small} are too small", where=f"layer {number} of the critic", mend=mend)
+            hint = "larger samples, or fewer layers that make them smaller"
+            raise ConfigError(f"samples of {small} are too small", where=f"layer {number} of the critic", hint=hint)
     return sizes
 
 
@@ -89,7 +89,7 @@ class Generator(base.Generator):
     """A dense layer to a small base, the layers, one more convolution to the channels of the samples.
 
     The base is the samples' size halved by every `up`, rounded up; what is too much at the end is cut off
-    evenly, so that any size fits. Shape: (N, latent) -> (N, C, *S).
+    evenly, so that any size fits. Shape: (N, z_dim) -> (N, C, *S).
     """
 
     def __init__(self, config: ConvConfig, shape: Shape, moments: Moments | None = None) -> None:
@@ -100,19 +100,19 @@ class Generator(base.Generator):
         reached = sizes_after(side.layers, self.base)
         if any(got < size for got, size in zip(reached, self.space, strict=True)):
             what = f"the generator's layers reach {reached}, and the samples have {self.space}"
-            raise ConfigError(what, where="network.generator.layers", mend="no stride and no padding: none there")
+            raise ConfigError(what, where="network.generator.layers", hint="no stride and no padding: none there")
         full, own = side.dense, recipe.channels(side.dense)
-        self.dense = Dense(config.latent, own * math.prod(self.base), drawn=recipe.drawn())
-        self.norm = norm(side.norm, own * math.prod(self.base), 0, config.bn_keep)  # that of a dense layer: by feature
+        self.dense = Dense(config.z_dim, own * math.prod(self.base), init=recipe.init())
+        self.norm = norm(side.norm, own * math.prod(self.base), 0, config.bn_decay)  # that of a dense layer: by feature
         self.activation, self.norm_first = ACTIVATIONS[side.activation], side.norm_first
-        self.layers, full, own = chain(side.layers, side, recipe, full, own, rank, config.bn_keep)
+        self.layers, full, own = chain(side.layers, side, recipe, full, own, rank, config.bn_decay)
         self.last = Conv(
-            own, channels, side.last_kernel, 1.0, rank=rank, bias=not self.output.normalises,
-            drawn=recipe.drawn(full, own),
+            own, channels, side.last_kernel, 1.0, rank=rank, bias=not self.output.normalizes,
+            init=recipe.init(full, own),
         )  # fmt: skip
 
     def body(self, z: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
-        """(N, latent) -> (N, C, *S)."""
+        """(N, z_dim) -> (N, C, *S)."""
         h: Tensor = self.dense(z)
         h = self.activation(self.norm(h)) if self.norm_first else self.norm(self.activation(h))
         h = h.unflatten(1, (-1, *self.base))
@@ -129,7 +129,7 @@ class Critic(base.Critic):
     def __init__(self, config: Family, shape: Shape, side: ConvCritic) -> None:
         recipe, (channels, *space) = Recipe(config), shape
         super().__init__(config, recipe.channels(side.layers[-1].channels) if side.layers else channels)
-        rank, keep = len(space), config.bn_keep
+        rank, keep = len(space), config.bn_decay
         self.layers, full, own = chain(side.layers, side, recipe, channels, channels, rank, keep)
         extra = self.extra_channels
         self.last, full, own = chain(side.last, side, recipe, full + extra, own + extra, rank, keep)
@@ -137,10 +137,10 @@ class Critic(base.Critic):
         full, own = full * area, own * area
         hidden = []
         for width in side.dense:
-            hidden += [Dense(own, recipe.channels(width), drawn=recipe.drawn(full, own)), nn.ReLU()]
+            hidden += [Dense(own, recipe.channels(width), init=recipe.init(full, own)), nn.ReLU()]
             full, own = width, recipe.channels(width)
         self.dense = nn.Sequential(*hidden)
-        self.score = Dense(own, 1, 1.0, drawn=recipe.drawn(full, own))
+        self.score = Dense(own, 1, 1.0, init=recipe.init(full, own))
         self.squash = torch.tanh if side.score == "tanh" else nn.Identity()
 
     def features(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:

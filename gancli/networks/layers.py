@@ -14,7 +14,7 @@ Resample = Literal["keep", "up", "down"]
 Padding = Literal["same", "none"]
 
 
-class Drawn(NamedTuple):
+class WeightInit(NamedTuple):
     """How a layer's weights are drawn, and how fast they learn.
 
     equalized: at N(0, 1), scaled at run time; else at their final scale.
@@ -36,20 +36,20 @@ class EqualizedWeight(nn.Module):
     learn at different speeds. Scaling at run time, not at the start, gives all of them the same
     dynamic range, and so the same speed.
 
-    Source: Karras et al. 2018, arXiv:1710.10196, section 4.1. See `Drawn` for the other ways.
+    Source: Karras et al. 2018, arXiv:1710.10196, section 4.1. See `WeightInit` for the other ways.
 
     Args:
         shape: (out, in, *kernel) for a convolution, (out, in) for a dense layer.
         gain: sqrt(2) before a leaky ReLU, 1 before a linear output.
     """
 
-    def __init__(self, *shape: int, gain: float, drawn: Drawn = Drawn()) -> None:  # noqa: B008  (a tuple)
+    def __init__(self, *shape: int, gain: float, init: WeightInit = WeightInit()) -> None:  # noqa: B008  (a tuple)
         super().__init__()
         he = gain / math.sqrt(math.prod(shape[1:]))
-        self.scale = he if drawn.equalized else 1.0
-        plain = he if drawn.std is None else drawn.std * math.sqrt(drawn.wider)
-        self.initial_std = 1.0 if drawn.equalized else plain
-        self.lr_scale = 1.0 if drawn.equalized else drawn.wider
+        self.scale = he if init.equalized else 1.0
+        plain = he if init.std is None else init.std * math.sqrt(init.wider)
+        self.initial_std = 1.0 if init.equalized else plain
+        self.lr_scale = 1.0 if init.equalized else init.wider
         self.weight = nn.Parameter(torch.empty(shape))
         self.draw(None)
 
@@ -73,9 +73,9 @@ class Dense(EqualizedWeight):
         gain: float = math.sqrt(2),
         *,
         bias: bool = True,
-        drawn: Drawn = Drawn(),  # noqa: B008  (a tuple)
+        init: WeightInit = WeightInit(),  # noqa: B008  (a tuple)
     ) -> None:
-        super().__init__(c_out, c_in, gain=gain, drawn=drawn)
+        super().__init__(c_out, c_in, gain=gain, init=init)
         self.bias = nn.Parameter(torch.zeros(c_out)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class Dense(EqualizedWeight):
 class Conv(EqualizedWeight):
     """A convolution of signals (rank 1) or pictures (rank 2), or one joined with doubling or halving.
 
-    up:   nearest-neighbour doubling, then convolution. For pictures and a 3x3 kernel as ONE 4x4 transposed
+    up:   nearest-neighbor doubling, then convolution. For pictures and a 3x3 kernel as ONE 4x4 transposed
           convolution with stride 2: the same function, with 16 multiplications where the plain form has 36.
     down: convolution, then 2x2 mean, as one 4x4 convolution with stride 2; pictures and 3x3 only.
 
@@ -108,9 +108,9 @@ class Conv(EqualizedWeight):
         padding: Padding = "same",
         resample: Resample = "keep",
         bias: bool = True,
-        drawn: Drawn = Drawn(),  # noqa: B008  (a tuple)
+        init: WeightInit = WeightInit(),  # noqa: B008  (a tuple)
     ) -> None:
-        super().__init__(c_out, c_in, *[kernel] * rank, gain=gain, drawn=drawn)
+        super().__init__(c_out, c_in, *[kernel] * rank, gain=gain, init=init)
         self.bias = nn.Parameter(torch.zeros(c_out)) if bias else None
         self.stride, self.padding, self.resample = stride, padding, resample
 
@@ -257,7 +257,7 @@ def undo_interleave(both: Tensor, group: int) -> tuple[Tensor, Tensor]:
 
 
 def upscale(x: Tensor) -> Tensor:
-    """Nearest-neighbour doubling. (N, C, *S) -> (N, C, *2S)."""
+    """Nearest-neighbor doubling. (N, C, *S) -> (N, C, *2S)."""
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
@@ -267,7 +267,7 @@ def downscale(x: Tensor, factor: int = 2) -> Tensor:
     return x if factor == 1 else pool(x, factor)
 
 
-def initialise(network: nn.Module, seed: int, name: str) -> None:
+def initialize(network: nn.Module, seed: int, name: str) -> None:
     """Draw every equalized weight from a named stream of the run's seed: one seed, one network."""
     generator = stream(seed, f"weights/{name}", 0)
     for layer in network.modules():

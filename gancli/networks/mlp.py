@@ -1,6 +1,6 @@
 """Pairs of dense layers, for samples of any shape: pictures, signals and points.
 
-The batch-normalised MLP GAN, the moment GANs and the networks for ring8 and grid25 are presets of this family.
+The batch-normalized MLP GAN, the moment GANs and the networks for ring8 and grid25 are presets of this family.
 """
 
 import math
@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from gancli.config.networks import MlpConfig, MlpSide
 from gancli.networks import base
-from gancli.networks.layers import ACTIVATIONS, Dense, Drawn, norm
+from gancli.networks.layers import ACTIVATIONS, Dense, WeightInit, norm
 from gancli.networks.output import Moments, Shape
 
 
 class Layer(nn.Module):
     """Dense, norm and activation in either order, dropout. (N, C_in) -> (N, C_out)."""
 
-    def __init__(self, c_in: int, c_out: int, side: MlpSide, dropout: float, drawn: Drawn, keep: float) -> None:
+    def __init__(self, c_in: int, c_out: int, side: MlpSide, dropout: float, init: WeightInit, keep: float) -> None:
         super().__init__()
-        self.dense = Dense(c_in, c_out, bias=not (side.norm == "batch" and side.norm_first), drawn=drawn)
+        self.dense = Dense(c_in, c_out, bias=not (side.norm == "batch" and side.norm_first), init=init)
         self.norm = norm(side.norm, c_out, 0, keep)
         self.activation, self.norm_first = ACTIVATIONS[side.activation], side.norm_first
         self.dropout = nn.Dropout(dropout)
@@ -34,23 +34,23 @@ class Layer(nn.Module):
 def chain(side: MlpSide, sizes: list[int], config: MlpConfig, first: int = 0) -> nn.Sequential:
     """Hidden layers from sizes[0] values to sizes[-1]; `first` is the number of the first of them."""
     dropout = [*side.dropout, *[0.0] * len(side.hidden)][first:]
-    drawn, keep = Drawn(config.equalized_lr), config.bn_keep
+    init, keep = WeightInit(config.equalized_lr), config.bn_decay
     pairs = zip(sizes, sizes[1:], dropout, strict=False)
-    return nn.Sequential(*(Layer(c_in, c_out, side, share, drawn, keep) for c_in, c_out, share in pairs))
+    return nn.Sequential(*(Layer(c_in, c_out, side, share, init, keep) for c_in, c_out, share in pairs))
 
 
 class Generator(base.Generator):
-    """Latents through hidden layers to all values of a sample. Shape: (N, latent) -> (N, C, *S)."""
+    """Latents through hidden layers to all values of a sample. Shape: (N, z_dim) -> (N, C, *S)."""
 
     def __init__(self, config: MlpConfig, shape: Shape, moments: Moments | None = None) -> None:
         super().__init__(config, shape, moments)
-        self.shape, sizes = shape, [config.latent, *config.generator.hidden]
+        self.shape, sizes = shape, [config.z_dim, *config.generator.hidden]
         self.hidden = chain(config.generator, sizes, config)
-        bias = not (self.output.normalises and len(self.shape) == 1)
-        self.last = Dense(sizes[-1], math.prod(self.shape), 1.0, bias=bias, drawn=Drawn(config.equalized_lr))
+        bias = not (self.output.normalizes and len(self.shape) == 1)
+        self.last = Dense(sizes[-1], math.prod(self.shape), 1.0, bias=bias, init=WeightInit(config.equalized_lr))
 
     def body(self, z: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
-        """(N, latent) -> (N, C, *S)."""
+        """(N, z_dim) -> (N, C, *S)."""
         values: Tensor = self.last(self.hidden(z)).unflatten(1, self.shape)
         return values
 
@@ -69,7 +69,7 @@ class Critic(base.Critic):
         self.hidden = chain(side, sizes[: split + 1], config)
         self.last = chain(side, [sizes[split] + self.extra_channels, *sizes[split + 1 :]], config, split)
         alone = self.extra_channels if not side.hidden else 0
-        self.score = Dense(sizes[-1] + alone, 1, 1.0, drawn=Drawn(config.equalized_lr))
+        self.score = Dense(sizes[-1] + alone, 1, 1.0, init=WeightInit(config.equalized_lr))
 
     def features(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """What the minibatch-std layer sees. (N, C, *S) -> (N, F)."""

@@ -1,6 +1,6 @@
 """The generator's final layer: how its last values become a picture.
 
-Source: Mullery & Whelan, "Batch normalisation in the final layer of generative networks" (bn-tanh, bn-clip).
+Source: Mullery & Whelan, "Batch normalization in the final layer of generative networks" (bn-tanh, bn-clip).
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Output(nn.Module):
 
     bn-tanh: batch norm with gamma 1 and beta 0, then tanh. bn-clip: batch norm whose gamma and beta begin as
     the standard deviation and mean of the training data's channels, then clip, so that the first pictures
-    have the colours of the data already. Clip's gradient is zero outside [-1, 1]: a value that lies there
+    have the colors of the data already. Clip's gradient is zero outside [-1, 1]: a value that lies there
     learns through its batch-mates alone. `freeze_output` keeps gamma and beta as they begin.
 
     Shape: (N, C, *S) -> the same.
@@ -41,7 +41,7 @@ class Output(nn.Module):
         if not config.output.startswith("bn-"):
             return
         channels, *space = shape
-        self.norm = batch_norm(channels, len(space), config.bn_keep)
+        self.norm = batch_norm(channels, len(space), config.bn_decay)
         if config.output == "bn-clip":
             assert moments is not None, "build looks after that"
             means, deviations = (torch.tensor(values) for values in moments)
@@ -53,6 +53,6 @@ class Output(nn.Module):
         return self.squash(self.norm(x))
 
     @property
-    def normalises(self) -> bool:
+    def normalizes(self) -> bool:
         """Does a batch norm come first? The layer before it then needs no bias."""
         return not isinstance(self.norm, nn.Identity)

@@ -12,41 +12,41 @@ from torch import Tensor, nn
 
 from gancli.config.networks import ProgressiveConfig
 from gancli.networks import base
-from gancli.networks.layers import Conv, Dense, Drawn, Resample, downscale, leaky, pixel_norm, upscale
+from gancli.networks.layers import Conv, Dense, Resample, WeightInit, downscale, leaky, pixel_norm, upscale
 from gancli.networks.output import Moments, Shape
 
 
 class Generator(base.Generator):
     """Latents to pictures: a 4x4 base, doubled stage by stage; every stage can speak RGB.
 
-    Shape: (N, latent) -> (N, C, height, width) of the stage.
+    Shape: (N, z_dim) -> (N, C, height, width) of the stage.
     """
 
     def __init__(self, config: ProgressiveConfig, shape: Shape, moments: Moments | None = None) -> None:
         super().__init__(config, shape, moments)
         self.base, image_channels = config.base, shape[0]
-        self.normalize_latent, self.pixel_norm = config.normalize_latent, config.pixel_norm
-        width, drawn = config.width_of, Drawn(config.equalized_lr)
+        self.normalize_z, self.pixel_norm = config.normalize_z, config.pixel_norm
+        width, init = config.width_of, WeightInit(config.equalized_lr)
         area = self.base[0] * self.base[1]
         # sqrt(2) / 4, not sqrt(2): the paper's own exception for the first layer
-        self.dense = Dense(self.latent, width(0) * area, math.sqrt(2) / 4, drawn=drawn)
-        self.first = Conv(width(0), width(0), 3, drawn=drawn)
+        self.dense = Dense(self.latent, width(0) * area, math.sqrt(2) / 4, init=init)
+        self.first = Conv(width(0), width(0), 3, init=init)
         self.blocks = nn.ModuleList(
             nn.ModuleList(
                 [
-                    Conv(width(s - 1), width(s), 3, resample="up", drawn=drawn),
-                    Conv(width(s), width(s), 3, drawn=drawn),
+                    Conv(width(s - 1), width(s), 3, resample="up", init=init),
+                    Conv(width(s), width(s), 3, init=init),
                 ]
             )
             for s in range(1, self.stages)
         )
-        bias = not self.output.normalises
+        bias = not self.output.normalizes
         self.to_rgb = nn.ModuleList(
-            Conv(width(s), image_channels, 1, 1.0, bias=bias, drawn=drawn) for s in range(self.stages)
+            Conv(width(s), image_channels, 1, 1.0, bias=bias, init=init) for s in range(self.stages)
         )
 
     def body(self, z: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
-        """(N, latent) -> (N, C, H, W). rgb = (1 - alpha) upscale(to_rgb_old(h)) + alpha to_rgb_new(block(h))."""
+        """(N, z_dim) -> (N, C, H, W). rgb = (1 - alpha) upscale(to_rgb_old(h)) + alpha to_rgb_new(block(h))."""
         stage = self.stages - 1 if stage is None else stage
         h = self._base(z)
         for conv_up, conv in self._blocks(stage - 1):
@@ -60,7 +60,7 @@ class Generator(base.Generator):
         return torch.lerp(upscale(self.to_rgb[stage - 1](h).float()), new, alpha)
 
     def _base(self, z: Tensor) -> Tensor:
-        z = pixel_norm(z) if self.normalize_latent else z
+        z = pixel_norm(z) if self.normalize_z else z
         h = self.dense(z).unflatten(1, (-1, *self.base))  # (N, C, h0, w0)
         h = self._activate(h.contiguous(memory_format=torch.channels_last))
         return self._activate(self.first(h))
@@ -82,21 +82,21 @@ class Critic(base.Critic):
     def __init__(self, config: ProgressiveConfig, shape: Shape) -> None:
         super().__init__(config, config.width_of(0))
         self.fused_down, image_channels = config.fused_down, shape[0]
-        width, drawn = config.width_of, Drawn(config.equalized_lr)
+        width, init = config.width_of, WeightInit(config.equalized_lr)
         down: Resample = "down" if config.fused_down else "keep"
-        self.from_rgb = nn.ModuleList(Conv(image_channels, width(s), 1, drawn=drawn) for s in range(self.stages))
+        self.from_rgb = nn.ModuleList(Conv(image_channels, width(s), 1, init=init) for s in range(self.stages))
         self.blocks = nn.ModuleList(
             nn.ModuleList(
                 [
-                    Conv(width(s), width(s), 3, drawn=drawn),
-                    Conv(width(s), width(s - 1), 3, resample=down, drawn=drawn),
+                    Conv(width(s), width(s), 3, init=init),
+                    Conv(width(s), width(s - 1), 3, resample=down, init=init),
                 ]
             )
             for s in range(1, self.stages)
         )
-        self.last = Conv(width(0) + self.extra_channels, width(0), 3, drawn=drawn)
-        self.dense = Dense(width(0) * config.base[0] * config.base[1], width(0), drawn=drawn)
-        self.score = Dense(width(0), 1, 1.0, drawn=drawn)
+        self.last = Conv(width(0) + self.extra_channels, width(0), 3, init=init)
+        self.dense = Dense(width(0) * config.base[0] * config.base[1], width(0), init=init)
+        self.score = Dense(width(0), 1, 1.0, init=init)
 
     def head(self, h: Tensor) -> Tensor:
         """A convolution, a dense layer, the score. (N, C_0 + extra, h0, w0) -> (N, 1)."""

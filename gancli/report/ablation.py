@@ -1,4 +1,4 @@
-"""The page of an ablation: a table, curves, pictures at a few points, and histograms of colours against the data's."""
+"""The page of an ablation: a table, curves, pictures at a few points, and histograms of colors against the data's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ def sheets(row: AblationRow, points: Sequence[float] = ()) -> list[Sheet]:
         return []
     run = Run(row.runs[0])
     steps = {tick["images"]: tick["generator_steps"] for tick in run.stats()}
-    drawn = pictures.drawn(run)
+    drawn = pictures.sheets_of(run)
     even = [pictures.images_of(drawn[round(i)]) for i in np.linspace(0, len(drawn) - 1, POINTS)] if drawn else []
     wanted = [point * 1000 for point in points] or even
     nearest = {min(drawn, key=lambda path: abs(pictures.images_of(path) - at)) for at in wanted} if drawn else set()

@@ -1,4 +1,4 @@
-"""The panel as one SVG: every figure beside its floor, the histograms, the spectra."""
+"""The panel as one SVG: every figure beside its baseline, the histograms, the spectra."""
 
 import math
 from collections.abc import Sequence
@@ -26,9 +26,9 @@ def write(health: Health, path: Path) -> None:
 
 
 def plot(health: Health) -> str:
-    """A standalone SVG: a bar for every figure, its floor as a line across; histograms; spectra."""
+    """A standalone SVG: a bar for every figure, its baseline as a line across; histograms; spectra."""
     parts, down = [_text(16, 26, f"{health.verdict} (confidence {health.confidence})", "head")], 44
-    for line in (*health.evidence, f"{health.samples} samples a side; a bar is the figure, the dark line its floor"):
+    for line in (*health.evidence, f"{health.samples} samples a side; a bar is the figure, the dark line its baseline"):
         parts.append(_text(16, down, line, "soft"))
         down += ROW
     for group in GROUPS:
@@ -50,18 +50,18 @@ def plot(health: Health) -> str:
 
 
 def _bar(figure: Figure, down: float) -> str:
-    """One row: mark, name, bar on its own scale, value and floor in numbers; no bar for what is no number."""
+    """One row: mark, name, bar on its own scale, value and baseline in numbers; no bar for what is no number."""
     value = figure.value if math.isfinite(figure.value) else 0.0
-    low, high = min(0.0, value, figure.floor), max(0.0, value, figure.floor)
+    low, high = min(0.0, value, figure.baseline), max(0.0, value, figure.baseline)
     scale = BARS / (1.1 * (high - low) or 1.0)
-    zero, end, floor = (NAMES + (x - low) * scale for x in (0.0, value, figure.floor))
+    zero, end, baseline = (NAMES + (x - low) * scale for x in (0.0, value, figure.baseline))
     sign, ink = SIGNS.get(figure.mark, SIGNS[""])
     return (
         f"{_text(16, down + 12, sign)}{_text(34, down + 12, figure.label)}"
         f'<rect x="{min(zero, end):.1f}" y="{down + 3}" width="{abs(end - zero):.1f}" height="11" fill="{ink}"/>'
-        f'<path d="M{floor:.1f} {down}V{down + 17}" stroke="#1d2330" stroke-width="2"/>'
+        f'<path d="M{baseline:.1f} {down}V{down + 17}" stroke="#1d2330" stroke-width="2"/>'
         f"{_text(NAMES + BARS + 14, down + 12, f'{figure.value:.4g}')}"
-        f"{_text(NAMES + BARS + 104, down + 12, f'floor {figure.floor:.4g}', 'soft')}"
+        f"{_text(NAMES + BARS + 104, down + 12, f'baseline {figure.baseline:.4g}', 'soft')}"
     )
 
 
@@ -69,7 +69,7 @@ def _pictures(health: Health) -> Sequence[tuple[str, int]]:
     """What stands below the bars, with its height: the histograms in a row, the spectra."""
     found, row = [], ""
     for i, bars in enumerate(health.histograms):
-        chart = svg.histogram(bars.real, bars.fake, svg.COLOURS[1], bars.channel)
+        chart = svg.histogram(bars.real, bars.fake, svg.COLORS[1], bars.channel)
         placed = chart.replace("<svg ", f'<svg x="{i * ASIDE}" y="18" width="{ASIDE - 20}" height="{HISTOGRAM}" ', 1)
         row += _text(i * ASIDE, 10, f"{bars.channel}: reals filled, samples a line", "soft") + placed
     if row:

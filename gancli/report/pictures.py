@@ -25,7 +25,7 @@ BYTES = 5_000_000  # of all sheets of a page as PNG; as text they take a third m
 
 
 @dataclass(frozen=True)
-class Shown:
+class SheetImage:
     """A sheet of samples as a page shows it."""
 
     caption: str
@@ -36,7 +36,7 @@ class Shown:
 class Gallery:
     """The sheets of a run, oldest first, and the reals in the same layout."""
 
-    sheets: tuple[Shown, ...] = ()
+    sheets: tuple[SheetImage, ...] = ()
     reals: str | None = None  # a data: address
     cut: bool = False  # is only the upper left part of the sheets shown?
 
@@ -75,7 +75,7 @@ def caption(path: Path, steps: Mapping[int, int]) -> str:
     return f"{images / 1000:g} kimg" + (f", step {steps[near]}" if near is not None else "")
 
 
-def drawn(run: Run) -> list[Path]:
+def sheets_of(run: Run) -> list[Path]:
     """The sheets of samples of a run, oldest first."""
     found = run.path.glob("samples/fakes-*.png")
     return sorted((path for path in found if path.stem.removeprefix("fakes-").isdecimal()), key=images_of)
@@ -90,10 +90,10 @@ def evenly(paths: Sequence[Path], most: int = MOST_SHEETS) -> list[Path]:
 def gallery(run: Run, config: ResolvedConfig, steps: Mapping[int, int]) -> Gallery:
     """What a page shows of a run's sheets: those of pictures cut alike, so that each latent keeps its place."""
     untrained = run.path / "samples" / "untrained.png"
-    paths = evenly([*([untrained] if untrained.exists() else []), *drawn(run)])
+    paths = evenly([*([untrained] if untrained.exists() else []), *sheets_of(run)])
     tiles = _tiles(config, sum(path.stat().st_size for path in paths))
     sheets = [
-        Shown(caption(path, steps), address(_cut(pixels, config, tiles, grown=config.network.stages == 1)))
+        SheetImage(caption(path, steps), address(_cut(pixels, config, tiles, grown=config.network.stages == 1)))
         for path in paths
         if (pixels := read(path)) is not None
     ]

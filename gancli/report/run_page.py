@@ -21,26 +21,26 @@ from gancli.version import __version__
 
 Ticks = Sequence[Mapping[str, Any]]
 
-INKS = {"red": "#c43131", "green": "#2e8b3d", "blue": "#2f5fc4", "grey": "#444444", "alpha": "#6f42a8"}
+INKS = {"red": "#c43131", "green": "#2e8b3d", "blue": "#2f5fc4", "gray": "#444444", "alpha": "#6f42a8"}
 MARKS = {
     "healthy": "good",
-    "low diversity": "watch",
-    "washed out": "watch",
-    "artefacts": "watch",
+    "low-diversity": "watch",
+    "washed-out": "watch",
+    "artifacts": "watch",
     "collapsed": "bad",
-    "memorising": "bad",
+    "memorizing": "bad",
     "diverged": "bad",
 }  # of verdicts; no other has one
 GROUPS = {
     "modes": "Modes: is every kind drawn?",
     "spread": "Spread: do the samples differ from one another?",
     "neighbors": "Neighbors: is every real met, and can the two sides be told apart?",
-    "copies": "Copies: of the training data?",
+    "memorization": "Memorization: copies of the training data?",
     "distance": "Distance: how far is the whole set from the reals?",
     "texture": "Texture: edges, grain and fine detail",
-    "values": "Values: brightness and colours",
+    "values": "Values: brightness and colors",
 }
-PAIR_SIDE = 320  # pixels of a neighbour's picture, at most
+PAIR_SIDE = 320  # pixels of a neighbor's picture, at most
 WARNINGS = 12  # shown at once; the rest is folded away
 
 
@@ -70,7 +70,7 @@ def page(run: Run, health: Health, pairs: Sequence[Pair] = ()) -> str:
         "charts": charts(config, ticks),
         "phases": bool(phases(ticks)),
         "gallery": pictures.gallery(run, config, steps),
-        "pairs": [neighbours(pair) for pair in pairs],
+        "pairs": [neighbors(pair) for pair in pairs],
         "config": run.config_file.read_text(encoding="utf-8", errors="replace"),
     }
     return pages.render("run.html", values)
@@ -102,11 +102,11 @@ def number(value: float | None) -> str:
 
 
 def groups(panel: Sequence[Figure]) -> list[tuple[str, list[tuple[Figure, list[str]]]]]:
-    """The figures under the question they answer, each with its value, floor, fake and real as text."""
+    """The figures under the question they answer, each with its value, baseline, fake and real as text."""
     found: dict[str, list[tuple[Figure, list[str]]]] = {}
     for figure in sorted(panel, key=lambda figure: (*ORDER, figure.group).index(figure.group)):
         sides = ["" if side is None else number(side) for side in (figure.fake, figure.real)]
-        row = (figure, [number(figure.value), number(figure.floor), *sides])
+        row = (figure, [number(figure.value), number(figure.baseline), *sides])
         found.setdefault(GROUPS.get(figure.group, figure.group.capitalize() or "Figures"), []).append(row)
     return list(found.items())
 
@@ -115,7 +115,7 @@ def histogram(bars: Histogram, kind: str) -> tuple[str, str]:
     """(SVG, caption) of a channel."""
     apart = sum(abs(real - fake) for real, fake in zip(bars.real, bars.fake, strict=True)) / 2
     words = f"{bars.channel}: {apart:.0%} of the values would have to move"
-    ink = INKS.get(bars.channel, svg.COLOURS[0])
+    ink = INKS.get(bars.channel, svg.COLORS[0])
     return svg.histogram(bars.real, bars.fake, ink, f"Histogram, {words} for the samples to be as the reals"), words
 
 
@@ -131,6 +131,7 @@ def charts(config: ResolvedConfig, ticks: Ticks) -> list[str]:
     gap = "Wasserstein estimate" if config.loss.adversarial == "wasserstein" else "score gap"
     wanted = {
         "critic loss": {"critic loss": "critic_loss"},
+        "D(real) and D(fake)": {"D(real)": "d_real", "D(fake)": "d_fake"},
         gap: {gap: "score_gap"},
         "spread of the samples over that of the reals": {
             "batch std ratio": "std_ratio",
@@ -162,7 +163,7 @@ def phases(ticks: Ticks) -> list[svg.Phase]:
     return found
 
 
-def neighbours(pair: Pair) -> dict[str, str]:
+def neighbors(pair: Pair) -> dict[str, str]:
     """A pair's pictures and words."""
     near = pair.nearest
     far = (

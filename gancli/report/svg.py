@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# Okabe and Ito's palette, told apart by colour-blind readers too
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#8f7a00")
+# Okabe and Ito's palette, told apart by color-blind readers too
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#8f7a00")
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 24, 22, 40
 MOST_POINTS = 600  # of a line; more are not seen
@@ -72,10 +72,10 @@ def _drawn(lines: Sequence[Line], across: str, phases: Sequence[Phase] = ()) -> 
     frame = Frame(x_low, x_high, y_low, y_high)
     parts = [frame.shades(phases), frame.axes(across)]
     for number, line in enumerate(lines):
-        colour = COLOURS[number % len(COLOURS)]
+        color = COLORS[number % len(COLORS)]
         if line.low is not None and line.high is not None:
-            parts.append(f'<polygon points="{frame.band(line)}" fill="{colour}" fill-opacity="0.16"/>')
-        parts.append(frame.stroke(line, colour))
+            parts.append(f'<polygon points="{frame.band(line)}" fill="{color}" fill-opacity="0.16"/>')
+        parts.append(frame.stroke(line, color))
     return parts
 
 
@@ -106,12 +106,12 @@ class Frame:
         assert line.high is not None
         return f"{self.points(line.x, line.high)} {self.points(line.x[::-1], line.low[::-1])}"
 
-    def stroke(self, line: Line, colour: str) -> str:
+    def stroke(self, line: Line, color: str) -> str:
         """The line itself; a single point as a dot."""
         points = self.points(line.x, line.y)
         cap = ' stroke-width="6" stroke-linecap="round"' if " " not in points else ""
         twice = f"{points} {points}" if cap else points  # a dot is a line to where it began
-        return f'<polyline points="{twice}" fill="none" stroke="{colour}"{cap}/>'
+        return f'<polyline points="{twice}" fill="none" stroke="{color}"{cap}/>'
 
     def shades(self, phases: Sequence[Phase]) -> str:
         """A rectangle a phase, and each name once above its phases, where there is room."""
@@ -151,7 +151,7 @@ def _shade(left: float, right: float, *, dark: bool, hatched: bool) -> str:
     return f'<rect class="{"dark" if dark else "light"} phase" {box}/><path class="hatch" d="{"".join(strokes)}"/>'
 
 
-def histogram(real: Sequence[float], fake: Sequence[float], colour: str, title: str) -> str:
+def histogram(real: Sequence[float], fake: Sequence[float], color: str, title: str) -> str:
     """Two sets of shares in the same bins: the reals filled, the fakes as a line. No axes."""
     top = max([*real, *fake, 1e-9])
     steps = len(real)
@@ -163,15 +163,15 @@ def histogram(real: Sequence[float], fake: Sequence[float], colour: str, title: 
     return (
         f'<svg class="histogram" viewBox="0 0 120 48" role="img" aria-label="{escape(title)}">'
         f'<polygon points="0,48 {outline(real)} 120,48" fill="#c9c9c9"/>'
-        f'<polyline points="{outline(fake)}" fill="none" stroke="{colour}" stroke-width="1.6"/></svg>'
+        f'<polyline points="{outline(fake)}" fill="none" stroke="{color}" stroke-width="1.6"/></svg>'
     )
 
 
 def _svg(parts: Sequence[str], title: str, lines: Sequence[Line]) -> str:
     keys = []
     for number, line in enumerate(lines):
-        colour = COLOURS[number % len(COLOURS)]
-        keys.append(f'<span class="key"><i style="background:{colour}"></i>{escape(line.name)}</span>')
+        color = COLORS[number % len(COLORS)]
+        keys.append(f'<span class="key"><i style="background:{color}"></i>{escape(line.name)}</span>')
     legend = "" if [line.name for line in lines] == [title] else f'<div class="legend">{"".join(keys)}</div>'
     ends = ", ".join(f"{line.name} ends at {line.y[np.isfinite(line.y)][-1]:.3g}" for line in lines)
     return (

@@ -35,8 +35,8 @@ def write_report(
     """
     run = runs.newest(Path(outdir)) if target is None else Run(Path(target))
     if not run.config_file.is_file():
-        mend = "give a run folder, as gancli runs lists them"
-        raise UsageError("a report is made of a run folder", where=printable(str(run.path)), mend=mend)
+        hint = "give a run folder, as gancli runs lists them"
+        raise UsageError("a report is made of a run folder", where=printable(str(run.path)), hint=hint)
     health = inspect_stats(run.path, data, samples=samples, quick=quick, device=device, progress=progress)
     path = out or run.path / "report.html"
     run_page.write(run, health, path, _pairs(run, health, data, device))
@@ -54,9 +54,9 @@ def _pairs(run: Run, health: Health, data: str | None, device: str) -> list[Pair
     except GancliError:
         return []
     reals = sample_sets.of_generator(generator, dataset, trained=True)
-    drawn = sample_sets.for_judging(generator.drawn([near.fake for near in health.nearest]), health.kind)
-    fakes = plots.drawn(drawn, health.kind)
+    drawn = sample_sets.prepared(generator.samples([near.fake for near in health.nearest]), health.kind)
+    fakes = plots.pictures(drawn, health.kind)
     rows = np.array([near.real for near in health.nearest])
-    beside = plots.drawn(reals.shown(rows), health.kind)
+    beside = plots.pictures(reals.shown(rows), health.kind)
     turned = [np.fliplr(real) if near.mirrored else real for near, real in zip(health.nearest, beside, strict=True)]
     return [Pair(*three) for three in zip(fakes, turned, health.nearest, strict=True)]

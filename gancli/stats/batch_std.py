@@ -21,7 +21,7 @@ def channel_std(x: Tensor) -> list[float]:
 
 
 def saturation(x: Tensor) -> float:
-    """Share of the values at or beyond the ends of [-1, 1], to within one grey level."""
+    """Share of the values at or beyond the ends of [-1, 1], to within one gray level."""
     return float((x.abs() >= EDGE).float().mean())
 
 

@@ -10,7 +10,7 @@ MOST = 40  # parts
 LEAST = 0.25  # of its share, below which a part is left
 
 
-def centres(reals: Tensor, count: int | None = None) -> Tensor:
+def centers(reals: Tensor, count: int | None = None) -> Tensor:
     """k-means of the reals from k-means++ with a fixed seed. (N, F) -> (K, F), K = N / 25, at most 40."""
     count = count or max(2, min(MOST, len(reals) // MEMBERS))
     found = _spread(reals, count)
@@ -23,7 +23,7 @@ def centres(reals: Tensor, count: int | None = None) -> Tensor:
 
 
 def _spread(reals: Tensor, count: int) -> Tensor:
-    """Arthur and Vassilvitskii 2007: each next centre is drawn with the squared distance to those there are."""
+    """Arthur and Vassilvitskii 2007: each next center is drawn with the squared distance to those there are."""
     draw = np.random.RandomState(0)
     chosen = [int(draw.randint(len(reals)))]
     distance = torch.cdist(reals, reals[chosen]).square()[:, 0]

@@ -7,20 +7,20 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gancli.networks.judges import Judge
-from gancli.stats import clusters, copies, moments, neighbours, random_features, spectrum
-from gancli.stats.copies import Copies
+from gancli.networks.feature_extractors import FeatureExtractor
+from gancli.stats import clusters, memorization, moments, neighbors, random_features, spectrum
 from gancli.stats.histograms import Levels, levels
-from gancli.stats.modes import Coverage
+from gancli.stats.memorization import Memorization
+from gancli.stats.modes import ModeCoverage
 
-COLORS = {1: ("grey",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
+COLORS = {1: ("gray",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
 
 Sides = tuple[Tensor, Tensor, Tensor]  # of fakes, reals, others
 Features = Callable[[Tensor], Tensor]  # (N, C, *S) -> (N, ...)
-Count = Callable[[Tensor], Coverage | None]  # how samples spread over known modes
+Count = Callable[[Tensor], ModeCoverage | None]  # how samples spread over known modes
 
 
-def unknown(x: Tensor) -> Coverage | None:
+def unknown(x: Tensor) -> ModeCoverage | None:
     """The count of modes of a data set whose modes nobody knows."""
     return None
 
@@ -32,7 +32,7 @@ class Reference:
     reals: Tensor
     others: Tensor
     kind: str = "image"
-    train: Tensor | None = None  # (M, C, *s) as copies.small makes them: all that was trained on
+    train: Tensor | None = None  # (M, C, *s) as memorization.small makes them: all that was trained on
     unseen: Tensor | None = None  # the same of reals that were not trained on; None: there are none
 
     @property
@@ -55,7 +55,7 @@ class Reference:
     @cached_property
     def clusters(self) -> Tensor:
         """The centers of the clusters into which the reals fall. (K, F)."""
-        return clusters.centres(self.features[0])
+        return clusters.centers(self.features[0])
 
     def features_of(self, x: Tensor) -> Tensor:
         """Standardized features of any samples. (N, F)."""
@@ -77,7 +77,7 @@ class Comparison:
     fakes: Tensor
     reference: Reference
     critic: Features | None = None  # what the run's own critic sees of samples, where there is one
-    network: Judge | None = None  # the user's feature network
+    network: FeatureExtractor | None = None  # the user's feature network
     count_modes: Count = unknown
 
     @property
@@ -125,15 +125,15 @@ class Comparison:
     def nn_accuracy(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """The 1-NN test's two accuracies, of reals and of fakes; the same with the others in the fakes' place."""
         f, r, o = self.features
-        return neighbours.two_sample(r, f), neighbours.two_sample(r, o)
+        return neighbors.two_sample(r, f), neighbors.two_sample(r, o)
 
     @cached_property
-    def copies(self) -> Copies | None:
+    def memorization(self) -> Memorization | None:
         """The fakes beside the training set; None where that is not at hand, or holds nothing but twins."""
         reference = self.reference
         if reference.train is None or len(reference.train) < 2:
             return None
-        found = copies.compare(copies.small(self.fakes), reference.train, reference.unseen)
+        found = memorization.compare(memorization.small(self.fakes), reference.train, reference.unseen)
         return found if found.unseen.median() > 0 else None
 
     @cached_property
@@ -161,7 +161,7 @@ class Comparison:
         return moments.moment_distance(fakes, reals), moments.moment_distance(others, reals)
 
     @cached_property
-    def modes(self) -> tuple[Coverage, Coverage] | None:
+    def modes(self) -> tuple[ModeCoverage, ModeCoverage] | None:
         """How fakes and as many reals spread over the modes, where these are known."""
         fakes, others = self.count_modes(self.fakes), self.count_modes(self.reference.others)
         return None if fakes is None or others is None else (fakes, others)

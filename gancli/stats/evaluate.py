@@ -64,7 +64,7 @@ def spectrum_curves(c: Comparison) -> Spectrum:
 
 def nearest(c: Comparison, rows: Rows | None, names: Sequence[int]) -> tuple[Nearest, ...]:
     """The fakes that lie nearest to a training sample, the nearest first."""
-    found = c.copies
+    found = c.memorization
     if found is None or rows is None:
         return ()
     scale = float(found.unseen.median())

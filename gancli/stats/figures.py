@@ -11,7 +11,7 @@ from typing import Literal
 
 from gancli.health import Figure
 from gancli.results import Progress, silent
-from gancli.stats import clusters, frechet, kernel, measures, neighbours
+from gancli.stats import clusters, frechet, kernel, measures, neighbors
 from gancli.stats.batch_std import batch_std, inner_std
 from gancli.stats.comparison import Comparison
 from gancli.stats.measures import Compute, Measured, color_matched, features, in_clusters, on, ratio_of
@@ -21,54 +21,59 @@ KINDS = ("image", "signal", "points")
 
 @dataclass(frozen=True)
 class Mark:
-    """When a figure is to be watched, and when it is bad, in relation to its floor."""
+    """When a figure is to be watched, and when it is bad, in relation to its baseline."""
 
     rule: Literal["below", "above", "times", "away"]
     watch: float
     bad: float
 
-    def of(self, value: float, floor: float) -> str:
+    def of(self, value: float, baseline: float) -> str:
         """good, watch or bad; empty where the value is no number."""
         if not isfinite(value):
             return ""
-        if self._beyond(self.bad, value, floor):
+        if self._beyond(self.bad, value, baseline):
             return "bad"
-        return "watch" if self._beyond(self.watch, value, floor) else "good"
+        return "watch" if self._beyond(self.watch, value, baseline) else "good"
 
-    def _beyond(self, limit: float, value: float, floor: float) -> bool:
+    def _beyond(self, limit: float, value: float, baseline: float) -> bool:
         match self.rule:
             case "below":
-                return value < limit * floor
+                return value < limit * baseline
             case "above":
-                return value > floor + limit
+                return value > baseline + limit
             case "times":
-                return value > limit * floor
+                return value > limit * baseline
             case _:
-                return abs(value - floor) > limit
+                return abs(value - baseline) > limit
 
     def __str__(self) -> str:
         """For the docs."""
-        rule = {"below": "< {} floor", "above": "> floor + {}", "times": "> {} floor", "away": "floor ± {}"}[self.rule]
+        rule = {
+            "below": "< {} baseline",
+            "above": "> baseline + {}",
+            "times": "> {} baseline",
+            "away": "baseline ± {}",
+        }[self.rule]
         return f"{rule.format(f'{self.watch:g}')}; {rule.format(f'{self.bad:g}')}"
 
 
 def below(watch: float, bad: float) -> Mark:
-    """Worse the smaller it is in relation to its floor."""
+    """Worse the smaller it is in relation to its baseline."""
     return Mark("below", watch, bad)
 
 
 def above(watch: float, bad: float) -> Mark:
-    """Worse the farther it lies above its floor, in units of its own."""
+    """Worse the farther it lies above its baseline, in units of its own."""
     return Mark("above", watch, bad)
 
 
 def times(watch: float, bad: float) -> Mark:
-    """Worse the more often its floor it is."""
+    """Worse the more often its baseline it is."""
     return Mark("times", watch, bad)
 
 
 def away(watch: float, bad: float) -> Mark:
-    """Worse the farther it lies from its floor on either side."""
+    """Worse the farther it lies from its baseline on either side."""
     return Mark("away", watch, bad)
 
 
@@ -93,13 +98,13 @@ class FigureSpec:
 
     def explained(self, found: Measured) -> Figure:
         """A figure of what was measured."""
-        mark = self.mark.of(found.value, found.floor) if self.mark else ""
+        mark = self.mark.of(found.value, found.baseline) if self.mark else ""
         return Figure(
             key=self.key,
             part=found.part,
             label=f"{self.label}, {found.part}" if found.part else self.label,
             value=found.value,
-            floor=found.floor,
+            baseline=found.baseline,
             fake=found.fake,
             real=found.real,
             group=self.group,
@@ -174,23 +179,23 @@ FIGURES = _table(
         "what both sides have in common when counted by clusters of the data", below(0.87, 0.6), MORE_VARIED,
     ),
     FigureSpec(
-        "coverage", "coverage", "neighbors", on(features, neighbours.coverage),
+        "coverage", "coverage", "neighbors", on(features, neighbors.coverage),
         "share of the reals with a fake nearby", below(0.7, 0.3), MORE_VARIED,
     ),
     FigureSpec(
-        "coverage_color_matched", "coverage, colors matched", "neighbors", on(color_matched, neighbours.coverage),
+        "coverage_color_matched", "coverage, colors matched", "neighbors", on(color_matched, neighbors.coverage),
         "share of the reals with a fake nearby", below(0.7, 0.3), MORE_VARIED,
     ),
     FigureSpec(
-        "recall", "recall", "neighbors", on(features, neighbours.recall),
+        "recall", "recall", "neighbors", on(features, neighbors.recall),
         "share of the reals inside the fakes' reach", below(0.6, 0.2), MORE_VARIED,
     ),
     FigureSpec(
-        "precision", "precision", "neighbors", on(features, neighbours.precision),
+        "precision", "precision", "neighbors", on(features, neighbors.precision),
         "share of the fakes inside the reals' reach; blurred or pale fakes raise it", below(0.7, 0.3), TEXTURE,
     ),
     FigureSpec(
-        "density", "density", "neighbors", on(features, neighbours.density),
+        "density", "density", "neighbors", on(features, neighbors.density),
         "how deep fakes lie among reals; blurred or pale fakes raise it",
     ),
     FigureSpec(
@@ -204,11 +209,11 @@ FIGURES = _table(
         away(0.25, 0.4), "read with the others: 1 on the fakes' side alone is repetition or blur",
     ),
     FigureSpec(
-        "train_distance_ratio", "distance to the training set", "copies", measures.train_distance,
+        "train_distance_ratio", "distance to the training set", "memorization", measures.train_distance,
         "how far the nearest training sample is, over the same for unseen reals", below(0.8, 0.5), LESS_COPYING,
     ),
     FigureSpec(
-        "train_nearer_fraction", "share nearer than unseen reals", "copies", measures.train_nearer,
+        "train_nearer_fraction", "share nearer than unseen reals", "memorization", measures.train_nearer,
         "samples nearer to a training sample than 95 % of unseen reals are", above(0.15, 0.35), LESS_COPYING,
     ),
     FigureSpec(
@@ -245,7 +250,7 @@ FIGURES = _table(
     ),
     FigureSpec(
         "grain", "grain", "texture", measures.grain_distance,
-        "distance of the noise in flat areas, in grey levels", above(2.0, 5.0), TEXTURE, PICTURES,
+        "distance of the noise in flat areas, in gray levels", above(2.0, 5.0), TEXTURE, PICTURES,
     ),
     FigureSpec(
         "ms_ssim", "MS-SSIM of pairs", "texture", measures.pair_similarity,
@@ -262,7 +267,7 @@ FIGURES = _table(
     ),
     FigureSpec(
         "color_distance", "color distance", "values", measures.level_distance,
-        "Wasserstein, in grey levels of 255", above(6.0, 20.0), COLORS, PICTURES,
+        "Wasserstein, in gray levels of 255", above(6.0, 20.0), COLORS, PICTURES,
     ),
     FigureSpec(
         "value_distance", "value distance", "values", measures.level_distance,

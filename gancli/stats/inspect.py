@@ -12,7 +12,7 @@ from gancli.config.family import USUAL_SIZE
 from gancli.data import Dataset, Shape, open_dataset, picture_size
 from gancli.errors import DataError, GancliError, InputMissing, UsageError
 from gancli.health import Health
-from gancli.networks.judges import Judge, open_judge
+from gancli.networks.feature_extractors import FeatureExtractor, open_feature_extractor
 from gancli.results import Progress, printable, silent, warnings_of
 from gancli.runs import Run
 from gancli.sampling import Generator
@@ -21,7 +21,7 @@ from gancli.stats import sample_sets
 from gancli.stats.comparison import Comparison
 from gancli.stats.evaluate import evaluate
 from gancli.stats.known_modes import counter_of
-from gancli.stats.sample_sets import FIRST_SEED, JUDGED_HEIGHT, Reals
+from gancli.stats.sample_sets import FIRST_SEED, MAX_HEIGHT, Reals
 from gancli.stats.verdict import ENOUGH, judge
 
 SAMPLES, QUICK_SAMPLES = 1_000, 400
@@ -51,7 +51,7 @@ def inspect_stats(
     with `need_reals`. Raises UsageError, InputMissing, CheckpointError, DataError.
     """
     wanted = min(samples, QUICK_SAMPLES) if quick else samples
-    network = open_judge(features, device=str(devices.choose(device))) if features is not None else None
+    network = open_feature_extractor(features, device=str(devices.choose(device))) if features is not None else None
     how = How(wanted, quick=quick, network=network, device=device, progress=progress)
     if target is not None and _is_samples(target):
         return _files(str(target), data, how)
@@ -75,7 +75,7 @@ class How:
 
     samples: int  # of each side, at the most
     quick: bool
-    network: Judge | None
+    network: FeatureExtractor | None
     device: str
     progress: Progress
 
@@ -98,20 +98,20 @@ def _is_samples(target: str | Path) -> bool:
 def _files(target: str, data: str | None, how: How) -> Health:
     """A set of anybody's samples against a set of reals, at the size of the samples."""
     if data is None:
-        mend = "add --against REALS, a folder or zip of the pictures that it was trained on"
-        raise UsageError("these are samples, and nothing to compare them with", where=printable(target), mend=mend)
+        hint = "add --against REALS, a folder or zip of the pictures that it was trained on"
+        raise UsageError("these are samples, and nothing to compare them with", where=printable(target), hint=hint)
     fakes, reals = _alike(target, data, how.progress)
     count = min(how.samples, len(fakes.values), len(reals.values) // 2)
-    centre, scale = _range(reals)
+    center, scale = _range(reals)
     base = _base(count, "files", target, data, reals.kind, how)
     if count < ENOUGH:
         return _too_few(base)
-    reference, trained = Reals(reals, centre=centre, scale=scale).reference(
+    reference, trained = Reals(reals, center=center, scale=scale).reference(
         count, quick=how.quick, progress=how.progress
     )
     places = permutation(0, 1, len(fakes.values)).numpy()[:count]
-    x = Reals(fakes, centre=centre, scale=scale).shown(places)
-    c = Comparison(x, reference, network=how.network, count_modes=counter_of(data, centre, scale))
+    x = Reals(fakes, center=center, scale=scale).shown(places)
+    c = Comparison(x, reference, network=how.network, count_modes=counter_of(data, center, scale))
     health = evaluate(base, c, places.tolist(), rows=trained, quick=how.quick, progress=how.progress)
     if 2 * reals.report.enlarged <= len(reals.values):
         return health
@@ -120,16 +120,16 @@ def _files(target: str, data: str | None, how: How) -> Health:
 
 
 def _base(count: int, weights: str, source: str, reals: str, kind: str, how: How) -> Health:
-    """A judgement before anything was looked at."""
+    """A judgment before anything was looked at."""
     return Health(
         "undecided", "low", (), samples=count, weights=weights, source=source, reals=reals, kind=kind, quick=how.quick
     )
 
 
 def _alike(target: str, data: str, progress: Progress) -> tuple[Dataset, Dataset]:
-    """Samples and reals at the size of the samples, at most JUDGED_HEIGHT; grey beside colour as colour."""
+    """Samples and reals at the size of the samples, at most MAX_HEIGHT; gray beside color as color."""
     height, width = picture_size(target) or USUAL_SIZE
-    shrink = max(1.0, max(height, width) / JUDGED_HEIGHT)
+    shrink = max(1.0, max(height, width) / MAX_HEIGHT)
     shape = Shape(max(1, round(height / shrink)), max(1, round(width / shrink)), None, "crop")
     opened = partial(open_dataset, held_out=0.0, progress=progress)
     fakes, reals = opened(target, shape), opened(data, shape)
@@ -138,12 +138,12 @@ def _alike(target: str, data: str, progress: Progress) -> tuple[Dataset, Dataset
         fakes, reals = opened(target, shape), opened(data, shape)
     if fakes.sample_shape != reals.sample_shape:
         what = f"the samples have shape {fakes.sample_shape}, and the reals {reals.sample_shape}"
-        raise DataError(what, where=printable(data), mend="give reals of the same kind")
+        raise DataError(what, where=printable(data), hint="give reals of the same kind")
     return fakes, reals
 
 
 def _range(reals: Dataset) -> tuple[float, float]:
-    """Centre and half of the range of signals and points; pictures have theirs."""
+    """Center and half of the range of signals and points; pictures have theirs."""
     if reals.kind == "image":
         return 0.0, 1.0
     low, high = float(reals.values.min()), float(reals.values.max())
@@ -160,18 +160,18 @@ def reals_of(opened: Opened, data: str | None, progress: Progress) -> Dataset:
     config = opened.config
     source = data or config.data.source
     if source is None:
-        raise InputMissing("the checkpoint names no data", where="DATA", mend="give the data after the checkpoint")
+        raise InputMissing("the checkpoint names no data", where="DATA", hint="give the data after the checkpoint")
     dataset = _opened(opened, source, config.data.channels, progress)
     shape = dataset.sample_shape
     both_pictures = len(shape) == len(config.samples.shape) == 3
-    if both_pictures and shape[0] != config.samples.shape[0]:  # a grey set beside a generator of colour
+    if both_pictures and shape[0] != config.samples.shape[0]:  # a gray set beside a generator of color
         dataset = _opened(opened, source, config.samples.shape[0], progress)
         shape = dataset.sample_shape
     if shape != config.samples.shape:
         what = f"the generator draws samples of shape {config.samples.shape}, and these have {shape}"
-        raise DataError(what, where=source, mend="give data of the kind that it was trained on")
+        raise DataError(what, where=source, hint="give data of the kind that it was trained on")
     if data is None and dataset.fingerprint != config.samples.fingerprint:
-        raise InputMissing("the data has changed since the training", where=source, mend="give the data as DATA")
+        raise InputMissing("the data has changed since the training", where=source, hint="give the data as DATA")
     return dataset
 
 
@@ -194,11 +194,11 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
     reals = sample_sets.of_generator(first, dataset, trained=trained)
     reference, rows = reals.reference(count, quick=how.quick, progress=how.progress)
     count_modes = counter_of(
-        source if config.data.source == source else "", config.samples.centre, config.samples.scale
+        source if config.data.source == source else "", config.samples.center, config.samples.scale
     )
 
-    def judged(generator: Generator, network: Judge | None, *, quick: bool) -> Health:
-        fakes = sample_sets.drawn(generator, reference.others, how.progress)
+    def judged(generator: Generator, network: FeatureExtractor | None, *, quick: bool) -> Health:
+        fakes = sample_sets.generated(generator, reference.others, how.progress)
         c = Comparison(fakes, reference, sample_sets.critic_features(generator), network, count_modes)
         seeds = range(FIRST_SEED, FIRST_SEED + count)
         return _growing(evaluate(base, c, seeds, rows=rows, quick=quick, progress=how.progress), generator)

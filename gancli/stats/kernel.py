@@ -1,4 +1,4 @@
-"""Kernel inception distance on any features: unbiased, so that its floor is 0 at any N."""
+"""Kernel inception distance on any features: unbiased, so that its baseline is 0 at any N."""
 
 from torch import Tensor
 

@@ -9,38 +9,38 @@ from torch import Tensor
 from gancli.data.builtin import CYCLES, GRID, RING, SPREAD
 from gancli.media import to_bytes
 from gancli.stats import modes
-from gancli.stats.modes import MIN_HITS, UNRECOGNISED, Coverage, reverse_kl
+from gancli.stats.modes import MIN_HITS, UNRECOGNIZED, ModeCoverage, reverse_kl
 
 Floats = NDArray[np.float64]
 
-NEAR = 3.0  # standard deviations from a mode's centre within which a point is its own; exp(-9 / 2) = 1.1 % are not
+NEAR = 3.0  # standard deviations from a mode's center within which a point is its own; exp(-9 / 2) = 1.1 % are not
 PURE = 0.6  # share of a signal's power that must lie around its peak; reals have .75 and more
 AROUND = 2.5  # cycles
 
 
-def counter_of(source: str, centre: float, scale: float) -> Callable[[Tensor], Coverage | None]:
+def counter_of(source: str, center: float, scale: float) -> Callable[[Tensor], ModeCoverage | None]:
     """What counts how samples spread over the modes of a built-in set; for any other source it gives None."""
     count = COUNTERS.get(source)
-    return lambda x: count(x, centre, scale) if count else None
+    return lambda x: count(x, center, scale) if count else None
 
 
-def _shapes(x: Tensor, centre: float, scale: float) -> Coverage | None:
-    return modes.coverage(to_bytes(x)) if x.shape[1] == 3 else None  # a colour is half of the mode
+def _shapes(x: Tensor, center: float, scale: float) -> ModeCoverage | None:
+    return modes.count_modes(to_bytes(x)) if x.shape[1] == 3 else None  # a color is half of the mode
 
 
-def _ring(x: Tensor, centre: float, scale: float) -> Coverage:
-    return of_points(in_units(x, centre, scale), RING, SPREAD["ring8"])
+def _ring(x: Tensor, center: float, scale: float) -> ModeCoverage:
+    return of_points(in_units(x, center, scale), RING, SPREAD["ring8"])
 
 
-def _grid(x: Tensor, centre: float, scale: float) -> Coverage:
-    return of_points(in_units(x, centre, scale), GRID, SPREAD["grid25"])
+def _grid(x: Tensor, center: float, scale: float) -> ModeCoverage:
+    return of_points(in_units(x, center, scale), GRID, SPREAD["grid25"])
 
 
-def _signals(x: Tensor, centre: float, scale: float) -> Coverage:
-    return _counted(frequencies(in_units(x, centre, scale)), len(CYCLES))
+def _signals(x: Tensor, center: float, scale: float) -> ModeCoverage:
+    return _counted(frequencies(in_units(x, center, scale)), len(CYCLES))
 
 
-COUNTERS: dict[str, Callable[[Tensor, float, float], Coverage | None]] = {
+COUNTERS: dict[str, Callable[[Tensor, float, float], ModeCoverage | None]] = {
     "builtin:shapes": _shapes,
     "builtin:ring8": _ring,
     "builtin:grid25": _grid,
@@ -48,43 +48,43 @@ COUNTERS: dict[str, Callable[[Tensor, float, float], Coverage | None]] = {
 }
 
 
-def in_units(x: Tensor, centre: float, scale: float) -> Floats:
+def in_units(x: Tensor, center: float, scale: float) -> Floats:
     """Samples in the units of the data."""
-    return x.detach().cpu().numpy().astype(np.float64) * scale + centre
+    return x.detach().cpu().numpy().astype(np.float64) * scale + center
 
 
-def of_points(points: Floats, centres: Floats, spread: float) -> Coverage:
-    """Points within three deviations of their nearest centre are of high quality, and count for its mode.
+def of_points(points: Floats, centers: Floats, spread: float) -> ModeCoverage:
+    """Points within three deviations of their nearest center are of high quality, and count for its mode.
 
-    points (N, D), centres (K, D). `spread` of the result: their deviation inside a mode over the data's own; for a
+    points (N, D), centers (K, D). `spread` of the result: their deviation inside a mode over the data's own; for a
     perfect sampler .974, since what lies farther out is not counted. Protocol: Srivastava et al. 2017 (VEEGAN).
     """
-    apart = points[:, None] - centres[None]  # (N, K, D)
+    apart = points[:, None] - centers[None]  # (N, K, D)
     distance = np.sqrt((apart**2).sum(-1))
     nearest = distance.argmin(1)
     own = distance.min(1) <= NEAR * spread
-    found = np.where(own, nearest, UNRECOGNISED)
+    found = np.where(own, nearest, UNRECOGNIZED)
     inside = apart[np.arange(len(points)), nearest][own]
     ratio = float(np.sqrt((inside**2).mean()) / spread) if len(inside) else float("nan")
-    return _counted(found, len(centres), ratio)
+    return _counted(found, len(centers), ratio)
 
 
 def frequencies(signals: Floats) -> NDArray[np.int64]:
-    """Which of the set's frequencies a signal has, or UNRECOGNISED. (N, C, L) -> (N,).
+    """Which of the set's frequencies a signal has, or UNRECOGNIZED. (N, C, L) -> (N,).
 
-    The centre of its power around the highest line of the spectrum, if most of the power lies there.
+    The center of its power around the highest line of the spectrum, if most of the power lies there.
     """
     power = (np.abs(np.fft.rfft(signals, axis=2)) ** 2).sum(1)[:, 1:]  # (N, F), without the mean
     at = np.arange(1, power.shape[1] + 1)
     peak = at[power.argmax(1)][:, None]
     around = np.where(np.abs(at[None] - peak) <= AROUND, power, 0.0)
     total, held = np.maximum(power.sum(1), 1e-12), np.maximum(around.sum(1), 1e-12)
-    centre = (around * at).sum(1) / held
-    nearest = np.abs(centre[:, None] - np.array(CYCLES)).argmin(1)
-    certain = (held / total > PURE) & (np.abs(centre - np.array(CYCLES)[nearest]) < 0.75)
-    return np.where(certain, nearest, UNRECOGNISED)
+    center = (around * at).sum(1) / held
+    nearest = np.abs(center[:, None] - np.array(CYCLES)).argmin(1)
+    certain = (held / total > PURE) & (np.abs(center - np.array(CYCLES)[nearest]) < 0.75)
+    return np.where(certain, nearest, UNRECOGNIZED)
 
 
-def _counted(found: NDArray[np.int64], count: int, spread: float | None = None) -> Coverage:
-    hits = np.bincount(found[found != UNRECOGNISED], minlength=count)
-    return Coverage(int((hits >= MIN_HITS).sum()), count, float(hits.sum() / len(found)), reverse_kl(hits), spread)
+def _counted(found: NDArray[np.int64], count: int, spread: float | None = None) -> ModeCoverage:
+    hits = np.bincount(found[found != UNRECOGNIZED], minlength=count)
+    return ModeCoverage(int((hits >= MIN_HITS).sum()), count, float(hits.sum() / len(found)), reverse_kl(hits), spread)

@@ -1,14 +1,14 @@
-"""From one comparison to the numbers of a figure, beside their floor. Pure functions; `figures` says which is whose."""
+"""From one comparison to the numbers of a figure, beside its baseline. Pure functions, listed in `figures`."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
 
-from gancli.stats import histograms, ms_ssim, neighbours, rank, sliced_wasserstein, spectrum
+from gancli.stats import histograms, ms_ssim, neighbors, rank, sliced_wasserstein, spectrum
 from gancli.stats.batch_std import batch_std, channel_std, saturation
 from gancli.stats.comparison import Comparison, Sides
-from gancli.stats.modes import Coverage
+from gancli.stats.modes import ModeCoverage
 
 FINE = 0.25  # cycles a pixel from which the spectrum is called fine
 MIDDLE = 0.1  # from which a spike in it is looked for
@@ -18,7 +18,7 @@ class Measured(NamedTuple):
     """What one figure, or one part of it, came out as."""
 
     value: float  # fakes against reals
-    floor: float  # one half of the reals against the other: what a perfect generator would get
+    baseline: float  # one half of the reals against the other: what a perfect generator would get
     fake: float | None = None  # the quantity itself, where the value is a ratio or a distance of two
     real: float | None = None
     part: str = ""  # a channel, a level, a network
@@ -81,9 +81,9 @@ def effective_rank_ratio(c: Comparison) -> list[Measured]:
 
 
 def unique_fraction(c: Comparison) -> list[Measured]:
-    """See `neighbours.distinct_share`; colors set aside."""
+    """See `neighbors.distinct_share`; colors set aside."""
     fakes, reals, others = c.matched
-    return [Measured(neighbours.distinct_share(fakes, reals), neighbours.distinct_share(others, reals))]
+    return [Measured(neighbors.distinct_share(fakes, reals), neighbors.distinct_share(others, reals))]
 
 
 def in_clusters(sides: Callable[[Comparison], Sides], count: Callable[[Tensor, Tensor, Tensor], float]) -> Compute:
@@ -91,8 +91,8 @@ def in_clusters(sides: Callable[[Comparison], Sides], count: Callable[[Tensor, T
 
     def compute(c: Comparison) -> list[Measured]:
         fakes, reals, others = sides(c)
-        value, floor = (count(c.reference.clusters, reals, x) for x in (fakes, others))
-        return [Measured(value, floor)]
+        value, baseline = (count(c.reference.clusters, reals, x) for x in (fakes, others))
+        return [Measured(value, baseline)]
 
     return compute
 
@@ -103,13 +103,13 @@ def nn_accuracy(side: int) -> Compute:
 
 
 def train_distance(c: Comparison) -> list[Measured]:
-    """See `Copies.ratio`."""
-    return [] if c.copies is None else [Measured(c.copies.ratio, 1.0)]
+    """See `Memorization.ratio`."""
+    return [] if c.memorization is None else [Measured(c.memorization.ratio, 1.0)]
 
 
 def train_nearer(c: Comparison) -> list[Measured]:
-    """See `Copies.share`."""
-    return [] if c.copies is None else [Measured(c.copies.share, 0.05)]
+    """See `Memorization.share`."""
+    return [] if c.memorization is None else [Measured(c.memorization.share, 0.05)]
 
 
 def by_network(statistic: Callable[[Tensor, Tensor], float]) -> Compute:
@@ -128,8 +128,8 @@ def texture_by_level(c: Comparison) -> list[Measured]:
     """Level by level of the pyramid; nothing where the pictures are too small."""
     if min(c.fakes.shape[2:]) < sliced_wasserstein.LEAST:
         return []
-    value, floor = sliced_wasserstein.sliced_wasserstein([c.fakes, c.reference.others], c.reference.reals)
-    return [Measured(value[height], floor[height], part=f"{height} px") for height in value]
+    value, baseline = sliced_wasserstein.sliced_wasserstein([c.fakes, c.reference.others], c.reference.reals)
+    return [Measured(value[height], baseline[height], part=f"{height} px") for height in value]
 
 
 def spectrum_of(quantity: Callable[[Tensor, Tensor], Tensor], *, shape: bool = False) -> Compute:
@@ -159,7 +159,7 @@ def spike(frequency: Tensor, difference: Tensor) -> Tensor:
 
 
 def grain_distance(c: Comparison) -> list[Measured]:
-    """Of the deviations of the noise in flat areas, in grey levels."""
+    """Of the deviations of the noise in flat areas, in gray levels."""
     fake, real, other = (127.5 * spectrum.grain(x) for x in c.each)
     return [Measured(abs(fake - real), abs(other - real), fake, real)]
 
@@ -184,7 +184,7 @@ def channel_moment(which: int) -> Compute:
 
 
 def level_distance(c: Comparison) -> Iterator[Measured]:
-    """1-D Wasserstein distance of the values of every channel, in grey levels."""
+    """1-D Wasserstein distance of the values of every channel, in gray levels."""
     for i, name in enumerate(c.channels):
         fake, real, other = (side[i] for side in c.levels)
         yield Measured(histograms.wasserstein(fake, real), histograms.wasserstein(other, real), part=name)
@@ -208,7 +208,7 @@ def modes_covered(c: Comparison) -> list[Measured]:
 
 def recognized(c: Comparison) -> list[Measured]:
     """Share of the samples that are of one mode beyond doubt."""
-    return [Measured(f.recognised, o.recognised) for f, o in _modes(c)]
+    return [Measured(f.recognized, o.recognized) for f, o in _modes(c)]
 
 
 def reverse_kl(c: Comparison) -> list[Measured]:
@@ -221,5 +221,5 @@ def mode_std_ratio(c: Comparison) -> list[Measured]:
     return [Measured(f.spread, o.spread) for f, o in _modes(c) if f.spread is not None and o.spread is not None]
 
 
-def _modes(c: Comparison) -> Sequence[tuple[Coverage, Coverage]]:
+def _modes(c: Comparison) -> Sequence[tuple[ModeCoverage, ModeCoverage]]:
     return () if c.modes is None else (c.modes,)

@@ -9,35 +9,35 @@ from gancli.data import shapes
 
 Floats = NDArray[np.float64]
 
-UNRECOGNISED = -1
-MIN_COSINE = 0.94  # between the foreground's colour and the palette's, both mean-free
+UNRECOGNIZED = -1
+MIN_COSINE = 0.94  # between the foreground's color and the palette's, both mean-free
 MIN_OVERLAP = 0.80  # soft intersection over union with the best template
 MIN_MARGIN = 0.015  # by which the best template beats the second
 MIN_CONTRAST = 0.25  # between foreground and background, Euclidean in RGB 0..1
 AREA = (70.0, 520.0)  # of the shape, in pixels of a 32 px picture
-FOREGROUND = 60  # most chromatic pixels whose mean is the foreground's colour
+FOREGROUND = 60  # most chromatic pixels whose mean is the foreground's color
 MIN_HITS = 3  # pictures that make a mode covered: one may be the classifier's mistake
 
 
 @dataclass(frozen=True)
-class Coverage:
+class ModeCoverage:
     """How a set of pictures spreads over the known modes."""
 
     covered: int  # modes with at least MIN_HITS pictures
     modes: int
-    recognised: float  # share of the pictures
-    reverse_kl: float  # KL(q || uniform) over the recognised ones, in nats; nan if there are none
+    recognized: float  # share of the pictures
+    reverse_kl: float  # KL(q || uniform) over the recognized ones, in nats; nan if there are none
     spread: float | None = None  # deviation inside a mode over the data's own, where that is known
 
 
-def coverage(pictures: NDArray[np.uint8]) -> Coverage:
+def count_modes(pictures: NDArray[np.uint8]) -> ModeCoverage:
     """Count the modes of builtin:shapes among pictures (N, H, W, 3)."""
     found = classify(pictures)
-    hits = np.bincount(found[found != UNRECOGNISED], minlength=len(shapes.MODES))
-    return Coverage(
+    hits = np.bincount(found[found != UNRECOGNIZED], minlength=len(shapes.MODES))
+    return ModeCoverage(
         covered=int((hits >= MIN_HITS).sum()),
         modes=len(shapes.MODES),
-        recognised=float(hits.sum() / len(pictures)),
+        recognized=float(hits.sum() / len(pictures)),
         reverse_kl=reverse_kl(hits),
     )
 
@@ -52,21 +52,21 @@ def reverse_kl(hits: NDArray[np.int64]) -> float:
 
 
 def classify(pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The mode of each picture (N, H, W, 3), or UNRECOGNISED. Shape (N,).
+    """The mode of each picture (N, H, W, 3), or UNRECOGNIZED. Shape (N,).
 
-    1. The foreground's colour is the mean of the most chromatic pixels, the background's that of the
+    1. The foreground's color is the mean of the most chromatic pixels, the background's that of the
        outer columns, row by row. 2. A soft mask: how far each pixel has gone from one to the other.
-    3. For each shape, centre and radius follow from the mask's centroid and area; the analytic
+    3. For each shape, center and radius follow from the mask's centroid and area; the analytic
        template drawn there is compared with the mask.
     """
     rgb = pictures.astype(np.float64) / 255
     scale = rgb.shape[1] / shapes.UNIT
-    colour = _foreground(rgb, scale)  # (N, 3)
+    color = _foreground(rgb, scale)  # (N, 3)
     ground = _background(rgb)  # (N, H, 1, 3)
-    step = colour[:, None, None] - ground  # (N, H, 1, 3)
+    step = color[:, None, None] - ground  # (N, H, 1, 3)
     mask = np.clip(((rgb - ground) * step).sum(-1) / np.maximum((step**2).sum(-1), 1e-9), 0, 1)
     overlap = np.stack([_overlap(mask, shape) for shape in shapes.SHAPES], axis=1)  # (N, shapes)
-    cosine = _cosines(colour)  # (N, colours)
+    cosine = _cosines(color)  # (N, colors)
     sorted_overlap = np.sort(overlap, axis=1)
     area = mask.sum((1, 2)) / scale**2
     certain = (
@@ -78,7 +78,7 @@ def classify(pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
         & (area < AREA[1])
     )
     modes = cosine.argmax(1) * len(shapes.SHAPES) + overlap.argmax(1)
-    return np.where(certain, modes, UNRECOGNISED)
+    return np.where(certain, modes, UNRECOGNIZED)
 
 
 def _foreground(rgb: Floats, scale: float) -> Floats:
@@ -98,16 +98,16 @@ def _background(rgb: Floats) -> Floats:
     return mean
 
 
-def _cosines(colour: Floats) -> Floats:
-    """Cosine between mean-free colours and the mean-free palette. (N, 3) -> (N, colours)."""
-    palette = np.array(list(shapes.COLOURS.values()))
+def _cosines(color: Floats) -> Floats:
+    """Cosine between mean-free colors and the mean-free palette. (N, 3) -> (N, colors)."""
+    palette = np.array(list(shapes.COLORS.values()))
 
     def direction(x: Floats) -> Floats:
         x = x - x.mean(1, keepdims=True)
         unit: Floats = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
         return unit
 
-    cosines: Floats = direction(colour) @ direction(palette).T
+    cosines: Floats = direction(color) @ direction(palette).T
     return cosines
 
 
@@ -117,7 +117,7 @@ def _overlap(mask: Floats, shape: str) -> Floats:
     at = np.arange(mask.shape[1]) + 0.5
     x, y = (mask.sum(1) * at).sum(1) / area, (mask.sum(2) * at).sum(1) / area
     radius = np.sqrt(area / shapes.unit_area(shape))
-    centre = np.stack([x, y - shapes.unit_centroid_y(shape) * radius], axis=1)
-    template = shapes.coverage(shape, centre.astype(np.float32), radius.astype(np.float32), mask.shape[1])
+    center = np.stack([x, y - shapes.unit_centroid_y(shape) * radius], axis=1)
+    template = shapes.shape_mask(shape, center.astype(np.float32), radius.astype(np.float32), mask.shape[1])
     both: Floats = np.minimum(mask, template).sum((1, 2)) / np.maximum(np.maximum(mask, template).sum((1, 2)), 1e-9)
     return both

@@ -24,7 +24,7 @@ def of_samples(x: Tensor, kind: str) -> Tensor:
     """Features of samples, one row each: (N, C, *S) -> (N, 512) for pictures, all values (N, C * S) for the rest.
 
     Pictures: three orthogonal strided convolutions, each with a leaky ReLU, then the mean and the deviation of every
-    channel over positions. Grey ones stand in all three channels; alpha is left aside. float64.
+    channel over positions. Gray ones stand in all three channels; alpha is left aside. float64.
     """
     if kind != "image":
         return x.double().flatten(1)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def effective_rank(x: Tensor) -> float:
-    """exp of the entropy of the singular values of the centred samples, as shares. (N, F) -> 1 to min(N, F).
+    """exp of the entropy of the singular values of the centered samples, as shares. (N, F) -> 1 to min(N, F).
 
     Source: Roy and Vetterli 2007, EUSIPCO. 1 where nothing varies.
     """

@@ -17,10 +17,10 @@ from gancli.networks.layers import downscale
 from gancli.results import Progress, silent
 from gancli.sampling import Generator
 from gancli.seeds import permutation
-from gancli.stats import copies
+from gancli.stats import memorization
 from gancli.stats.comparison import Features, Reference
 
-JUDGED_HEIGHT = 128  # larger pictures are judged after 2x2 means down to this height
+MAX_HEIGHT = 128  # larger pictures are judged after 2x2 means down to this height
 FIRST_SEED = 1_000_000  # of the judged samples: not those that people look at
 FEWEST_UNSEEN = 20  # held-out samples below which the training samples are compared with one another instead
 MOST_TRAINED = 60_000  # training samples among which copies are looked for
@@ -33,7 +33,7 @@ class Reals:
 
     dataset: Dataset
     phase: Phase | None = None  # of the generator that is judged; None: at full size
-    centre: float = 0.0
+    center: float = 0.0
     scale: float = 1.0
     trained: bool = True  # is this what the generator was trained on?
 
@@ -68,49 +68,49 @@ class Reals:
         for start in range(0, len(rows), CHUNK):
             signals.poll()
             progress("reading the training set", start, len(rows))
-            parts.append(copies.small(self._part(rows[start : start + CHUNK])))
-        unseen = copies.small(self.shown(held)) if len(held) >= FEWEST_UNSEEN else None
+            parts.append(memorization.small(self._part(rows[start : start + CHUNK])))
+        unseen = memorization.small(self.shown(held)) if len(held) >= FEWEST_UNSEEN else None
         return rows, torch.cat(parts), unseen
 
     def _part(self, rows: NDArray[np.int64]) -> Tensor:
         values = np.asarray(self.dataset.values[rows])
         if self.kind != "image":
-            return scaled(values, self.centre, self.scale)
+            return scaled(values, self.center, self.scale)
         phase = self.phase
         if phase is None:
-            return for_judging(to_unit(values), self.kind)
+            return prepared(to_unit(values), self.kind)
         x = to_unit(values, self.dataset.values.shape[1] // phase.height)
-        return for_judging(fade(x, phase.alpha) if phase.fading else x, self.kind)
+        return prepared(fade(x, phase.alpha) if phase.fading else x, self.kind)
 
 
 def of_generator(generator: Generator, dataset: Dataset, *, trained: bool) -> Reals:
     """The reals as they look at the size and alpha of a generator."""
     samples = generator.checkpoint.config.samples
-    return Reals(dataset, generator.phase, samples.centre, samples.scale, trained)
+    return Reals(dataset, generator.phase, samples.center, samples.scale, trained)
 
 
-def for_judging(x: Tensor, kind: str) -> Tensor:
-    """Pictures as a viewer has them: in whole grey levels, at most JUDGED_HEIGHT high. Others as they are."""
+def prepared(x: Tensor, kind: str) -> Tensor:
+    """Pictures as a viewer has them: in whole gray levels, at most MAX_HEIGHT high. Others as they are."""
     if kind != "image":
         return x
-    while x.shape[2] > JUDGED_HEIGHT and x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0:
+    while x.shape[2] > MAX_HEIGHT and x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0:
         x = downscale(x)
     return x.add(1).mul(127.5).round().clamp(0, 255).div(127.5).sub(1)
 
 
-def drawn(generator: Generator, others: Tensor, progress: Progress) -> Tensor:
+def generated(generator: Generator, others: Tensor, progress: Progress) -> Tensor:
     """Fakes of latents that nobody has looked at, or the other half of the reals made small and enlarged again."""
     if generator.network.enlarges:
         z = downscale(others, generator.network.enlarges)
     else:
         z = latents.from_seeds(range(FIRST_SEED, FIRST_SEED + len(others)), generator.prior)
-    return torch.cat([for_judging(x, generator.kind) for x in generator.draw(z, progress)])
+    return torch.cat([prepared(x, generator.kind) for x in generator.draw(z, progress)])
 
 
 def critic_features(generator: Generator) -> Features | None:
     """What the run's own critic sees of samples; None where it cannot take them, or is not there."""
     opened, phase = generator.checkpoint, generator.phase
-    if generator.network.enlarges or phase.height > JUDGED_HEIGHT or "D" not in opened.weights:
+    if generator.network.enlarges or phase.height > MAX_HEIGHT or "D" not in opened.weights:
         return None
     critic = build(opened.config).D
     checkpoint.fill(critic, opened.weights["D"], opened.path)

@@ -1,7 +1,7 @@
 """Sliced Wasserstein distance of patches, level by level of a Laplacian pyramid: fine and coarse texture.
 
 Definition: Karras et al. 2017, arXiv:1710.10196, section 5, as in their reference: a 5 x 5 binomial kernel, edges
-mirrored without repeating them, down to 16 px; 128 patches of 7 x 7 a picture; every set of patches normalised by its
+mirrored without repeating them, down to 16 px; 128 patches of 7 x 7 a picture; every set of patches normalized by its
 own mean and deviation per channel; 4 x 128 random directions; mean distance of the sorted projections, times 1,000.
 """
 
@@ -29,7 +29,7 @@ Floats = NDArray[np.float32]
 def sliced_wasserstein(sets: Sequence[Tensor], reals: Tensor) -> list[dict[int, float]]:
     """Of every set: height of the level in pixels -> distance to the reals times 1,000. (N, C, H, W) each, equal N.
 
-    Its floor falls as 1/sqrt(N): never compare values at different N. Where the patches lie follows from a
+    Its baseline falls as 1/sqrt(N): never compare values at different N. Where the patches lie follows from a
     picture's content, so the order of the pictures does not matter.
     """
     found: list[dict[int, float]] = [{} for _ in sets]
@@ -41,10 +41,10 @@ def sliced_wasserstein(sets: Sequence[Tensor], reals: Tensor) -> list[dict[int, 
 
 
 def patches_of(x: Tensor) -> Iterator[tuple[int, Floats]]:
-    """Level by level: its height, and the patches of all pictures, normalised. (N, C, H, W) -> (N * 128, C * 49)."""
+    """Level by level: its height, and the patches of all pictures, normalized. (N, C, H, W) -> (N * 128, C * 49)."""
     seeds = order.keys(x)
     for level in pyramid(x.float()):
-        yield level.shape[2], normalised(_cut(level, seeds), x.shape[1])
+        yield level.shape[2], normalized(_cut(level, seeds), x.shape[1])
 
 
 def pyramid(x: Tensor) -> list[Tensor]:
@@ -100,7 +100,7 @@ def places(seed: int, height: int, width: int) -> tuple[NDArray[np.int64], NDArr
     return draw.randint(0, height - PATCH + 1, PATCHES), draw.randint(0, width - PATCH + 1, PATCHES)
 
 
-def normalised(patches: Floats, channels: int) -> Floats:
+def normalized(patches: Floats, channels: int) -> Floats:
     """Every channel with the mean 0 and the deviation 1 over all the patches, in place. (M, C * 49) -> the same."""
     split = patches.reshape(len(patches), channels, -1)
     split -= split.mean((0, 2), keepdims=True, dtype=np.float64).astype(np.float32)

@@ -24,15 +24,15 @@ from gancli.growth import Schedule
 from gancli.results import Ablation, AblationRow, Progress, plain, silent
 from gancli.runs import Run
 from gancli.training import curves, log
-from gancli.training.checkup import Checkup
-from gancli.training.children import Task, run_all
+from gancli.training.callbacks import Callback, Silent
 from gancli.training.setup import prepare
 from gancli.training.state import TrainState
 from gancli.training.step import make_noise
-from gancli.training.watch import Silent, Watcher
+from gancli.training.subprocesses import Task, run_all
+from gancli.training.tick_metrics import TickMetrics
 
 OUTDIR = "ablations"
-SHOW = ("critic_loss", "score_gap", "std_ratio", "colour_distance", "saturation")
+SHOW = ("critic_loss", "score_gap", "std_ratio", "color_distance", "saturation")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def ablate(
     jobs: int = 1,
     device: str = "auto",
     threads: int | None = None,
-    watch: Watcher | None = None,
+    callback: Callback | None = None,
     progress: Progress = silent,
 ) -> Ablation:
     """Train every combination of `vary` ("key=a,b,c") with every seed, and compare them.
@@ -95,15 +95,15 @@ def ablate(
     whose mean is asked for. jobs: runs at a time, each with its share of the threads.
     Finished runs are not trained again. Raises as `train`; ChildFailed where a run fails; Interrupted.
     """
-    watch, place = watch or Silent(), Path(outdir)
+    callback, place = callback or Silent(), Path(outdir)
     keys, changes = curves.check_keys(show), dict(changes or {})
     share = max(1, torch.get_num_threads() // jobs)
-    wanted, datasets = _jobs(variants(vary), tuple(dict.fromkeys(seeds)), preset, data, changes, watch)
+    wanted, datasets = _jobs(variants(vary), tuple(dict.fromkeys(seeds)), preset, data, changes, callback)
     waiting = [job for job in sorted(wanted, key=lambda job: job.seed) if not job.is_done(place)]
     for job in wanted:
         if job not in waiting:
-            watch.say(f"{job.name}: done already")
-    run_all(_tasks(waiting, preset, data, changes, place, device, share), jobs, watch.say, progress)
+            callback.say(f"{job.name}: done already")
+    run_all(_tasks(waiting, preset, data, changes, place, device, share), jobs, callback.say, progress)
     rows = []
     for _, group in itertools.groupby(wanted, key=lambda job: job.variant.name):
         rows.append(_row(list(group), datasets, place, keys, window, between))
@@ -112,19 +112,19 @@ def ablate(
 
 def _jobs(
     found: Sequence[Variant], seeds: Sequence[int], preset: str, data: str | None, changes: Mapping[str, Any],
-    watch: Watcher,
+    callback: Callback,
 ) -> tuple[list[Job], dict[str, Dataset]]:  # fmt: skip
     """Every run that is wanted, and the data of each variant. Raises UsageError where two would be the same run."""
     if "train.seed" in {key for variant in found for key in variant.changes} | changes.keys():
-        raise UsageError("seeds have a flag of their own", where="train.seed", mend="--seeds 0,1,2")
+        raise UsageError("seeds have a flag of their own", where="train.seed", hint="--seeds 0,1,2")
     wanted: list[Job] = []
     datasets: dict[str, Dataset] = {}
     for variant in found:
         config = configs.load(preset, {**changes, **variant.changes, "train.seed": seeds[0]})
-        resolved, datasets[variant.name] = prepare(config, data, watch if not wanted else Silent())
+        resolved, datasets[variant.name] = prepare(config, data, callback if not wanted else Silent())
         if any(runs.identity(job.config) == runs.identity(resolved) for job in wanted):
             what = f"{variant.name!r} is the same run as another variant: lengths and cadence make no other run"
-            raise UsageError(what, where="--vary", mend="vary something that the training depends on")
+            raise UsageError(what, where="--vary", hint="vary something that the training depends on")
         for seed in seeds:
             values = configs.overrides.apply(resolved.model_dump(), {"train.seed": seed})
             wanted.append(Job(variant, seed, configs.presets.build_resolved(values, "the resolved config")))
@@ -138,11 +138,11 @@ def variants(vary: Sequence[str]) -> tuple[Variant, ...]:
         key, sign, values = text.partition("=")
         texts = split(values)
         if not sign or not key.strip() or not all(texts) or len(set(texts)) != len(texts):
-            mend = "write it as --vary network.output=tanh,bn-tanh,bn-clip"
-            raise UsageError(f"{text!r} is not KEY=A,B,C", where="--vary", mend=mend)
+            hint = "write it as --vary network.output=tanh,bn-tanh,bn-clip"
+            raise UsageError(f"{text!r} is not KEY=A,B,C", where="--vary", hint=hint)
         axes.append([(key.strip(), value, yaml.parse(value, f"--vary {key}")) for value in texts])
     if not axes:
-        raise UsageError("nothing is varied", where="--vary", mend="--vary network.output=tanh,bn-tanh")
+        raise UsageError("nothing is varied", where="--vary", hint="--vary network.output=tanh,bn-tanh")
     found = []
     for chosen in itertools.product(*axes):
         alone = len(axes) == 1 and isinstance(chosen[0][2], str)  # a word speaks for itself; a number does not
@@ -212,7 +212,7 @@ def _untrained(job: Job, dataset: Dataset, run: Run) -> dict[str, Any]:
     feed, phase = Feed(dataset, job.config), Schedule.of(job.config).phase_at(0)
     make_noise(state, job.config, "look")
     levels = log.reference_levels(feed, phase)
-    tick = log.measure(state, job.config, feed, phase, {}, levels, Checkup(), images_per_s=0.0)
+    tick = log.measure(state, job.config, feed, phase, {}, levels, TickMetrics(), images_per_s=0.0)
     path = run.path / "samples" / "untrained.png"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)

@@ -25,14 +25,14 @@ DEAD = 1e-3  # change of the fakes since the last tick, over the reals' deviatio
 DEAD_TICKS = 3
 
 STOP_WORDS = {
-    "collapse": "collapse",
-    "collapsed": "collapse",
-    "low-diversity": "low diversity",
-    "diverged": "non-finite",
+    "collapsed": "collapsed",
+    "collapse": "collapsed",
+    "low-diversity": "low-diversity",
+    "diverged": "diverged",
     "overfitting": "overfitting",
-    "dead": "dead generator",
+    "dead": "dead",
 }  # of --stop-on: names of alarms
-BY_CHECKUP = {"collapse", "overfitting"}  # alarms that also rest on what a checkup measures
+BY_TICK_METRICS = {"collapsed", "overfitting"}  # alarms that also rest on what a checkup measures
 
 Row = Mapping[str, Any]
 Sign = Callable[[Row], bool]
@@ -50,7 +50,7 @@ def stop_names(words: Iterable[str]) -> frozenset[str]:
     """The names of alarms for the words of --stop-on. Raises UsageError."""
     for word in words:
         if word not in STOP_WORDS:
-            raise UsageError(f"unknown word {word!r}", where="--stop-on", mend=f"use {', '.join(STOP_WORDS)}")
+            raise UsageError(f"unknown word {word!r}", where="--stop-on", hint=f"use {', '.join(STOP_WORDS)}")
     return frozenset(STOP_WORDS[word] for word in words)
 
 
@@ -79,7 +79,7 @@ def raised(tick: Tick, history: Sequence[Row], *, judged: bool) -> dict[str, Ala
     rows = [*history, plain(tick)]
     found: dict[str, Alarm] = {}
     if not all(math.isfinite(v) for v in (tick.critic_loss, tick.generator_loss, tick.std_fake)):
-        found["non-finite"] = Alarm(
+        found["diverged"] = Alarm(
             "a loss or a picture is not finite; training will stop at the next checkpoint", tick.images
         )
     if judged:
@@ -95,7 +95,7 @@ def raised(tick: Tick, history: Sequence[Row], *, judged: bool) -> dict[str, Ala
         text = f"the critic tells the training set from held-out samples ({known:.2f} of its gap to the fakes)"
         found["overfitting"] = Alarm(text, began(measured, lambda row: bool(row["overfitting"] > OVERFITTING / 2)))
     if len(rows) >= DEAD_TICKS and all(dead(row) for row in rows[-DEAD_TICKS:]):
-        found["dead generator"] = Alarm("its samples no longer change", began(rows, dead))
+        found["dead"] = Alarm("its samples no longer change", began(rows, dead))
     return found
 
 
@@ -106,17 +106,17 @@ def _spread_alarms(tick: Tick, rows: Sequence[Row]) -> dict[str, Alarm]:
         whose = "fakes" if _below(tick.std_ratio, COLLAPSED_RATIO) else "averaged generator's fakes"
         ratio = tick.std_ratio if whose == "fakes" else _last(rows, "ema_std_ratio")
         return {
-            "collapse": Alarm(
+            "collapsed": Alarm(
                 f"the {whose} differ {ratio:.2f} times as much as the reals: {few}", began(rows, collapsed)
             )
         }
-    looked_at = [row for row in rows if row.get("ema_distinct") is not None]
+    looked_at = [row for row in rows if row.get("ema_nearest_ratio") is not None]
     if twice(looked_at, repeating):
-        far = f"{_last(rows, 'ema_distinct'):.2f} times as far to the nearest other sample"
-        return {"collapse": Alarm(f"the averaged generator repeats itself: {far}", began(looked_at, repeating))}
+        far = f"{_last(rows, 'ema_nearest_ratio'):.2f} times as far to the nearest other sample"
+        return {"collapsed": Alarm(f"the averaged generator repeats itself: {far}", began(looked_at, repeating))}
     if twice(rows, narrow):
         text = f"the fakes differ {tick.std_ratio:.2f} times as much as the reals"
-        return {"low diversity": Alarm(text, began(rows, narrow))}
+        return {"low-diversity": Alarm(text, began(rows, narrow))}
     return {}
 
 
@@ -142,7 +142,7 @@ def collapsed(row: Row) -> bool:
 
 def repeating(row: Row) -> bool:
     """The average's samples have a twin."""
-    return _below(row.get("ema_distinct"), FEW_KINDS)
+    return _below(row.get("ema_nearest_ratio"), FEW_KINDS)
 
 
 def narrow(row: Row) -> bool:

@@ -75,5 +75,5 @@ def check_keys(keys: Sequence[str]) -> tuple[str, ...]:
     """The keys, if all of them are logged. Raises UsageError."""
     for key in keys:
         if key not in KEYS:
-            raise UsageError(f"{key!r} is no key of stats.jsonl", where="--show", mend=f"use {', '.join(KEYS)}")
+            raise UsageError(f"{key!r} is no key of stats.jsonl", where="--show", hint=f"use {', '.join(KEYS)}")
     return tuple(keys)

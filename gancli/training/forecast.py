@@ -99,11 +99,11 @@ def _time_step(config: ResolvedConfig, state: TrainState, phase: Phase, batch: i
     copied = replace(state, G=G, D=D)
     view = copied.critic_view(phase)
 
-    def critic(penalise: bool) -> None:
+    def critic(penalize: bool) -> None:
         with torch.no_grad():
             y = G(_example(config, batch, state.device), phase.stage)
         u = torch.rand(batch, device=state.device)
-        critic_loss(view, y, y, u, config.loss, penalise=penalise)["critic_loss"].backward()
+        critic_loss(view, y, y, u, config.loss, penalize=penalize)["critic_loss"].backward()
 
     def generator() -> None:
         y = G(_example(config, batch, state.device), phase.stage)
@@ -111,9 +111,9 @@ def _time_step(config: ResolvedConfig, state: TrainState, phase: Phase, batch: i
 
     if config.loss.adversarial == "none":
         return min(_tries(generator, state.device))
-    generated, penalised = (min(_tries(step, state.device)) for step in (generator, partial(critic, True)))
-    plain = penalised if config.loss.penalty_every == 1 else min(_tries(partial(critic, False), state.device))
-    lazy = plain + max(0.0, penalised - plain) / config.loss.penalty_every
+    generated, penalized = (min(_tries(step, state.device)) for step in (generator, partial(critic, True)))
+    plain = penalized if config.loss.penalty_interval == 1 else min(_tries(partial(critic, False), state.device))
+    lazy = plain + max(0.0, penalized - plain) / config.loss.penalty_interval
     return lazy + generated / config.train.critic_steps.base
 
 
@@ -145,7 +145,7 @@ def _example(config: ResolvedConfig, batch: int, device: torch.device) -> Tensor
     if network.enlarges:
         channels, *sides = config.samples.shape
         return torch.zeros(batch, channels, *(side // network.enlarges for side in sides), device=device)
-    return torch.zeros(batch, network.latent, device=device).normal_()
+    return torch.zeros(batch, network.z_dim, device=device).normal_()
 
 
 def _stages(config: ResolvedConfig, schedule: Schedule, costs: Mapping[int, Cost]) -> Iterator[StageForecast]:
@@ -181,5 +181,5 @@ def _advice(config: ResolvedConfig, device: torch.device, seconds: float) -> lis
     hours = seconds / 3600
     if device.type != "cpu" or hours < LONG_CPU_HOURS:
         return []
-    mend = "progan-64-lite is sized for a CPU: gancli train --preset progan-64-lite DATA"
-    return [f"about {hours / 24:.0f} days on this CPU (an estimate). {mend}"]
+    hint = "progan-64-lite is sized for a CPU: gancli train --preset progan-64-lite DATA"
+    return [f"about {hours / 24:.0f} days on this CPU (an estimate). {hint}"]

@@ -20,10 +20,10 @@ from gancli.results import SCHEMA_VERSION, Tick, plain
 from gancli.runs import Run
 from gancli.stats.batch_std import batch_std, saturation
 from gancli.stats.histograms import Levels, levels, levels_distance
-from gancli.training.checkup import Checkup, change
 from gancli.training.state import TrainState
+from gancli.training.tick_metrics import TickMetrics, change
 
-JUDGED = 64  # samples for batch std: one batch of 8 is too noisy to warn by
+SAMPLES = 64  # samples for batch std: one batch of 8 is too noisy to warn by
 REFERENCE, MOST_VALUES = 1_000, 1 << 22  # training samples for the histograms of their channels; positions in all
 
 
@@ -46,7 +46,7 @@ def append(run: Run, tick: Tick) -> dict[str, Any]:
 def reference_levels(feed: Feed, phase: Phase) -> Levels:
     """The histograms of the channels of up to 1,000 training samples at a phase's size."""
     values = phase.height * phase.width
-    count = max(JUDGED, min(REFERENCE, MOST_VALUES // max(1, values)))
+    count = max(SAMPLES, min(REFERENCE, MOST_VALUES // max(1, values)))
     return levels(feed.sample(count, replace(phase, fading=False), 0, name="reference"))
 
 
@@ -57,7 +57,7 @@ def measure(
     phase: Phase,
     losses: Mapping[str, Tensor],
     reference: Levels,
-    checkup: Checkup,
+    tick_metrics: TickMetrics,
     *,
     images_per_s: float,
 ) -> Tick:
@@ -65,7 +65,7 @@ def measure(
 
     The fakes are those that the critic sees: by batch statistics, or with critic_fakes: eval by the moving ones.
     """
-    spread = _spreads(state, config, feed, phase, reference, checkup)
+    spread = _spreads(state, config, feed, phase, reference, tick_metrics)
     number = {name: float(value.detach()) for name, value in losses.items()}
     return Tick(
         kimg=state.images / 1000,
@@ -76,6 +76,8 @@ def measure(
         batch=phase.batch_size,
         lr=_rate(state, config),
         critic_loss=number.get("critic_loss", math.nan),
+        d_real=number.get("d_real", math.nan),
+        d_fake=number.get("d_fake", math.nan),
         score_gap=number.get("score_gap", math.nan),
         penalty=number.get("penalty", math.nan),
         generator_loss=number.get("generator_loss", math.nan),
@@ -93,19 +95,19 @@ def _rate(state: TrainState, config: ResolvedConfig) -> float:
     alone = config.loss.adversarial == "none"
     group = (state.opt_G if alone else state.opt_D).param_groups[0]
     rate: float = group["lr"] / group["factor"]
-    return rate / config.optimizer.generator_lr if alone else rate
+    return rate / config.optimizer.generator_lr_factor if alone else rate
 
 
 @torch.no_grad()
 def _spreads(
-    state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase, reference: Levels, checkup: Checkup
+    state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase, reference: Levels, tick_metrics: TickMetrics
 ) -> dict[str, Any]:
-    real = feed.sample(JUDGED, phase, state.images).to(state.device)
+    real = feed.sample(SAMPLES, phase, state.images).to(state.device)
     fake = fakes_seen(state, config, feed, phase)
     std_real, std_fake = batch_std(real), batch_std(fake)
     with statistics_kept(state.D):
         (feature_real, score_real), (feature_fake, score_fake) = (_critics_view(state, x, phase) for x in (real, fake))
-    taken = checkup.take(state, feed, phase, real, (score_real, score_fake)) if checkup.due() else {}
+    taken = tick_metrics.take(state, feed, phase, real, (score_real, score_fake)) if tick_metrics.due() else {}
     return {
         "std_real": std_real,
         "std_fake": std_fake,
@@ -115,7 +117,7 @@ def _spreads(
         "feature_std_ratio": feature_fake / max(feature_real, 1e-12),
         "saturation": saturation(fake),
         "saturation_real": saturation(real),
-        "colour_distance": levels_distance(levels(fake), reference),
+        "color_distance": levels_distance(levels(fake), reference),
         "change": change(state, fake, std_real),
         **taken,
     }
@@ -126,7 +128,7 @@ def fakes_seen(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Pha
     """64 fakes on fixed inputs as a critic step would see them; no moving statistic changes. (64, C, *S)."""
     with statistics_kept(state.G):
         state.G.train(config.train.critic_fakes == "train")
-        inputs = feed.inputs(JUDGED, phase).to(state.device)
+        inputs = feed.inputs(SAMPLES, phase).to(state.device)
         fakes = [state.G(part, phase.stage, phase.alpha) for part in _like_batches(inputs, phase)]
         state.G.train()
     return torch.cat(fakes)

@@ -17,10 +17,10 @@ from gancli.runs import Run
 from gancli.stats.histograms import Levels
 from gancli.training import alarms, log
 from gancli.training.alarms import Alarm
-from gancli.training.checkup import Checkup
+from gancli.training.callbacks import Callback
 from gancli.training.state import TrainState
 from gancli.training.step import train_critic, train_generator
-from gancli.training.watch import Watcher
+from gancli.training.tick_metrics import TickMetrics
 
 
 @dataclass
@@ -31,8 +31,8 @@ class Session:
     config: ResolvedConfig
     schedule: Schedule
     feed: Feed
-    watch: Watcher
-    checkup: Checkup
+    callback: Callback
+    tick_metrics: TickMetrics
     history: list[dict[str, Any]] = field(default_factory=list)  # the ticks so far
     since_save: float = field(default_factory=time.monotonic)
     since_tick: float = field(default_factory=time.monotonic)
@@ -56,35 +56,35 @@ def train(
     run: Run,
     config: ResolvedConfig,
     dataset: Dataset,
-    watch: Watcher,
+    callback: Callback,
     stop_on: frozenset[str] = frozenset(),
 ) -> str | None:
     """Train until `duration` images were shown to the critic. Returns what `stop_on` found, if anything.
 
     Raises Interrupted after a signal, with everything saved; TrainingDiverged; StorageError.
     """
-    checkup = Checkup(at_every_tick=bool(stop_on & alarms.BY_CHECKUP))
-    session = Session(run, config, Schedule.of(config), Feed(dataset, config), watch, checkup)
+    tick_metrics = TickMetrics(at_every_tick=bool(stop_on & alarms.BY_TICK_METRICS))
+    session = Session(run, config, Schedule.of(config), Feed(dataset, config), callback, tick_metrics)
     session.history, session.images_at_tick = log.cut(run, state.images), state.images
     fresh = state.images == 0
     while state.images < config.train.duration and not session.finding and not signals.stop_requested():
         before, started = state.images, time.monotonic()
         phase = session.schedule.phase_at(before)
-        losses, shown = train_critic(state, config, session.feed, phase)
-        session.losses |= losses | train_generator(state, config, phase, shown)
+        losses, inputs = train_critic(state, config, session.feed, phase)
+        session.losses |= losses | train_generator(state, config, phase, inputs)
         average(state, config, state.images - before)
         if growth.resets_optimizer(config, phase, session.schedule.phase_at(state.images)):
             state.clear_adam()
         took = time.monotonic() - started
-        state.seconds, session.checkup.trained = state.seconds + took, session.checkup.trained + took
-        watch.step(state.images)
+        state.seconds, session.tick_metrics.trained = state.seconds + took, session.tick_metrics.trained + took
+        callback.step(state.images)
         if due(config.train.tick_every, before, state.images) or state.images >= config.train.duration:
             take_tick(session, state, phase, stop_on)
         if save_due(session, before, state.images, first=fresh and before == 0):
             save(session, state)
         if due(config.train.sample_every, before, state.images):
             draw_fakes(session, state)
-    if not (session.finding or "").startswith("non-finite"):  # what is not finite is not kept
+    if not (session.finding or "").startswith("diverged"):  # what is not finite is not kept
         save(session, state)
     signals.poll()
     draw_fakes(session, state)
@@ -108,14 +108,14 @@ def take_tick(session: Session, state: TrainState, phase: Phase, stop_on: frozen
     speed = (state.images - session.images_at_tick) / max(1e-9, time.monotonic() - session.since_tick)
     levels = session.levels(phase)
     tick = log.measure(
-        state, session.config, session.feed, phase, session.losses, levels, session.checkup, images_per_s=speed
+        state, session.config, session.feed, phase, session.losses, levels, session.tick_metrics, images_per_s=speed
     )
     judged = alarms.may_judge(session.schedule, state.images, session.config.train.duration)
     raised = alarms.raised(tick, session.history, judged=judged)
     tick = replace(tick, warnings=_warnings(alarms.unsaid(raised, session.history), session))
     session.finding = next((f"{name}: {alarm.text}" for name, alarm in raised.items() if name in stop_on), None)
     session.history.append(log.append(session.run, tick))
-    session.watch.tick(tick)
+    session.callback.tick(tick)
     session.since_tick, session.images_at_tick = time.monotonic(), state.images
 
 

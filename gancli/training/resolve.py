@@ -17,7 +17,7 @@ from gancli.config.schema import StageConfig
 from gancli.data import Dataset
 from gancli.errors import ConfigError
 from gancli.growth import Schedule
-from gancli.networks import features, on_meta
+from gancli.networks import on_meta, vgg
 
 
 def resolve(config: Config, dataset: Dataset, source: str) -> ResolvedConfig:
@@ -27,7 +27,7 @@ def resolve(config: Config, dataset: Dataset, source: str) -> ResolvedConfig:
     values["data"]["source"] = _absolute(source)
     values["samples"] = _facts(config, dataset)
     if config.loss.perceptual is not None:
-        values["loss"]["perceptual"] |= features.identified(config.loss.perceptual)
+        values["loss"]["perceptual"] |= vgg.identified(config.loss.perceptual)
     schedule = Schedule.planned(config, config.network.sizes(dataset.sample_shape))
     values["train"]["duration"] = config.train.duration or _duration(config, schedule, len(dataset.train_rows))
     values["train"]["precision"] = "fp32" if config.train.precision == "auto" else config.train.precision
@@ -45,7 +45,7 @@ def refuse_other_kind(config: Config, dataset: Dataset, source: str) -> None:
         raise ConfigError(
             f"{config.network.family} networks take {' and '.join(kinds)} data, and {source} holds {kind} data",
             where="network.family",
-            mend="take a preset for this kind of data: see `gancli presets list`",
+            hint="take a preset for this kind of data: see `gancli presets list`",
         )
 
 
@@ -55,8 +55,8 @@ def refuse_large_batch(schedule: Schedule, dataset: Dataset) -> None:
     if largest > samples:
         raise ConfigError(
             f"a batch of {largest} is larger than the {samples} training samples",
-            where="growth.batch_size",
-            mend=f"--batch {max(1, samples // 4)}, or more data",
+            where="train.batch_size",
+            hint=f"--batch {max(1, samples // 4)}, or more data",
         )
 
 
@@ -71,10 +71,10 @@ def _facts(config: Config, dataset: Dataset) -> dict[str, Any]:
 def _units(dataset: Dataset) -> dict[str, float]:
     """One affine for signals and points: the middle of their range, and half of it. Pictures need none."""
     if dataset.kind == "image":
-        return {"centre": 0.0, "scale": 1.0}
+        return {"center": 0.0, "scale": 1.0}
     chunks = [dataset.values[rows] for rows in _chunks(dataset.train_rows)]
     low, high = min(float(c.min()) for c in chunks), max(float(c.max()) for c in chunks)
-    return {"centre": (low + high) / 2, "scale": (high - low) / 2 or 1.0}
+    return {"center": (low + high) / 2, "scale": (high - low) / 2 or 1.0}
 
 
 def _chunks(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -86,7 +86,7 @@ def _channel_moments(dataset: Dataset, units: Mapping[str, float]) -> dict[str, 
     count, sums, squares = 0, np.zeros(1), np.zeros(1)
     for chunk in _chunks(dataset.train_rows):
         values = np.asarray(dataset.values[chunk], dtype=np.float64)
-        x = values / 127.5 - 1 if dataset.kind == "image" else (values - units["centre"]) / units["scale"]
+        x = values / 127.5 - 1 if dataset.kind == "image" else (values - units["center"]) / units["scale"]
         x = x if dataset.kind == "image" else np.moveaxis(x, 1, -1)
         x = x.reshape(-1, x.shape[-1])
         sums, squares, count = sums + x.sum(0), squares + (x**2).sum(0), count + len(x)
@@ -104,7 +104,7 @@ def _duration(config: Config, schedule: Schedule, samples: int) -> int:
         return growth.images_of(config, schedule, train.generator_steps)
     if schedule.total:
         return schedule.total
-    raise ConfigError("how long is not said", where="train.duration", mend="--kimg 100, or --set train.epochs=10")
+    raise ConfigError("how long is not said", where="train.duration", hint="--kimg 100, or --set train.epochs=10")
 
 
 def _absolute(source: str) -> str:
@@ -117,18 +117,18 @@ def grown(source: Opened, to: int | None, changes: Mapping[str, Any]) -> Config:
     network = source.config.network
     if not isinstance(network, ProgressiveConfig):
         what = f"{network.family} networks do not grow"
-        raise ConfigError(what, where=f"grow {source.path}", mend="train a progressive preset, such as progan-64-lite")
+        raise ConfigError(what, where=f"grow {source.path}", hint="train a progressive preset, such as progan-64-lite")
     to = to or network.resolution * 2
     if to <= network.resolution:
         raise ConfigError(
             f"the network draws {network.resolution} px already",
             where="--to",
-            mend=f"--to {network.resolution * 2}",
+            hint=f"--to {network.resolution * 2}",
         )
     doublings = {network.resolution << i for i in range(1, 12) if network.resolution << i <= MAX_RESOLUTION}
     if to not in doublings:
         sizes = ", ".join(map(str, sorted(doublings)))
-        raise ConfigError(f"{to} px is not {network.resolution} px doubled", where="--to", mend=f"one of {sizes}")
+        raise ConfigError(f"{to} px is not {network.resolution} px doubled", where="--to", hint=f"one of {sizes}")
     values = as_written(source.config)
     values["network"]["resolution"] = to
     if network.channels is not None:
@@ -148,14 +148,14 @@ def as_written(config: ResolvedConfig) -> dict[str, Any]:
 def refuse_unfinished(source: Opened, verb: str) -> None:
     """What has not reached its last resolution has stages that nothing has trained. Raises ConfigError."""
     if not source.can_train:
-        mend = "take a checkpoint of a training run"
-        raise ConfigError("it holds a generator alone, without its critic", where=f"{verb} {source.path}", mend=mend)
+        hint = "take a checkpoint of a training run"
+        raise ConfigError("it holds a generator alone, without its critic", where=f"{verb} {source.path}", hint=hint)
     phase = Schedule.of(source.config).phase_at(source.images)
     if phase.stage < source.config.network.stages - 1 or phase.alpha < 1:
         raise ConfigError(
             f"after {source.images / 1000:g} kimg it draws {phase.height} px at alpha {phase.alpha:.2f}",
             where=f"{verb} {source.path}",
-            mend="train it to the end of its last fade first",
+            hint="train it to the end of its last fade first",
         )
 
 
@@ -207,10 +207,10 @@ def refuse_misfit(source: Opened, config: ResolvedConfig) -> None:
     grows = isinstance(config.network, ProgressiveConfig)
     if theirs[:1] != ours[:1] if grows else theirs != ours:
         what = f"the source's networks take samples of {theirs}, and these have {ours}"
-        raise ConfigError(what, where=where, mend="give data of the same kind and size")
+        raise ConfigError(what, where=where, hint="give data of the same kind and size")
     pair = on_meta(config)
     for name, network in (("G", pair.G), ("D", pair.D)):
         odd = checkpoint.first_misfit(network, {**network.state_dict(), **source.weights[name]})
         if odd:
             what = f"the source's weights do not fit: {odd}"
-            raise ConfigError(what, where=str(source.path), mend="leave network.* as it is")
+            raise ConfigError(what, where=str(source.path), hint="leave network.* as it is")

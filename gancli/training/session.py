@@ -13,9 +13,9 @@ from gancli.growth import lr_factor
 from gancli.results import TrainReport
 from gancli.runs import Run
 from gancli.training import loop
+from gancli.training.callbacks import Callback
 from gancli.training.forecast import forecast
 from gancli.training.state import TrainState
-from gancli.training.watch import Watcher
 
 
 def go_on(
@@ -24,7 +24,7 @@ def go_on(
     dataset: Dataset,
     source: Opened | None,
     device: torch.device,
-    watch: Watcher,
+    callback: Callback,
     stop_on: frozenset[str],
     *,
     keep_adam: bool = False,
@@ -32,17 +32,17 @@ def go_on(
     """Hold the run, go on from what it already has, train, and report."""
     with runs.locked(run), torch.random.fork_rng(devices=[]):  # dropout seeds the global generator
         sweep(run)
-        state = TrainState.open(run, config, device, watch.say)
+        state = TrainState.open(run, config, device, callback.say)
         begin(state, run, config, dataset, source, keep_adam=keep_adam)
         duration = config.train.duration
         if state.images >= duration:
-            watch.say(f"{run.path} is finished: {state.images / 1000:g} kimg. More: --kimg; another run: --new")
+            callback.say(f"{run.path} is finished: {state.images / 1000:g} kimg. More: --kimg; another run: --new")
             return TrainReport(run.path, run.last, state.images, duration, "already finished", state.seconds)
-        say_rate(run, config, state, watch)
+        say_rate(run, config, state, callback)
         files.replace_text(run.config_file, configs.as_text(config))
         cost = partial(forecast, config, dataset, device) if state.images == 0 else None
-        watch.start(run, config, state.images, cost)
-        finding = loop.train(state, run, config, dataset, watch, stop_on)
+        callback.start(run, config, state.images, cost)
+        finding = loop.train(state, run, config, dataset, callback, stop_on)
     ended = "stopped" if finding else "finished"
     return TrainReport(run.path, run.last, state.images, duration, ended, state.seconds, finding)
 
@@ -73,11 +73,11 @@ def sweep(run: Run) -> None:
         stale.unlink(missing_ok=True)
 
 
-def say_rate(run: Run, config: ResolvedConfig, state: TrainState, watch: Watcher) -> None:
+def say_rate(run: Run, config: ResolvedConfig, state: TrainState, callback: Callback) -> None:
     """Say that a run goes on, and that a rate which had fallen rises again where more images were asked for."""
     if state.images == 0:
         return
-    watch.say(f"going on with {run.path} at {state.images / 1000:g} kimg")
+    callback.say(f"going on with {run.path} at {state.images / 1000:g} kimg")
     old, new = run.config().train.duration, config.train.duration
     if lr_factor(config, state.images, old) < lr_factor(config, state.images, new):
-        watch.say("the learning rate had fallen towards the old end and rises again")
+        callback.say("the learning rate had fallen toward the old end and rises again")

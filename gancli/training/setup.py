@@ -12,8 +12,8 @@ from gancli.config.family import USUAL_SIZE
 from gancli.data import Dataset, Shape, open_dataset, plan_cache
 from gancli.errors import ConfigError, DataError, UsageError
 from gancli.runs import Run
+from gancli.training.callbacks import Callback
 from gancli.training.resolve import refuse_misfit, resolve, transferred
-from gancli.training.watch import Watcher
 
 
 def written(
@@ -27,7 +27,7 @@ def written(
 
 
 def prepare(
-    config: Config, data: str | None, watch: Watcher, *, source: Opened | None = None, rescan: bool = False
+    config: Config, data: str | None, callback: Callback, *, source: Opened | None = None, rescan: bool = False
 ) -> tuple[ResolvedConfig, Dataset]:
     """Open the data set and fill what the config leaves to it.
 
@@ -35,29 +35,29 @@ def prepare(
     """
     place = data or config.data.source
     if place is None:
-        raise UsageError("no data to train on", where=f"preset {config.preset}", mend="give DATA, or builtin:shapes")
+        raise UsageError("no data to train on", where=f"preset {config.preset}", hint="give DATA, or builtin:shapes")
     dataset = open_dataset(
         place,
         shape_of(config),
         held_out=config.data.held_out,
         kind=config.data.kind,
         rescan=rescan,
-        progress=watch.progress,
+        progress=callback.progress,
     )
-    watch.data(dataset.report)
+    callback.data(dataset.report)
     resolved = resolve(config, dataset, place)
     if source is not None:
         refuse_misfit(source, resolved)
     for warning in combinations.warnings(resolved):
-        watch.say(warning)
+        callback.say(warning)
     return resolved, dataset
 
 
-def say_cache(config: Config, data: str | None, watch: Watcher) -> None:
+def say_cache(config: Config, data: str | None, callback: Callback) -> None:
     """What the data cache will take, said before it is built."""
     place = data or config.data.source
     if place is not None and (planned := plan_cache(place, shape_of(config))).nbytes:
-        watch.say(f"the data is decoded into a cache of up to {planned.nbytes / 2**20:,.0f} MiB in {planned.folder}")
+        callback.say(f"the data is decoded into a cache of up to {planned.nbytes / 2**20:,.0f} MiB in {planned.folder}")
 
 
 def shape_of(config: Config) -> Shape:
@@ -73,25 +73,25 @@ def refuse_rejected(dataset: Dataset, *, strict: bool) -> None:
         raise DataError(
             f"{len(rejected)} files cannot be used; the first is {rejected[0].name}: {rejected[0].reason}",
             where=dataset.report.source,
-            mend="remove or repair them, or leave out --strict",
+            hint="remove or repair them, or leave out --strict",
         )
 
 
-def find_or_create(config: ResolvedConfig, outdir: Path, name: str | None, watch: Watcher, *, new: bool) -> Run:
+def find_or_create(config: ResolvedConfig, outdir: Path, name: str | None, callback: Callback, *, new: bool) -> Run:
     """The run that these words mean: the named one, the newest with the same config and data, or a new one."""
     if name is not None and (outdir / name / "config.yaml").is_file() and not new:
-        return _named(config, Run(outdir / name), watch)
+        return _named(config, Run(outdir / name), callback)
     found = None if new or name is not None else runs.match(outdir, config)
     if found is None and not new and (old := runs.match_before_change(outdir, config)):
-        watch.say(f"the data has changed since {old.path}: a new run; to go on with that one, --run {old.path.name}")
+        callback.say(f"the data has changed since {old.path}: a new run; to go on with that one, --run {old.path.name}")
     return found or runs.create(outdir, config.data.source, config, name)
 
 
-def _named(config: ResolvedConfig, run: Run, watch: Watcher) -> Run:
+def _named(config: ResolvedConfig, run: Run, callback: Callback) -> Run:
     """--run: that run, its data changed or not, if the config is its own. Raises ConfigError."""
     theirs = run.config()
     if runs.identity(theirs, data=False) != runs.identity(config, data=False):
-        raise ConfigError("that run has another config", where=str(run.path), mend="give another --run name")
+        raise ConfigError("that run has another config", where=str(run.path), hint="give another --run name")
     if theirs.samples.fingerprint != config.samples.fingerprint:
-        watch.say(f"the data has changed since {run.path} was trained on it")
+        callback.say(f"the data has changed since {run.path} was trained on it")
     return run

@@ -15,7 +15,7 @@ from gancli.critic_view import CriticView
 from gancli.errors import CheckpointError, TrainingDiverged
 from gancli.growth import Phase
 from gancli.networks import Critic, Generator, build, learning_rates, set_precision
-from gancli.networks.features import FeatureNetwork, feature_network
+from gancli.networks.vgg import FeatureNetwork, feature_network
 from gancli.runs import Run
 
 
@@ -44,7 +44,7 @@ class TrainState:
         ema.compute_dtype = torch.float32  # the average is for looking at and judging
         betas, eps = config.optimizer.betas, config.optimizer.eps
         opt_G, opt_D = (
-            torch.optim.Adam(_groups(network), lr=config.growth.lr, betas=betas, eps=eps, fused=True)
+            torch.optim.Adam(_groups(network), lr=config.train.lr, betas=betas, eps=eps, fused=True)
             for network in (pair.G, pair.D)
         )
         perceptual = config.loss.perceptual
@@ -67,13 +67,13 @@ class TrainState:
                 continue
             return state
         if candidates:
-            raise CheckpointError("no checkpoint can be opened", where=str(run.path), mend="start another run: --new")
+            raise CheckpointError("no checkpoint can be opened", where=str(run.path), hint="start another run: --new")
         return state
 
     def restore(self, saved: Opened) -> None:
         """Go on from a checkpoint of this very run. Raises CheckpointError where it does not fit."""
         if not saved.can_train:
-            raise CheckpointError("it holds a generator alone", where=str(saved.path), mend="start another run: --new")
+            raise CheckpointError("it holds a generator alone", where=str(saved.path), hint="start another run: --new")
         for name, network in self.networks().items():
             checkpoint.fill(network, saved.weights[name], saved.path)
         self.restore_adam(saved)
@@ -124,7 +124,7 @@ class TrainState:
                 raise TrainingDiverged(
                     f"a weight of the {name}, or what Adam keeps of it, is no longer finite after {self.images} images",
                     where="training; the checkpoints before it are whole",
-                    mend="a lower growth.lr, a stronger penalty, or --precision fp32, with --new",
+                    hint="a lower train.lr, a stronger penalty, or --precision fp32, with --new",
                 )
 
     def clear_adam(self) -> None:
@@ -156,7 +156,7 @@ def _restore_adam(optimizer: torch.optim.Adam, network: nn.Module, saved: AdamSt
 
 def _like(parameter: Tensor, value: Tensor, key: str) -> Tensor:
     if key != "step" and value.shape != parameter.shape:
-        raise CheckpointError("Adam's memory is of another network", where=key, mend="take another checkpoint")
+        raise CheckpointError("Adam's memory is of another network", where=key, hint="take another checkpoint")
     moved = value.to(parameter.device, copy=True)
     return moved if key == "step" else moved.contiguous(memory_format=_format(parameter))
 

@@ -14,39 +14,39 @@ from gancli.growth import Phase
 from gancli.latents import Prior
 from gancli.losses import ADVERSARIAL
 from gancli.networks.layers import downscale
-from gancli.penalties import between, drift, features, gradient_penalty, moment_distance, squared_gradients
+from gancli.penalties import between, drift, gradient_penalty, moment_distance, moment_inputs, squared_gradients
 from gancli.seeds import stream
 from gancli.training.state import TrainState
 
 
 def critic_loss(
-    view: CriticView, x: Tensor, y: Tensor, u: Tensor, config: LossConfig, *, penalise: bool
+    view: CriticView, x: Tensor, y: Tensor, u: Tensor, config: LossConfig, *, penalize: bool
 ) -> dict[str, Tensor]:
     """L_D = mean[f(d_x, d_y) + lambda (|grad D(x^)| - 1)^2 + (r1 |grad D(x)|^2 + r2 |grad D(y)|^2) / 2 + drift d_x^2].
 
-    x^ = x + u (y - x), one u a sample, shape (N,). With `penalise` off, on the steps that a lazy
-    penalty leaves out, only f and drift stay; on the others the penalty counts penalty_every times.
+    x^ = x + u (y - x), one u a sample, shape (N,). With `penalize` off, on the steps that a lazy
+    penalty leaves out, only f and drift stay; on the others the penalty counts penalty_interval times.
     The keys are the names in the log.
     """
-    zero_centred = penalise and (config.r1 > 0 or config.r2 > 0)
-    x, y = x.detach().requires_grad_(zero_centred), y.detach().requires_grad_(zero_centred)
+    zero_centered = penalize and (config.r1 > 0 or config.r2 > 0)
+    x, y = x.detach().requires_grad_(zero_centered), y.detach().requires_grad_(zero_centered)
     d_x, d_y = view.both(x, y)
     loss = ADVERSARIAL[config.adversarial].critic(d_x, d_y).mean()
     penalty = loss.new_zeros(())
-    if zero_centred:
+    if zero_centered:
         r1, r2 = squared_gradients(d_x.sum() + d_y.sum(), x, y)
         penalty = penalty + (config.r1 * r1.mean() + config.r2 * r2.mean()) / 2
-    if penalise and config.gradient_penalty > 0:
+    if penalize and config.gradient_penalty > 0:
         mixed = between(x, y, u)
         slope = gradient_penalty(view.scores(mixed), mixed)
         penalty = penalty + config.gradient_penalty * slope.mean()
-    total = loss + config.penalty_every * penalty + config.drift * drift(d_x).mean()
-    named = {"critic_loss": total, "score_gap": (d_x - d_y).mean()}
-    return named | ({"penalty": penalty} if penalise else {})
+    total = loss + config.penalty_interval * penalty + config.drift * drift(d_x).mean()
+    named = {"critic_loss": total, "d_real": d_x.mean(), "d_fake": d_y.mean(), "score_gap": (d_x - d_y).mean()}
+    return named | ({"penalty": penalty} if penalize else {})
 
 
 @dataclass(frozen=True)
-class Shown:
+class StepInputs:
     """What the last critic step has seen, for the generator to learn from."""
 
     x: Tensor  # reals
@@ -55,7 +55,7 @@ class Shown:
 
 def train_critic(
     state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase
-) -> tuple[dict[str, Tensor], Shown]:
+) -> tuple[dict[str, Tensor], StepInputs]:
     """The critic steps before one generator step; each has its own batch and latents and advances the clock.
 
     Returns the losses of the last step, and what it has seen. Without an adversarial loss only the clock moves.
@@ -67,20 +67,22 @@ def train_critic(
         make_noise(state, config, "critic noise")
         y = fakes_for_critic(state, config, phase, x, shared=shares_fakes(config) and k == steps - 1)
         number = state.generator_steps * config.train.critic_steps.base + k
-        losses |= critic_step(state, config, phase, Shown(x, y), penalise=number % config.loss.penalty_every == 0)
+        losses |= critic_step(
+            state, config, phase, StepInputs(x, y), penalize=number % config.loss.penalty_interval == 0
+        )
         state.images += phase.batch_size
-    return losses, Shown(x, y)
+    return losses, StepInputs(x, y)
 
 
 def critic_step(
-    state: TrainState, config: ResolvedConfig, phase: Phase, shown: Shown, *, penalise: bool
+    state: TrainState, config: ResolvedConfig, phase: Phase, inputs: StepInputs, *, penalize: bool
 ) -> dict[str, Tensor]:
     """One step down the critic's loss, which is returned by its parts."""
     if config.loss.adversarial == "none":
-        nothing = shown.x.new_zeros(())
-        return {"critic_loss": nothing, "score_gap": nothing}
-    u = torch.rand(len(shown.x), generator=stream(config.train.seed, "between", state.images)).to(state.device)
-    losses = critic_loss(state.critic_view(phase), shown.x, shown.y, u, config.loss, penalise=penalise)
+        nothing = inputs.x.new_zeros(())
+        return dict.fromkeys(("critic_loss", "d_real", "d_fake", "score_gap"), nothing)
+    u = torch.rand(len(inputs.x), generator=stream(config.train.seed, "between", state.images)).to(state.device)
+    losses = critic_loss(state.critic_view(phase), inputs.x, inputs.y, u, config.loss, penalize=penalize)
     _step(state.opt_D, losses["critic_loss"], _lr(config, state, phase))
     return losses
 
@@ -99,15 +101,15 @@ def fakes_for_critic(state: TrainState, config: ResolvedConfig, phase: Phase, x:
     return y
 
 
-def train_generator(state: TrainState, config: ResolvedConfig, phase: Phase, shown: Shown) -> dict[str, Tensor]:
+def train_generator(state: TrainState, config: ResolvedConfig, phase: Phase, inputs: StepInputs) -> dict[str, Tensor]:
     """One generator step, the critic held fixed. Returns the loss and its parts."""
     state.D.requires_grad_(False)
-    x, y = shown.x, shown.y
+    x, y = inputs.x, inputs.y
     if not shares_fakes(config):
         make_noise(state, config, "generator noise")
         y = state.G(inputs_at(state, config, phase, "generator latents", x), phase.stage, phase.alpha)
     losses = generator_loss(state, phase, x, y, config.loss)
-    _step(state.opt_G, losses["generator_loss"], _lr(config, state, phase) * config.optimizer.generator_lr)
+    _step(state.opt_G, losses["generator_loss"], _lr(config, state, phase) * config.optimizer.generator_lr_factor)
     state.D.requires_grad_(True)
     state.generator_steps += 1
     return losses
@@ -121,7 +123,7 @@ def generator_loss(state: TrainState, phase: Phase, x: Tensor, y: Tensor, config
     losses: dict[str, Tensor] = {}
     total = adversarial(state.critic_view(phase), x, y, config) if config.adversarial != "none" else y.new_zeros(())
     if (moments := config.moments) is not None:
-        means, variances = moment_distance(*(features(side, moments.over, moments.pool) for side in (x, y)))
+        means, variances = moment_distance(*(moment_inputs(side, moments.over, moments.pool) for side in (x, y)))
         losses["moments"] = moments.weight * (means + variances)
         total = total + losses["moments"]
     if config.perceptual is not None and state.features is not None:
@@ -142,7 +144,7 @@ def adversarial(view: CriticView, x: Tensor, y: Tensor, config: LossConfig) -> T
 
 
 def inputs_at(state: TrainState, config: ResolvedConfig, phase: Phase, name: str, x: Tensor) -> Tensor:
-    """What goes into the generator: latents from a named stream, (N, latent); or the reals x made smaller."""
+    """What goes into the generator: latents from a named stream, (N, z_dim); or the reals x made smaller."""
     if state.G.enlarges:
         return downscale(x, state.G.enlarges)
     draw = stream(config.train.seed, name, state.images)

@@ -8,10 +8,10 @@ from gancli import checkpoint, devices, signals
 from gancli.results import Forecast, TrainReport
 from gancli.training import setup
 from gancli.training.alarms import stop_names
+from gancli.training.callbacks import Callback, Silent
 from gancli.training.forecast import forecast
 from gancli.training.resolve import grown
 from gancli.training.session import go_on
-from gancli.training.watch import Silent, Watcher
 
 OUTDIR = "runs"
 
@@ -26,13 +26,13 @@ def plan(
     rescan: bool = False,
     device: str = "auto",
     threads: int | None = None,
-    watch: Watcher | None = None,
+    callback: Callback | None = None,
 ) -> Forecast:
     """What `train` with the same words would do and cost; nothing is written but the data cache."""
-    watch, place = watch or Silent(), devices.choose(device)
+    callback, place = callback or Silent(), devices.choose(device)
     config, source = setup.written(preset, changes, start_from)
-    setup.say_cache(config, data, watch)
-    return forecast(*setup.prepare(config, data, watch, source=source, rescan=rescan), place)
+    setup.say_cache(config, data, callback)
+    return forecast(*setup.prepare(config, data, callback, source=source, rescan=rescan), place)
 
 
 @signals.handled()
@@ -51,19 +51,19 @@ def train(
     stop_on: tuple[str, ...] = (),
     device: str = "auto",
     threads: int | None = None,
-    watch: Watcher | None = None,
+    callback: Callback | None = None,
 ) -> TrainReport:
     """Train a preset on data. The same words again go on with the same run, or say that it is finished.
 
     threads: of the CPU, for as long as it trains; left out: as torch is set. Ctrl-C saves first.
     Raises ConfigError, DataError, InputMissing, RunBusy, TrainingDiverged, StorageError; Interrupted after a signal.
     """
-    watch, names, place = watch or Silent(), stop_names(stop_on), devices.choose(device)
+    callback, names, place = callback or Silent(), stop_names(stop_on), devices.choose(device)
     config, source = setup.written(preset, changes, start_from)
-    resolved, dataset = setup.prepare(config, data, watch, source=source, rescan=rescan)
+    resolved, dataset = setup.prepare(config, data, callback, source=source, rescan=rescan)
     setup.refuse_rejected(dataset, strict=strict)
-    run = setup.find_or_create(resolved, Path(outdir), name, watch, new=new)
-    return go_on(run, resolved, dataset, source, place, watch, names)
+    run = setup.find_or_create(resolved, Path(outdir), name, callback, new=new)
+    return go_on(run, resolved, dataset, source, place, callback, names)
 
 
 @signals.handled()
@@ -82,17 +82,17 @@ def grow(
     stop_on: tuple[str, ...] = (),
     device: str = "auto",
     threads: int | None = None,
-    watch: Watcher | None = None,
+    callback: Callback | None = None,
 ) -> TrainReport:
     """Add blocks to a trained progressive network, up to `to` pixels (default: twice its height), and train on.
 
     A new run folder; the source is not touched. A new stage copies the last one's schedule, batch and
     rate. At the first image the output equals the old one, upscaled. Raises as `train`.
     """
-    watch, names, place = watch or Silent(), stop_names(stop_on), devices.choose(device)
+    callback, names, place = callback or Silent(), stop_names(stop_on), devices.choose(device)
     source = checkpoint.read(ckpt)
     config = grown(source, to, changes or {})
-    resolved, dataset = setup.prepare(config, data, watch, source=source)
+    resolved, dataset = setup.prepare(config, data, callback, source=source)
     setup.refuse_rejected(dataset, strict=strict)
-    run = setup.find_or_create(resolved, Path(outdir), name, watch, new=new)
-    return go_on(run, resolved, dataset, source, place, watch, names, keep_adam=not fresh_adam)
+    run = setup.find_or_create(resolved, Path(outdir), name, callback, new=new)
+    return go_on(run, resolved, dataset, source, place, callback, names, keep_adam=not fresh_adam)

@@ -93,7 +93,7 @@ def check_names(layers: Iterable[str]) -> None:
     unknown = [name for name in layers if name not in names]
     if unknown or not list(layers):
         what = f"no layer {unknown[0]!r}" if unknown else "no layer is named"
-        raise ConfigError(what, where="loss.perceptual.layers", mend=f"use {', '.join(names)}")
+        raise ConfigError(what, where="loss.perceptual.layers", hint=f"use {', '.join(names)}")
 
 
 def identified(config: PerceptualConfig) -> dict[str, str | None]:

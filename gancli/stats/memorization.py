@@ -7,19 +7,19 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from gancli.seeds import permutation
-from gancli.stats import neighbours
+from gancli.stats import neighbors
 
 SIDE, COARSE = 32, 8  # px at which pictures are compared, and at which candidates are looked for
 CANDIDATES = 8
 SHIFTS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
 QUANTILE = 0.05
 MOST_UNSEEN = 1_000
-FLAT = 8.0  # grey levels
+FLAT = 8.0  # gray levels
 CHUNK = 64
 
 
 @dataclass(frozen=True)
-class Copies:
+class Memorization:
     """How near samples lie to a training set, and how near samples lie that were never trained on."""
 
     distance: Tensor  # (N,) of every fake to its nearest training sample
@@ -29,7 +29,7 @@ class Copies:
 
     @property
     def ratio(self) -> float:
-        """Median distance of the fakes over that of unseen reals: about 1; towards 0 where they are copies."""
+        """Median distance of the fakes over that of unseen reals: about 1; toward 0 where they are copies."""
         return float(self.distance.median() / self.unseen.median().clamp(min=1e-12))
 
     @property
@@ -38,7 +38,7 @@ class Copies:
         return float((self.distance < self.unseen.quantile(QUANTILE)).double().mean())
 
 
-def compare(fakes: Tensor, train: Tensor, unseen: Tensor | None) -> Copies:
+def compare(fakes: Tensor, train: Tensor, unseen: Tensor | None) -> Memorization:
     """The nearest training sample of every fake, as `small` makes them: (N, C, *s), (M, C, *s).
 
     Pictures may be mirrored, moved by a pixel, of another brightness, contrast or tint. unseen: reals that were not
@@ -51,7 +51,7 @@ def compare(fakes: Tensor, train: Tensor, unseen: Tensor | None) -> Copies:
     else:
         rows = permutation(0, 0, len(train))[:MOST_UNSEEN]
         away = _nearest(train[rows], train, coarse, itself=rows)[0]
-    return Copies(distance, row, mirrored, neighbours.apart(away))
+    return Memorization(distance, row, mirrored, neighbors.apart(away))
 
 
 def small(x: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ from gancli.data import Feed
 from gancli.data.cache import Dataset
 from gancli.latents import from_seeds
 from gancli.stats.batch_std import batch_std
-from gancli.training import checkup
-from gancli.training.checkup import Checkup, change, nearness, overfitting
+from gancli.training import tick_metrics
 from gancli.training.state import TrainState
+from gancli.training.tick_metrics import TickMetrics, change, nearness, overfitting
 
 
 def noise(*shape, seed=0):
@@ -122,14 +122,14 @@ class TestACheckup:
         real[1] = real[0]  # a twin in the data
         own = nearest(areas(real, 8))
 
-        found = Checkup().take(state, feed, phase, real, (1.0, -1.0))
+        found = TickMetrics().take(state, feed, phase, real, (1.0, -1.0))
 
         assert 0 < phase.alpha < 1
-        assert found.keys() == {"ema_std_ratio", "ema_distinct", "overfitting"}
+        assert found.keys() == {"ema_std_ratio", "ema_nearest_ratio", "overfitting"}
         spread = [x.double().numpy().std(0).mean() for x in (fakes, real)]
         assert found["ema_std_ratio"] == pytest.approx(spread[0] / spread[1], rel=1e-5)
         middle = np.sort(nearest(areas(fakes, fakes.shape[2])))[31]  # torch's median: the lower of the two
-        assert found["ema_distinct"] == pytest.approx(middle / np.sort(own[own > 0])[8], rel=1e-4)
+        assert found["ema_nearest_ratio"] == pytest.approx(middle / np.sort(own[own > 0])[8], rel=1e-4)
         with torch.no_grad():
             assert found["overfitting"] == overfitting(state, feed, phase, (1.0, -1.0))
 
@@ -139,25 +139,25 @@ class TestACheckup:
         state.ema.requires_grad_(True)
         flat = torch.zeros(8, 3, 8, 8)
 
-        found = Checkup().take(state, feed, phase, flat, (1.0, -1.0))
+        found = TickMetrics().take(state, feed, phase, flat, (1.0, -1.0))
 
         with torch.no_grad():
-            spread = batch_std(Checkup().average_of(state, feed, phase))
+            spread = batch_std(TickMetrics().average_of(state, feed, phase))
         assert found["ema_std_ratio"] == pytest.approx(spread / 1e-12)
-        assert found["ema_distinct"] > 1e6
+        assert found["ema_nearest_ratio"] > 1e6
         assert not any(p.grad is not None for p in state.D.parameters())
 
     def test_is_due_while_checkups_took_a_fiftieth_of_the_time(self, monkeypatch):
         """0.02 s of 1 s, not more; at once when nothing was spent; always where somebody waits."""
-        assert Checkup(spent=0.02, trained=1.0).due()
-        assert not Checkup(spent=0.0201, trained=1.0).due()
-        assert Checkup().due()
-        assert Checkup(at_every_tick=True, spent=5.0, trained=1.0).due()
+        assert TickMetrics(spent=0.02, trained=1.0).due()
+        assert not TickMetrics(spent=0.0201, trained=1.0).due()
+        assert TickMetrics().due()
+        assert TickMetrics(at_every_tick=True, spent=5.0, trained=1.0).due()
 
         clock = iter([10.0, 13.0, 20.0, 24.0])
-        monkeypatch.setattr(checkup.time, "monotonic", lambda: next(clock))
+        monkeypatch.setattr(tick_metrics.time, "monotonic", lambda: next(clock))
         state, feed, phase = trained()
-        counted = Checkup()
+        counted = TickMetrics()
         for _ in range(2):
             counted.take(state, feed, phase, noise(8, 3, 8, 8), (1.0, -1.0))
         assert counted.spent == 7.0
@@ -165,11 +165,11 @@ class TestACheckup:
     @pytest.mark.parametrize("batch", [1, 24, 64])
     def test_goes_through_the_average_in_the_batches_of_the_training(self, batch):
         """So it needs no more memory; but never one by one, which a batch statistic would not survive."""
-        state, feed, phase = trained(growth__batch_size=batch)
+        state, feed, phase = trained(train__batch_size=batch)
         sizes, ema = [], state.ema
         state.ema = lambda z, stage, alpha: sizes.append(len(z)) or ema(z, stage, alpha)
 
-        samples = Checkup().average_of(state, feed, phase)
+        samples = TickMetrics().average_of(state, feed, phase)
 
         assert sizes == {1: [2] * 32, 24: [24, 24, 16], 64: [64]}[batch]
         assert samples.shape == (64, 3, 8, 8)
@@ -186,7 +186,7 @@ class TestOverfitting:
     @pytest.mark.parametrize(("batch", "parts"), [(8, 8), (64, 1), (24, 3), (1, 32)])
     def test_is_the_held_out_samples_place_between_training_samples_and_fakes(self, batch, parts):
         """0 where they score like training samples, 1 where they score like fakes."""
-        state, feed, phase = trained(growth__batch_size=batch)
+        state, feed, phase = trained(train__batch_size=batch)
         held = self.scores_of_held_out(state, feed, phase, parts)
 
         with torch.no_grad():

@@ -7,7 +7,7 @@ from gancli.results import DataReport, Forecaster, Tick
 from gancli.runs import Run
 
 
-class Watcher(Protocol):
+class Callback(Protocol):
     """Told of everything that happens, as it happens."""
 
     def data(self, report: DataReport) -> None:

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from gancli import safe_load
 from gancli.errors import CheckpointError
-from gancli.networks import features, inception
+from gancli.networks import inception, vgg
 from gancli.results import printable
 
 CHUNK = 32  # pictures at a time
@@ -26,10 +26,10 @@ Network = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Judge:
+class FeatureExtractor:
     """A network that turns pictures into features. Two distances are comparable only where name and digest agree.
 
-    Shape: (N, 1, 3 or 4, H, W) in [-1, 1] -> (N, F) in float64, on the CPU. Grey stands in all three channels; alpha
+    Shape: (N, 1, 3 or 4, H, W) in [-1, 1] -> (N, F) in float64, on the CPU. Gray stands in all three channels; alpha
     is left aside. F = 2048 of Inception-v3, 512 of VGG-16.
     """
 
@@ -44,16 +44,16 @@ class Judge:
         """The features, one row a picture. Raises CheckpointError where the weights give values that are not finite."""
         found = torch.cat([self._of(part) for part in x.split(CHUNK)])
         if not found.isfinite().all():
-            raise CheckpointError("its features are not finite", where=printable(str(self.path)), mend=MEND)
+            raise CheckpointError("its features are not finite", where=printable(str(self.path)), hint=MEND)
         return found
 
     def _of(self, x: Tensor) -> Tensor:
-        colour = x[:, :3].to(self.device, torch.float32).expand(-1, 3, -1, -1)
+        color = x[:, :3].to(self.device, torch.float32).expand(-1, 3, -1, -1)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # a score is the same on every device
-            return self.network(colour).cpu().double()  # Apple's MPS knows no float64
+            return self.network(color).cpu().double()  # Apple's MPS knows no float64
 
 
-def open_judge(path: str | Path, device: str = "cpu") -> Judge:
+def open_feature_extractor(path: str | Path, device: str = "cpu") -> FeatureExtractor:
     """The network whose state dict the file is, known by its tensors' names, never by the file's.
 
     Raises InputMissing or CheckpointError; never runs code from the file, never fetches one.
@@ -66,27 +66,27 @@ def open_judge(path: str | Path, device: str = "cpu") -> Judge:
         name, network = "vgg16", _vgg(found, path, device)
     else:
         what = "it holds neither 'Conv2d_1a_3x3.conv.weight' of inception-v3 nor 'features.0.weight' of vgg16"
-        raise CheckpointError(what, where=printable(str(path)), mend=MEND)
-    return Judge(name, safe_load.digest(path), path, network, device)
+        raise CheckpointError(what, where=printable(str(path)), hint=MEND)
+    return FeatureExtractor(name, safe_load.digest(path), path, network, device)
 
 
 def _inception(found: Mapping[str, Tensor], path: Path, device: str) -> tuple[str, Network]:
     classes = found["fc.weight"].shape[:1].numel() if "fc.weight" in found else 0
     if classes not in INCEPTIONS:
         what = "it holds no 'fc.weight' of 1008 rows (FID's port of inception-v3) or of 1000 (torchvision's)"
-        raise CheckpointError(what, where=printable(str(path)), mend=MEND)
-    weights = inception.fold(safe_load.fitting(found, inception.shapes(), where=path, mend=MEND))
+        raise CheckpointError(what, where=printable(str(path)), hint=MEND)
+    weights = inception.fold(safe_load.fitting(found, inception.shapes(), where=path, hint=MEND))
     moved = {key: (weight.to(device), bias.to(device)) for key, (weight, bias) in weights.items()}
     return INCEPTIONS[classes], partial(inception.features, weights=moved, ported=classes == 1008)
 
 
 def _vgg(found: Mapping[str, Tensor], path: Path, device: str) -> Network:
-    weights = safe_load.fitting(found, features.shapes(), where=path, mend=MEND)
-    network = features.FeatureNetwork({VGG_LAYER: 1.0}, weights).to(device)
+    weights = safe_load.fitting(found, vgg.shapes(), where=path, hint=MEND)
+    network = vgg.FeatureNetwork({VGG_LAYER: 1.0}, weights).to(device)
     return partial(_vgg_features, network=network)
 
 
-def _vgg_features(x: Tensor, network: features.FeatureNetwork) -> Tensor:
+def _vgg_features(x: Tensor, network: vgg.FeatureNetwork) -> Tensor:
     """The means over positions of the last convolution's features. (N, 3, H, W) -> (N, 512)."""
     height, width = (max(side, VGG_SIZE) for side in x.shape[2:])
     if (height, width) != tuple(x.shape[2:]):

@@ -7,8 +7,8 @@ import torch
 from torch.nn.functional import avg_pool2d, batch_norm, conv2d, interpolate, max_pool2d, relu
 
 from gancli.errors import CheckpointError, InputMissing
-from gancli.networks import features, inception, judges
-from gancli.networks.judges import open_judge
+from gancli.networks import feature_extractors, inception, vgg
+from gancli.networks.feature_extractors import open_feature_extractor
 from gancli.stats.frechet import frechet_distance
 
 
@@ -44,14 +44,14 @@ def files(weights, tmp_path_factory):
         rows: save({**halved(weights), **more, "fc.weight": torch.zeros(rows, 4)}, folder / f"{rows}.pth")
         for rows in (1008, 1000)
     }
-    yield paths | {"vgg16": save(halved(features.random_weights()), folder / "vgg.pth")}
+    yield paths | {"vgg16": save(halved(vgg.random_weights()), folder / "vgg.pth")}
     for path in folder.iterdir():
         path.unlink()
 
 
 @pytest.fixture(scope="module")
 def vgg16(files):
-    return open_judge(files["vgg16"])
+    return open_feature_extractor(files["vgg16"])
 
 
 def pictures(n, channels, height, width, seed=0):
@@ -120,15 +120,15 @@ class PlainInception:
 class TestInception:
     def test_has_the_known_number_of_parameters(self):
         """21,785,568 in the convolutions and norms: the published network without its classifiers."""
-        learnt = [shape for name, shape in inception.shapes().items() if "running" not in name]
-        assert sum(math.prod(shape) for shape in learnt) == 21_785_568
+        learned = [shape for name, shape in inception.shapes().items() if "running" not in name]
+        assert sum(math.prod(shape) for shape in learned) == 21_785_568
 
     @pytest.mark.parametrize(("rows", "name"), [(1008, "inception-v3"), (1000, "inception-v3 (torchvision)")])
     def test_is_the_network_written_out(self, rows, name, files, weights):
         """Every block of the table, with the weights that a file of either kind holds."""
         x = pictures(2, 3, 40, 64)
 
-        judge = open_judge(files[rows])
+        judge = open_feature_extractor(files[rows])
         found = judge(x)
 
         assert (judge.name, found.shape, found.dtype) == (name, (2, 2048), torch.float64)
@@ -149,7 +149,7 @@ class TestJudge:
     def test_vgg16_gives_the_mean_of_its_last_convolution(self, vgg16):
         """relu5_3 over all positions, with the file's weights."""
         x = pictures(2, 3, 40, 33)
-        maps = features.FeatureNetwork({"conv5_3": 1.0}, halved(features.random_weights()))(x)["conv5_3"]
+        maps = vgg.FeatureNetwork({"conv5_3": 1.0}, halved(vgg.random_weights()))(x)["conv5_3"]
         assert vgg16.name == "vgg16"
         assert maps.shape == (2, 512, 2, 2)
         torch.testing.assert_close(vgg16(x), maps.mean((2, 3)).double())
@@ -158,14 +158,14 @@ class TestJudge:
         """A picture's features are its own."""
         x = pictures(5, 3, 32, 32)
         whole = vgg16(x)
-        monkeypatch.setattr(judges, "CHUNK", 2)
+        monkeypatch.setattr(feature_extractors, "CHUNK", 2)
         torch.testing.assert_close(vgg16(x.flip(0)), whole.flip(0), rtol=1e-4, atol=1e-6)
 
-    def test_grey_and_alpha_are_taken(self, vgg16):
-        """Grey is a colour of three equal channels; alpha is left aside."""
-        grey, colour = pictures(2, 1, 32, 32), pictures(2, 3, 32, 32)
-        torch.testing.assert_close(vgg16(grey), vgg16(grey.repeat(1, 3, 1, 1)))
-        torch.testing.assert_close(vgg16(torch.cat([colour, grey], 1)), vgg16(colour))
+    def test_gray_and_alpha_are_taken(self, vgg16):
+        """Gray is a color of three equal channels; alpha is left aside."""
+        gray, color = pictures(2, 1, 32, 32), pictures(2, 3, 32, 32)
+        torch.testing.assert_close(vgg16(gray), vgg16(gray.repeat(1, 3, 1, 1)))
+        torch.testing.assert_close(vgg16(torch.cat([color, gray], 1)), vgg16(color))
 
     def test_small_pictures_are_enlarged(self, vgg16):
         """Each side to the least that VGG-16 can take."""
@@ -173,24 +173,24 @@ class TestJudge:
         larger = interpolate(x, size=(32, 40), mode="bilinear")
         torch.testing.assert_close(vgg16(x), vgg16(larger))
 
-    def test_nothing_is_learnt(self, vgg16):
+    def test_nothing_is_learned(self, vgg16):
         """No graph is kept of what is judged."""
         assert not vgg16(pictures(1, 3, 32, 32).requires_grad_()).requires_grad
 
     def test_another_file_is_another_judge(self, files):
         """The digest tells two sets of weights apart."""
-        port, other = open_judge(files[1008]), open_judge(files[1000])
+        port, other = open_feature_extractor(files[1008]), open_feature_extractor(files[1000])
         assert port.digest != other.digest
-        assert port.digest == open_judge(str(files[1008])).digest
+        assert port.digest == open_feature_extractor(str(files[1008])).digest
 
 
 class TestRefusals:
-    def refused(self, path, what, mend):
+    def refused(self, path, what, hint):
         with pytest.raises(CheckpointError) as caught:
-            open_judge(path)
+            open_feature_extractor(path)
         assert caught.value.exit_code == 65
         assert what in caught.value.what
-        assert mend in caught.value.mend
+        assert hint in caught.value.hint
 
     def test_of_another_network(self, tmp_path):
         """What is missing, and the networks that are known."""
@@ -199,10 +199,12 @@ class TestRefusals:
 
     def test_of_a_part_of_a_network(self, tmp_path):
         """The first tensor that is missing, misshapen or not finite."""
-        vgg = features.random_weights(features.LAYERS[:1])
-        self.refused(save(vgg, tmp_path / "a"), "features.2.weight", "vgg16")
+        weights = vgg.random_weights(vgg.LAYERS[:1])
+        self.refused(save(weights, tmp_path / "a"), "features.2.weight", "vgg16")
         self.refused(save({"features.0.weight": torch.ones(())}, tmp_path / "b"), "features.0.weight", "vgg16")
-        self.refused(save(vgg | {"features.0.bias": torch.full((64,), math.nan)}, tmp_path / "c"), "finite", "vgg16")
+        self.refused(
+            save(weights | {"features.0.bias": torch.full((64,), math.nan)}, tmp_path / "c"), "finite", "vgg16"
+        )
         first = {"Conv2d_1a_3x3.conv.weight": torch.ones(32, 3, 3, 3)}
         self.refused(save(first, tmp_path / "d"), "fc.weight", "FID")
         self.refused(save(first | {"fc.weight": torch.ones(7, 2)}, tmp_path / "e"), "1008", "FID")
@@ -224,23 +226,26 @@ class TestRefusals:
     def test_of_no_file(self, tmp_path):
         """Nothing is fetched instead."""
         with pytest.raises(InputMissing):
-            open_judge(tmp_path / "nope.pth")
+            open_feature_extractor(tmp_path / "nope.pth")
 
     def test_of_weights_that_overflow(self, tmp_path):
         """Finite weights can still give features that are not: said, and no NaN is handed on."""
-        huge = {name: torch.full_like(tensor, 1e38) for name, tensor in halved(features.random_weights()).items()}
-        judge = open_judge(save(huge, tmp_path / "huge.pth"))
+        huge = {name: torch.full_like(tensor, 1e38) for name, tensor in halved(vgg.random_weights()).items()}
+        judge = open_feature_extractor(save(huge, tmp_path / "huge.pth"))
         with pytest.raises(CheckpointError, match="not finite"):
             judge(pictures(1, 3, 32, 32))
 
     def test_the_advice_for_an_older_file_works(self, tmp_path):
         """Parameters, and the format before torch 1.6, are refused; the command that is named makes them readable."""
-        weights = {name: torch.nn.Parameter(tensor) for name, tensor in features.random_weights().items()}
+        weights = {name: torch.nn.Parameter(tensor) for name, tensor in vgg.random_weights().items()}
         old = tmp_path / "old.pth"
         torch.save(weights, old, _use_new_zipfile_serialization=False)  # noqa: TID251  (somebody else's file)
         self.refused(old, "1.6", "torch.load(OLD, weights_only=True)")
         loaded = torch.load(old, weights_only=True)  # noqa: TID251  (the user's command)
-        assert open_judge(save({k: v.detach() for k, v in loaded.items()}, tmp_path / "new.pth")).name == "vgg16"
+        assert (
+            open_feature_extractor(save({k: v.detach() for k, v in loaded.items()}, tmp_path / "new.pth")).name
+            == "vgg16"
+        )
 
 
 def normal(n, f, seed):
@@ -295,6 +300,8 @@ def test_features_leave_the_device_before_they_become_float64():
             calls.append("double")
             return self
 
-    judges.Judge("stub", "", pathlib.Path("stub"), lambda x: Found())._of(torch.zeros(1, 3, 4, 4))
+    feature_extractors.FeatureExtractor("stub", "", pathlib.Path("stub"), lambda x: Found())._of(
+        torch.zeros(1, 3, 4, 4)
+    )
 
     assert calls == ["cpu", "double"]

@@ -1,9 +1,9 @@
-"""Statistics of nearest neighbours between sets of features. Pure functions; Euclidean distances in float64."""
+"""Statistics of nearest neighbors between sets of features. Pure functions; Euclidean distances in float64."""
 
 import torch
 from torch import Tensor
 
-K, SHARE = 5, 0.01  # neighbours: at least so many, or this share of the set, so that balls keep their size as N grows
+K, SHARE = 5, 0.01  # neighbors: at least so many, or this share of the set, so that balls keep their size as N grows
 ROWS = 1_024  # of a matrix of distances at once, so that a long training set fits into memory
 
 
@@ -31,7 +31,7 @@ def apart(distances: Tensor) -> Tensor:
 
 
 def coverage(reals: Tensor, fakes: Tensor, k: int | None = None) -> float:
-    """The share of the reals with a fake nearer than their own k-th real neighbour. (N, F), (M, F) -> 0 to 1.
+    """The share of the reals with a fake nearer than their own k-th real neighbor. (N, F), (M, F) -> 0 to 1.
 
     A real that nothing resembles lies in a part of the data that the generator leaves out. Between two equal sets
     of one distribution it is expected to be 1 - 2^-k = .97. Source: Naeem et al. 2020, arXiv:2002.09797.
@@ -52,7 +52,7 @@ def density(reals: Tensor, fakes: Tensor, k: int | None = None) -> float:
 
 
 def precision(reals: Tensor, fakes: Tensor, k: int | None = None) -> float:
-    """The share of the fakes inside the ball of some real, whose radius is its k-th neighbour's distance. 0 to 1.
+    """The share of the fakes inside the ball of some real, whose radius is its k-th neighbor's distance. 0 to 1.
 
     It rises where fakes are blurred or pale. Source: Kynkaanniemi et al. 2019, arXiv:1904.06991.
     """
@@ -69,7 +69,7 @@ def recall(reals: Tensor, fakes: Tensor, k: int | None = None) -> float:
 def two_sample(reals: Tensor, fakes: Tensor) -> tuple[float, float]:
     """How often the nearest other sample of both sets together is of one's own side: (of reals, of fakes).
 
-    One half each where the two cannot be told apart; 1 where they can, or the fakes are few and repeated; towards 0
+    One half each where the two cannot be told apart; 1 where they can, or the fakes are few and repeated; toward 0
     where the fakes are copies of these reals. Equal N. Source: Lopez-Paz and Oquab 2017, arXiv:1610.06545; its
     two sides: Xu et al. 2018, arXiv:1806.07755.
     """

@@ -16,18 +16,18 @@ from gancli.data import Feed
 from gancli.growth import Phase
 from gancli.networks.base import statistics_kept
 from gancli.stats.batch_std import batch_std
-from gancli.stats.neighbours import apart, nearest_other
+from gancli.stats.neighbors import apart, nearest_other
 from gancli.training.state import TrainState
 
 SHARE = 0.02  # of the training's time
-JUDGED = 64  # samples
+SAMPLES = 64  # samples
 THUMBNAIL = 8  # px
 SIDE = 32  # px
 LAST_FAKES = "fakes at the last tick"  # in the extra state
 
 
 @dataclass
-class Checkup:
+class TickMetrics:
     """What it remembers from tick to tick of one session."""
 
     at_every_tick: bool = False  # whatever it costs
@@ -50,7 +50,8 @@ class Checkup:
             fakes = self.average_of(state, feed, phase)
             found = {
                 "ema_std_ratio": batch_std(fakes) / max(batch_std(real), 1e-12),
-                "ema_distinct": float(nearness(fakes).median()) / max(float(apart(nearness(real)).median()), 1e-12),
+                "ema_nearest_ratio": float(nearness(fakes).median())
+                / max(float(apart(nearness(real)).median()), 1e-12),
                 "overfitting": overfitting(state, feed, phase, scores),
             }
         self.spent += time.monotonic() - began
@@ -58,7 +59,7 @@ class Checkup:
 
     def average_of(self, state: TrainState, feed: Feed, phase: Phase) -> Tensor:
         """Samples of the averaged generator on the inputs that are always the same. (64, C, *S)."""
-        parts = feed.inputs(JUDGED, phase).to(state.device).split(max(2, phase.batch_size))
+        parts = feed.inputs(SAMPLES, phase).to(state.device).split(max(2, phase.batch_size))
         return torch.cat([state.ema(part, phase.stage, phase.alpha) for part in parts])
 
 
@@ -85,11 +86,11 @@ def nearness(x: Tensor) -> Tensor:
 
 
 def overfitting(state: TrainState, feed: Feed, phase: Phase, scores: tuple[float, float]) -> float:
-    """(E D(train) - E D(held-out)) / (E D(train) - E D(fake)): towards 1 where the critic knows the training set.
+    """(E D(train) - E D(held-out)) / (E D(train) - E D(fake)): toward 1 where the critic knows the training set.
 
     NaN without held-out samples. The heuristic r_v of Karras et al. 2020, arXiv:2006.06676.
     """
-    held = feed.unseen(JUDGED, phase, state.images)
+    held = feed.unseen(SAMPLES, phase, state.images)
     train, fake = scores
     if held is None or abs(train - fake) < 1e-6:
         return math.nan

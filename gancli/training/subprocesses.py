@@ -71,7 +71,7 @@ class Child:
         if code not in (0, DIVERGED):
             said = [line for line in self.tail().splitlines() if line.startswith("error:")]
             what = f"{self.task.name}: {(said or [f'exit code {code}'])[-1]}"
-            raise ChildFailed(what, code, where=str(self.task.log), mend="see the log; the same command goes on")
+            raise ChildFailed(what, code, where=str(self.task.log), hint="see the log; the same command goes on")
         return "done" if code == 0 else "diverged"
 
     def images(self) -> int:

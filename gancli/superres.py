@@ -34,12 +34,12 @@ def enlarge(
     """
     generator = Generator.load(ckpt, raw=raw, device=device)
     if not generator.network.enlarges:
-        mend = "leave out --input, or train superres-4x"
-        raise UsageError("this network draws from latents; no picture goes in", where="--input", mend=mend)
+        hint = "leave out --input, or train superres-4x"
+        raise UsageError("this network draws from latents; no picture goes in", where="--input", hint=hint)
     place = Path(out) if out is not None else default_folder(generator.checkpoint)
     form = target(place, ("png",))
     if form and len(inputs) > 1:
-        raise UsageError(f"{len(inputs)} pictures do not fit into one file", where="-o", mend="give a folder")
+        raise UsageError(f"{len(inputs)} pictures do not fit into one file", where="-o", hint="give a folder")
     written: list[Path] = []
     for number, source in enumerate(inputs):
         signals.poll()
@@ -66,14 +66,14 @@ def _enlarged(generator: Generator, source: Path) -> media.Pictures:
     """One file, enlarged. -> (H, W, C) uint8."""
     where = printable(str(source))
     if not source.is_file():
-        raise InputMissing("no such picture", where=where, mend="give a picture file")
+        raise InputMissing("no such picture", where=where, hint="give a picture file")
     try:
         small = as_it_is(source.read_bytes(), generator.checkpoint.config.samples.shape[0])
     except Exception as error:  # Pillow raises anything
-        raise DataError("not a picture that can be read", where=where, mend="save it as PNG") from error
+        raise DataError("not a picture that can be read", where=where, hint="save it as PNG") from error
     if small.shape[0] * small.shape[1] > MOST_PIXELS:
         size = f"{small.shape[1]} x {small.shape[0]}"
-        raise DataError(f"{size} pixels are too many", where=where, mend=f"at most {MOST_PIXELS:,} in all")
+        raise DataError(f"{size} pixels are too many", where=where, hint=f"at most {MOST_PIXELS:,} in all")
     x = to_unit(small[None].copy()).to(generator.device)
     pixels: media.Pictures = media.to_bytes(generator.network(x))[0]
     return pixels

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
-from gancli.stats import copies
+from gancli.stats import memorization
 from gancli.stats.comparison import Comparison, Reference
 
 
@@ -19,7 +19,7 @@ def moved(x):
 
 
 def compared(fakes, train, unseen=None):
-    return copies.compare(*(x if x is None else copies.small(x) for x in (fakes, train, unseen)))
+    return memorization.compare(*(x if x is None else memorization.small(x) for x in (fakes, train, unseen)))
 
 
 def test_copies_are_found_mirrored_and_moved_ones_too():
@@ -73,8 +73,8 @@ def test_pale_and_tinted_copies_are_copies_and_honest_pale_samples_are_not():
 
 def test_against_a_loop():
     """Over all training samples, both ways round, and nine moves, in numpy."""
-    train, fakes = pictures(copies.CANDIDATES), pictures(3, 1)  # so few that all are candidates
-    t, f = (copies.plain(copies.small(x)).numpy().astype(float) for x in (train, fakes))
+    train, fakes = pictures(memorization.CANDIDATES), pictures(3, 1)  # so few that all are candidates
+    t, f = (memorization.plain(memorization.small(x)).numpy().astype(float) for x in (train, fakes))
     expected = [
         min(
             np.sqrt(((g[:, 1 + a : 31 + a, 1 + b : 31 + b] - r[:, 1:31, 1:31]) ** 2).mean())
@@ -99,15 +99,15 @@ def test_signals_and_points_are_compared_as_they_are():
 
 def test_larger_pictures_are_compared_at_32_px():
     """As bytes, so that a long training set fits into memory."""
-    assert copies.small(pictures(2, size=64)).shape == (2, 3, 32, 32)
-    assert copies.small(pictures(2, size=64)).dtype == torch.uint8
-    assert copies.small(torch.zeros(2, 1, 28, 28)).shape == (2, 1, 28, 28)
+    assert memorization.small(pictures(2, size=64)).shape == (2, 3, 32, 32)
+    assert memorization.small(pictures(2, size=64)).dtype == torch.uint8
+    assert memorization.small(torch.zeros(2, 1, 28, 28)).shape == (2, 1, 28, 28)
 
 
 def test_data_of_twins_alone_is_no_measure():
     """Where every picture is there twice nothing can be said of copies."""
     train = pictures(60)
-    twins = copies.small(torch.cat([train, train]))
+    twins = memorization.small(torch.cat([train, train]))
     halves = pictures(40, 1), pictures(40, 2)
-    assert Comparison(train[:40], Reference(*halves, train=twins)).copies is None
-    assert Comparison(train[:40], Reference(*halves, train=copies.small(train))).copies is not None
+    assert Comparison(train[:40], Reference(*halves, train=twins)).memorization is None
+    assert Comparison(train[:40], Reference(*halves, train=memorization.small(train))).memorization is not None

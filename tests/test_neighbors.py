@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchmetrics.image.kid import poly_mmd
 
-from gancli.stats import clusters, kernel, neighbours, random_features, rank
+from gancli.stats import clusters, kernel, neighbors, random_features, rank
 
 
 def normal(n, seed=0, shift=0.0, dim=6):
@@ -24,22 +24,22 @@ class TestCoverage:
         for x in reals:
             own = np.sort(np.linalg.norm(reals - x, axis=1))[5]  # 0 is the sample itself
             hits += np.linalg.norm(fakes - x, axis=1).min() <= own
-        assert neighbours.coverage(torch.tensor(reals), torch.tensor(fakes)) == pytest.approx(hits / 40)
+        assert neighbors.coverage(torch.tensor(reals), torch.tensor(fakes)) == pytest.approx(hits / 40)
 
     def test_of_equal_sets_of_one_distribution(self):
         """1 - 2^-5; and 1 - 2^-15 where a hundredth of the set is 15."""
-        assert neighbours.coverage(normal(500), normal(500, 1)) == pytest.approx(0.969, abs=0.02)
-        assert neighbours.coverage(normal(1500), normal(1500, 1), 5) == pytest.approx(0.969, abs=0.02)
-        assert neighbours.coverage(normal(1500), normal(1500, 1)) > 0.99
+        assert neighbors.coverage(normal(500), normal(500, 1)) == pytest.approx(0.969, abs=0.02)
+        assert neighbors.coverage(normal(1500), normal(1500, 1), 5) == pytest.approx(0.969, abs=0.02)
+        assert neighbors.coverage(normal(1500), normal(1500, 1)) > 0.99
 
     def test_falls_with_what_is_left_out(self):
         """One sample again and again; half of the data; another place altogether."""
         reals = normal(600)
         half = normal(1200, 1)
         half = half[half[:, 0] > 0][:600]
-        assert neighbours.coverage(reals, reals[:1].expand(600, -1)) < 0.05
-        assert 0.4 < neighbours.coverage(reals, half) < 0.85
-        assert neighbours.coverage(reals, normal(600, 1, 50.0)) == 0
+        assert neighbors.coverage(reals, reals[:1].expand(600, -1)) < 0.05
+        assert 0.4 < neighbors.coverage(reals, half) < 0.85
+        assert neighbors.coverage(reals, normal(600, 1, 50.0)) == 0
 
 
 class TestPrecisionRecallDensity:
@@ -50,55 +50,55 @@ class TestPrecisionRecallDensity:
         radius_f = np.sort(distances(fakes, fakes), axis=1)[:, 5]
         apart = distances(fakes, reals)
 
-        assert neighbours.precision(reals, fakes) == pytest.approx((apart <= radius_r).any(1).mean())
-        assert neighbours.recall(reals, fakes) == pytest.approx((radius_f >= apart.T).any(1).mean())
-        assert neighbours.density(reals, fakes) == pytest.approx((apart <= radius_r).sum(1).mean() / 5)
+        assert neighbors.precision(reals, fakes) == pytest.approx((apart <= radius_r).any(1).mean())
+        assert neighbors.recall(reals, fakes) == pytest.approx((radius_f >= apart.T).any(1).mean())
+        assert neighbors.density(reals, fakes) == pytest.approx((apart <= radius_r).sum(1).mean() / 5)
 
     def test_one_good_sample_repeated_is_precise_and_recalls_nothing(self):
         """What precision is blind to."""
         reals = normal(300)
         fakes = reals[:1].expand(300, -1)
 
-        assert neighbours.precision(reals, fakes) == 1
-        assert neighbours.recall(reals, fakes) == pytest.approx(1 / 300)
+        assert neighbors.precision(reals, fakes) == 1
+        assert neighbors.recall(reals, fakes) == pytest.approx(1 / 300)
 
     def test_density_of_one_distribution_is_one(self):
         """By its definition."""
-        assert neighbours.density(normal(1000), normal(1000, 1)) == pytest.approx(1, abs=0.05)
+        assert neighbors.density(normal(1000), normal(1000, 1)) == pytest.approx(1, abs=0.05)
 
 
 def test_balls_keep_their_size_as_sets_grow():
-    """Samples a little off a surface are as precise among 2,000 as among 500; by five neighbours they are not."""
+    """Samples a little off a surface are as precise among 2,000 as among 500; by five neighbors they are not."""
 
     def near_a_surface(n, seed, off):
         return torch.cat([normal(n, seed, dim=3), off * normal(n, seed + 100, dim=30)], dim=1)
 
     sets = {n: (near_a_surface(n, 0, 0.0), near_a_surface(n, 1, 0.08)) for n in (500, 2000)}
-    few, many = (neighbours.precision(*sets[n]) for n in (500, 2000))
+    few, many = (neighbors.precision(*sets[n]) for n in (500, 2000))
     assert many == pytest.approx(few, abs=0.07)
-    assert neighbours.precision(*sets[2000], k=5) < few - 0.2
+    assert neighbors.precision(*sets[2000], k=5) < few - 0.2
 
 
 class TestTwoSample:
     def test_cannot_tell_what_is_alike(self):
         """One half on both sides."""
-        assert neighbours.two_sample(normal(800), normal(800, 1)) == pytest.approx((0.5, 0.5), abs=0.04)
+        assert neighbors.two_sample(normal(800), normal(800, 1)) == pytest.approx((0.5, 0.5), abs=0.04)
 
     def test_tells_what_lies_apart_and_what_is_repeated(self):
         """One where they do not overlap; one on the fakes' side where few are repeated."""
         reals = normal(400)
-        assert neighbours.two_sample(reals, normal(400, 1, 50.0)) == (1, 1)
-        assert neighbours.two_sample(reals, normal(8, 1).repeat(50, 1))[1] == 1
+        assert neighbors.two_sample(reals, normal(400, 1, 50.0)) == (1, 1)
+        assert neighbors.two_sample(reals, normal(8, 1).repeat(50, 1))[1] == 1
 
     def test_copies_read_zero(self):
-        """The nearest neighbour of either side is its twin on the other."""
+        """The nearest neighbor of either side is its twin on the other."""
         reals = normal(200)
-        assert neighbours.two_sample(reals, reals + 1e-9) == (0, 0)
+        assert neighbors.two_sample(reals, reals + 1e-9) == (0, 0)
 
     def test_a_tie_counts_half(self):
         """On a line: reals at 0 and 2, fakes at -2 and 4."""
         reals, fakes = (torch.tensor(x, dtype=torch.float64)[:, None] for x in ([0, 2], [-2, 4]))
-        assert neighbours.two_sample(reals, fakes) == (0.5, 0)
+        assert neighbors.two_sample(reals, fakes) == (0.5, 0)
 
     def test_against_a_loop(self):
         """Leave one out over both sets together."""
@@ -107,7 +107,7 @@ class TestTwoSample:
         apart = distances(both, both) + np.diag(np.full(60, np.inf))
         same = side[apart.argmin(1)] == side
 
-        assert neighbours.two_sample(reals, fakes) == pytest.approx((same[:30].mean(), same[30:].mean()))
+        assert neighbors.two_sample(reals, fakes) == pytest.approx((same[:30].mean(), same[30:].mean()))
 
 
 class TestDistinctShare:
@@ -117,25 +117,25 @@ class TestDistinctShare:
         reals, chosen = normal(400), normal(k, 1).repeat(400 // k, 1)
         varied = chosen + 0.001 * normal(len(chosen), 2)
 
-        assert neighbours.distinct_share(chosen, reals) == pytest.approx(k / len(chosen))
-        assert neighbours.distinct_share(varied, reals) == pytest.approx(k / len(chosen))
+        assert neighbors.distinct_share(chosen, reals) == pytest.approx(k / len(chosen))
+        assert neighbors.distinct_share(varied, reals) == pytest.approx(k / len(chosen))
 
     def test_honest_samples_are_nearly_all_distinct(self):
         """Near-copies are closer than nearly all reals are to one another."""
-        assert neighbours.distinct_share(normal(500), normal(500, 1)) > 0.97
+        assert neighbors.distinct_share(normal(500), normal(500, 1)) > 0.97
 
     def test_twins_in_the_data_do_not_switch_it_off(self):
         """The limit follows from the reals that have none."""
         reals = normal(300)
         twinned = torch.cat([reals, reals[:60]])
-        assert neighbours.distinct_share(normal(10, 1).repeat(30, 1), twinned) == pytest.approx(10 / 300)
+        assert neighbors.distinct_share(normal(10, 1).repeat(30, 1), twinned) == pytest.approx(10 / 300)
 
     def test_a_long_chain_is_one_cluster(self):
         """Connected components, however long the way."""
         chain = torch.zeros(300, 6, dtype=torch.float64)
         chain[:, 0] = torch.arange(300) * 0.01
         shuffled = chain[torch.randperm(300, generator=torch.Generator().manual_seed(0))]
-        assert neighbours.distinct_share(shuffled, normal(300)) == pytest.approx(1 / 300)
+        assert neighbors.distinct_share(shuffled, normal(300)) == pytest.approx(1 / 300)
 
 
 class TestKernelDistance:
@@ -157,21 +157,21 @@ class TestKernelDistance:
 
 
 class TestClusters:
-    def centres(self):
+    def centers(self):
         return torch.tensor([[0.0, 0], [10, 0], [0, 10], [10, 10]], dtype=torch.float64)
 
     def around(self, which, n=200, seed=0):
-        rows = self.centres()[which].repeat(n, 1)
+        rows = self.centers()[which].repeat(n, 1)
         return rows + 0.3 * normal(len(rows), seed, dim=2)
 
     def test_finds_what_is_there(self):
-        """Four heaps, four centres."""
-        found = clusters.centres(self.around([0, 1, 2, 3]), 4)
-        assert torch.cdist(found, self.centres()).min(1).values.max() < 0.2
+        """Four heaps, four centers."""
+        found = clusters.centers(self.around([0, 1, 2, 3]), 4)
+        assert torch.cdist(found, self.centers()).min(1).values.max() < 0.2
 
     def test_a_lost_heap_is_lost(self):
         """Three of four are three quarters; overlap counts shares, kept what is not all but left."""
-        parts, reals = self.centres(), self.around([0, 1, 2, 3])
+        parts, reals = self.centers(), self.around([0, 1, 2, 3])
         three = self.around([0, 1, 2], 267, 1)
         thin = torch.cat([self.around([0, 1, 2], 260, 1), self.around([3], 20, 1)])
 
@@ -183,7 +183,7 @@ class TestClusters:
     def test_the_same_reals_give_the_same_parts(self):
         """No luck in it."""
         reals = normal(300)
-        torch.testing.assert_close(clusters.centres(reals), clusters.centres(reals.clone()), rtol=0, atol=0)
+        torch.testing.assert_close(clusters.centers(reals), clusters.centers(reals.clone()), rtol=0, atol=0)
 
 
 class TestEffectiveRank:
@@ -217,7 +217,7 @@ class TestRandomFeatures:
         assert rows.shape == (70, 512)
         assert rows.std(0).min() > 0
 
-    def test_grey_pictures_and_signals_have_features_too(self):
+    def test_gray_pictures_and_signals_have_features_too(self):
         """Any kind of data."""
         assert random_features.of_samples(torch.zeros(3, 1, 16, 16), "image").shape == (3, 512)
         assert random_features.of_samples(torch.zeros(3, 2, 50), "signal").shape == (3, 100)
@@ -226,16 +226,16 @@ class TestRandomFeatures:
 @pytest.mark.parametrize(
     "figure",
     [
-        neighbours.coverage, neighbours.precision, neighbours.recall, neighbours.density, neighbours.two_sample,
-        neighbours.distinct_share, kernel.kernel_distance,
-        lambda a, b: clusters.kept(clusters.centres(a), a, b), lambda a, b: rank.effective_rank(b),
+        neighbors.coverage, neighbors.precision, neighbors.recall, neighbors.density, neighbors.two_sample,
+        neighbors.distinct_share, kernel.kernel_distance,
+        lambda a, b: clusters.kept(clusters.centers(a), a, b), lambda a, b: rank.effective_rank(b),
     ],
 )  # fmt: skip
 def test_neither_order_nor_parts_change_a_figure(figure, monkeypatch):
     """Shuffled fakes, and matrices cut otherwise."""
     reals, fakes = normal(150), normal(120, 1, 0.3)
     before = figure(reals, fakes)
-    monkeypatch.setattr(neighbours, "ROWS", 17)
+    monkeypatch.setattr(neighbors, "ROWS", 17)
 
     after = figure(reals, fakes[torch.randperm(120, generator=torch.Generator().manual_seed(0))])
 

@@ -1,9 +1,9 @@
-"""Labelled sample sets: what each word of the verdict means, made on purpose. For verdicts.py.
+"""Labeled sample sets: what each word of the verdict means, made on purpose. For verdicts.py.
 
 The labels were fixed before anything was measured. Left of the modes, or of the distinct samples that an honest set
 would have: at most 10 % collapsed, at most 60 % low diversity, 80 % and more healthy, between them not scored.
-Values pulled together by three tenths or more: washed out. Blur, noise, checkerboard, a colour cast, another class:
-artefacts. Copies of training samples, half of the set or all of it: memorising. Noise alone, or a set that is not
+Values pulled together by three tenths or more: washed out. Blur, noise, checkerboard, a color cast, another class:
+artifacts. Memorization of training samples, half of the set or all of it: memorizing. Noise alone, or a set that is not
 finite or black and white throughout: diverged.
 """
 
@@ -106,7 +106,7 @@ def parts(x: Tensor, kind: str) -> Tensor:
     """Ten parts by k-means on fixed random features, where there are no classes."""
     rows = random_features.of_samples(x, kind)
     rows = random_features.standardised(rows, rows)
-    return torch.cdist(rows, clusters.centres(rows, 10)).argmin(1)
+    return torch.cdist(rows, clusters.centers(rows, 10)).argmin(1)
 
 
 def cases(source: Source, count: int, seed: int, others: Source | None) -> Iterator[Case]:
@@ -136,10 +136,10 @@ def cases(source: Source, count: int, seed: int, others: Source | None) -> Itera
         for way, change in COPIED.items() if source.kind == "image" else list(COPIED.items())[:1]:
             kept = round(share * count)
             made = torch.cat([change(train[rows], draw)[:kept], honest()[kept:]])
-            yield case(f"copies {share:g}{way}", "memorising", made, share)
+            yield case(f"copies {share:g}{way}", "memorizing", made, share)
     if others is not None:
         rows = draw.choice(len(others.pool), count, replace=len(others.pool) < count)
-        yield case(f"another class: {others.name}", "artefacts", others.pool[torch.from_numpy(rows)])
+        yield case(f"another class: {others.name}", "artifacts", others.pool[torch.from_numpy(rows)])
     shape = pool[:1].shape[1:]
     white = torch.from_numpy(draw.randn(count, *shape)).float()
     yield case("noise alone", "diverged", white.clamp(-1, 1))
@@ -174,7 +174,7 @@ def left(share: float) -> str | None:
     if share <= 0.1:
         return "collapsed"
     if share <= 0.6:
-        return "low diversity"
+        return "low-diversity"
     return "healthy" if share >= 0.8 else None
 
 
@@ -209,12 +209,12 @@ def jittered(x: Tensor, draw: np.random.RandomState) -> Tensor:
 
 
 def to_mean(x: Tensor, strength: float, draw: np.random.RandomState) -> Tensor:
-    """Towards the mean sample."""
+    """Toward the mean sample."""
     return x.mean(0) + strength * (x - x.mean(0))
 
 
 def contrast(x: Tensor, strength: float, draw: np.random.RandomState) -> Tensor:
-    """Towards each picture's own mean, and all towards grey."""
+    """Toward each picture's own mean, and all toward gray."""
     return x * strength
 
 
@@ -230,19 +230,19 @@ def blur(x: Tensor, strength: float, draw: np.random.RandomState) -> Tensor:
 
 
 def noise(x: Tensor, strength: float, draw: np.random.RandomState) -> Tensor:
-    """White, in grey levels."""
+    """White, in gray levels."""
     return (x + scale_of(x) * torch.from_numpy(draw.normal(0, strength / 127.5, x.shape)).float()).clamp(-1, 1)
 
 
 def checkerboard(x: Tensor, strength: float, draw: np.random.RandomState) -> Tensor:
-    """Every second pixel brighter, the others darker, by so many grey levels."""
+    """Every second pixel brighter, the others darker, by so many gray levels."""
     h, w = x.shape[2:]
     board = (torch.arange(h)[:, None] + torch.arange(w)[None]) % 2 * 2 - 1
     return (x + board * strength / 127.5).clamp(-1, 1)
 
 
 def cast(x: Tensor, strength: float, draw: np.random.RandomState) -> Tensor:
-    """The first channel brighter by so many grey levels."""
+    """The first channel brighter by so many gray levels."""
     x = x.clone()
     x[:, 0] += strength / 127.5
     return x.clamp(-1, 1)
@@ -260,11 +260,11 @@ COPIED: dict[str, Callable[[Tensor, np.random.RandomState], Tensor]] = {
 }
 Spoil = Callable[[Tensor, float, np.random.RandomState], Tensor]
 SPOILED: tuple[tuple[str, Spoil, tuple[float, ...], str], ...] = (
-    ("pulled to the mean", to_mean, (0.7, 0.5, 0.3), "washed out"),
-    ("contrast", contrast, (0.7, 0.5, 0.3), "washed out"),
-    ("blur", blur, (1.0, 1.5, 2.0), "artefacts"),
-    ("noise", noise, (12.0, 25.0, 50.0), "artefacts"),
-    ("checkerboard", checkerboard, (6.0, 12.0, 25.0), "artefacts"),
-    ("colour cast", cast, (25.0, 40.0, 60.0), "artefacts"),
-    ("blocks", blocks, (2.0, 4.0), "artefacts"),
+    ("pulled to the mean", to_mean, (0.7, 0.5, 0.3), "washed-out"),
+    ("contrast", contrast, (0.7, 0.5, 0.3), "washed-out"),
+    ("blur", blur, (1.0, 1.5, 2.0), "artifacts"),
+    ("noise", noise, (12.0, 25.0, 50.0), "artifacts"),
+    ("checkerboard", checkerboard, (6.0, 12.0, 25.0), "artifacts"),
+    ("color cast", cast, (25.0, 40.0, 60.0), "artifacts"),
+    ("blocks", blocks, (2.0, 4.0), "artifacts"),
 )

@@ -1,0 +1,56 @@
+"""Keys that had another name in an earlier version. A preset is told the new name; what gancli wrote is translated."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gancli.errors import ConfigError
+
+RENAMED = {
+    "growth.batch_size": "train.batch_size",
+    "growth.lr": "train.lr",
+    "loss.penalty_every": "loss.penalty_interval",
+    "network.bn_keep": "network.bn_decay",
+    "network.latent": "network.z_dim",
+    "network.latent_scale": "network.z_scale",
+    "network.latents": "network.z_distribution",
+    "network.normalize_latent": "network.normalize_z",
+    "optimizer.generator_lr": "optimizer.generator_lr_factor",
+    "samples.centre": "samples.center",
+}
+LOG = {"colour_distance": "color_distance", "ema_distinct": "ema_nearest_ratio"}  # in stats.jsonl, schema version 2
+WARNINGS = {
+    "collapse": "collapsed",
+    "low diversity": "low-diversity",
+    "non-finite": "diverged",
+    "dead generator": "dead",
+}  # names of a warning there
+
+
+def refuse(values: Mapping[str, Any], where: str, changed: Iterable[str] = ()) -> None:
+    """Raise ConfigError for the first old key, with its new name. changed: dotted keys from the command line."""
+    for old, new in RENAMED.items():
+        section, _, key = old.partition(".")
+        part = values.get(section)
+        if isinstance(part, Mapping) and key in part:
+            place = f"{old}, on the command line" if old in changed else f"{where}: {old}"
+            raise ConfigError(f"{old} has been renamed to {new}", where=place, hint=f"write {new}")
+
+
+def translated(values: Any) -> Any:
+    """A config that an earlier version wrote, with the present keys; anything else as it is."""
+    if not isinstance(values, Mapping):
+        return values
+    config = {name: dict(part) if isinstance(part, Mapping) else part for name, part in values.items()}
+    for old, new in RENAMED.items():
+        (section, _, key), (home, _, name) = old.partition("."), new.partition(".")
+        if isinstance(config.get(section), dict) and key in config[section] and isinstance(config.get(home), dict):
+            config[home].setdefault(name, config[section].pop(key))
+    return config
+
+
+def translated_tick(tick: dict[str, Any]) -> dict[str, Any]:
+    """A line of stats.jsonl with the present names of its fields and warnings."""
+    found = {LOG.get(key, key): value for key, value in tick.items()}
+    if "warnings" in found:
+        found["warnings"] = [{**said, "name": WARNINGS.get(said["name"], said["name"])} for said in found["warnings"]]
+    return found
