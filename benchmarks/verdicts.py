@@ -102,7 +102,7 @@ def reference_of(source: Source, count: int) -> Reference:
     """Two halves of what was trained on, and all of it."""
     train, held = (prepared(x, source.kind) for x in (source.train, source.held_out))
     halves = train[:count], train[count : 2 * count]
-    return Reference(*halves, source.kind, memorization.small(train), copies.small(held))
+    return Reference(*halves, source.kind, memorization.small(train), memorization.small(held))
 
 
 def figures_of(fakes: torch.Tensor, reference: Reference) -> tuple[Figure, ...]:
