@@ -112,7 +112,7 @@ class TestStreams:
 
         body = json.loads(out)
         ticks = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
-        assert (code, body["schema_version"], body["state"], body["images"]) == (0, 2, "finished", 160)
+        assert (code, body["schema_version"], body["state"], body["images"]) == (0, 3, "finished", 160)
         assert [tick["images"] for tick in ticks] == [40, 80, 120, 160]
 
     def test_inspect_stats_json_has_a_verdict_on_top(self, gancli, trained):
@@ -120,7 +120,7 @@ class TestStreams:
         code, out, _ = gancli("inspect-stats", trained[0], "--json")
 
         body = json.loads(out)
-        assert (code, body["schema_version"]) == (0, 2)
+        assert (code, body["schema_version"]) == (0, 3)
         assert body["verdict"] in WORDS
         assert set(body["panel"][0]) == {
             "key", "part", "label", "value", "baseline", "fake", "real", "note", "group", "mark", "advice"
@@ -428,7 +428,7 @@ class TestShow:
         """NaN is null, paths are text, nested results are objects."""
         rejected = results.Rejected("a", "b")
         assert json.loads(show.as_json([rejected, float("nan")])) == {
-            "schema_version": 2, "items": [{"name": "a", "reason": "b"}, None],
+            "schema_version": 3, "items": [{"name": "a", "reason": "b"}, None],
         }  # fmt: skip
 
     @pytest.mark.parametrize(

@@ -306,7 +306,7 @@ class TestWhatARunLeaves:
 
         report = train(tiny, pictures, tmp_path / "runs", stop_on=("collapse",))
 
-        assert (report.state, report.finding, report.images) == ("stopped", "collapse: told to", 80)
+        assert (report.state, report.finding, report.images) == ("stopped", "collapsed: told to", 80)
 
     def test_the_last_checkpoint_before_an_alarm_is_named_and_kept(self, pictures, tmp_path, monkeypatch):
         """However long the run goes on after it."""
@@ -321,7 +321,7 @@ class TestWhatARunLeaves:
 
         assert [file.name for file in Run(report.run).checkpoints()] == [f"000000{n}.pt" for n in ("032", "144", "160")]
         (warning,) = [w for tick in Run(report.run).stats() for w in warnings_of(tick)]
-        assert warning == "collapse: told to; since 0.04 kimg; the last checkpoint before it: checkpoints/000000032.pt"
+        assert warning == "collapsed: told to; since 0.04 kimg; the last checkpoint before it: checkpoints/000000032.pt"
 
     def test_a_kept_checkpoint_is_not_overwritten_by_the_next_of_its_kimg(self, pictures, tmp_path, monkeypatch):
         """Names are in whole kimg where checkpoints come by minutes: the next one of that name takes a finer one."""

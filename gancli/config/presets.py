@@ -104,7 +104,8 @@ def _family(network: Mapping[Any, Any], where: str) -> type[Family]:
 def _explain(
     error: ValidationError, section: list[str], model: type[BaseModel], where: str, changed: Iterable[str]
 ) -> ConfigError:
-    first = error.errors()[0]
+    found = error.errors()
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # a typo explains what is missing
     inner = [str(part) for part in first["loc"]]
     path = [*section, *inner]
     key = ".".join(path)
