@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gancli.stats.inspect import inspect_stats
     from gancli.superres import enlarge
     from gancli.training.ablate import ablate
-    from gancli.training.verbs import grow, plan, train
+    from gancli.training.verbs import grow, plan, resume, train
 
     load = Generator.load
 
@@ -31,6 +31,7 @@ _HOME = {
     "inspect_stats": "gancli.stats.inspect",
     "train": "gancli.training.verbs",
     "grow": "gancli.training.verbs",
+    "resume": "gancli.training.verbs",
     "plan": "gancli.training.verbs",
     "ablate": "gancli.training.ablate",
     "enlarge": "gancli.superres",
@@ -51,6 +52,7 @@ __all__ = [
     "plan",
     "register_family",
     "register_loss",
+    "resume",
     "sample",
     "train",
     "write_report",

@@ -17,9 +17,14 @@ Not errors, but ways to leave: Interrupted (a signal asked us to stop; exit 128 
 Finding (exit 4: a check the user asked for has found something) and PipeClosed (exit 141).
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gancli.results import TrainReport
+
 
 class GancliError(Exception):
-    """What went wrong, where, and what to write instead."""
+    """What went wrong, where, and how to fix it."""
 
     exit_code = 1
 
@@ -97,11 +102,11 @@ class ConfigError(GancliError):
 
 
 class Interrupted(Exception):
-    """A signal asked us to stop; everything worth keeping has been saved."""
+    """Stopped by a signal, with everything saved. report: the TrainReport of the run that was stopped, if any."""
 
-    def __init__(self, signum: int) -> None:
+    def __init__(self, signum: int, report: "TrainReport | None" = None) -> None:
         super().__init__(f"stopped by signal {signum}")
-        self.signum = signum
+        self.signum, self.report = signum, report
 
 
 class PipeClosed(Exception):

@@ -12,8 +12,8 @@ from typing import Any
 
 SCHEMA_VERSION = 3
 
-# Batch std of fakes / reals at or below which the generator is called collapsed, and of low diversity. Healthy
-# runs of the quickstart end between .95 and 1.06, collapsed ones between .05 and .09.
+# Batch std of fakes / reals below which training warns of a collapse, and of low diversity. Healthy runs of the
+# quickstart end between .95 and 1.06, collapsed ones between .05 and .09.
 COLLAPSED_RATIO, LOW_RATIO = 0.3, 0.6
 
 Progress = Callable[[str, int, int | None], None]  # (what is being done, done so far, of how many)
@@ -169,7 +169,7 @@ class TrainReport:
     checkpoint: Path
     images: int
     duration: int
-    state: str  # finished, already finished, or stopped (by --stop-on)
+    state: str  # finished, already finished, stopped (by --stop-on), or interrupted (by a signal)
     seconds: float
     finding: str | None = None  # what --stop-on found
 
@@ -260,7 +260,8 @@ class RunSummary:
     std_ratio: float | None
     warning: str | None
     at_full_size: bool  # is the last tick at the last resolution, faded in?
-    verdict: str = "undecided"  # by the last tick alone; `inspect-stats` looks closer
+    verdict: str | None = None  # of the last `inspect-stats` or `report`; None: it was never evaluated
+    verdict_kimg: float | None = None  # where the run was then
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,11 @@ class Run:
         """The newest checkpoint."""
         return self.path / "last.pt"
 
+    @property
+    def verdict_file(self) -> Path:
+        """The last verdict of `inspect-stats` or `report` on this run."""
+        return self.path / "verdict.json"
+
     def checkpoints(self) -> list[Path]:
         """The numbered checkpoints, oldest first."""
         found = (self.path / "checkpoints").glob("[0-9]*.pt")
@@ -67,6 +72,28 @@ class Run:
             except ValueError:
                 break
         return ticks
+
+
+@dataclass(frozen=True)
+class StoredVerdict:
+    """What `inspect-stats` or `report` said of a run, and when."""
+
+    verdict: str
+    confidence: str
+    images: int  # of the checkpoint that was evaluated
+
+    def write(self, run: Run) -> None:
+        """Keep it in the run's folder; nothing happens where that cannot be written."""
+        with suppress(OSError):
+            files.replace_text(run.verdict_file, json.dumps(asdict(self)) + "\n")
+
+    @classmethod
+    def read(cls, run: Run) -> "StoredVerdict | None":
+        """The last one; None where there is none, or it cannot be read."""
+        try:
+            return cls(**json.loads(run.verdict_file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
 
 
 def images_of(digits: str) -> int:
@@ -191,6 +218,7 @@ def summary(run: Run) -> RunSummary:
     if state == "stopped" and images >= duration:
         state = "finished"
     warned = [warning for tick in ticks for warning in warnings_of(tick)]
+    said = StoredVerdict.read(run)
     return RunSummary(
         name=run.path.name,
         path=run.path,
@@ -201,4 +229,6 @@ def summary(run: Run) -> RunSummary:
         std_ratio=ticks[-1]["std_ratio"] if ticks else None,
         at_full_size=bool(ticks) and ticks[-1]["resolution"] == config.full_height and ticks[-1]["alpha"] >= 1,
         warning=warned[-1] if warned else None,
+        verdict=said.verdict if said else None,
+        verdict_kimg=said.images / 1000 if said else None,
     )

@@ -13,13 +13,24 @@ import torch
 from conftest import make_pictures, write_preset
 from PIL import Image
 
-from gancli import results
+from gancli import results, runs
 from gancli.cli import app, options, show, tables
 from gancli.errors import UsageError
 from gancli.health import WORDS
-from gancli.stats.verdict import by_spread
 
-COMMANDS = ["train", "grow", "sample", "interpolate", "inspect-stats", "report", "ablate", "runs", "doctor", "presets"]
+COMMANDS = [
+    "train",
+    "resume",
+    "grow",
+    "sample",
+    "interpolate",
+    "inspect-stats",
+    "report",
+    "ablate",
+    "runs",
+    "doctor",
+    "presets",
+]
 
 
 @pytest.fixture(scope="module")
@@ -395,11 +406,22 @@ class TestOptions:
 
 class TestOtherCommands:
     def test_runs_lists_them(self, gancli, trained):
-        """Name, kimg, state, verdict."""
+        """Name, kimg and state; a verdict where the run was evaluated, and when."""
         code, out, _ = gancli("runs", "--outdir", trained[0].parents[1], "--json")
         (run,) = json.loads(out)["items"]
         assert (code, run["name"], run["state"], run["kimg"]) == (0, "00000-pictures-tiny", "finished", 0.16)
-        assert run["verdict"] == by_spread(run["std_ratio"])
+        told = runs.StoredVerdict.read(runs.Run(trained[0].parent))
+        assert run["verdict"] == (told.verdict if told else None)
+
+    def test_runs_say_no_verdict_that_nobody_gave(self, gancli, trained, tmp_path):
+        """Then that of the last inspect-stats, with its kimg."""
+        run = trained[0].parent
+        (run / "verdict.json").unlink(missing_ok=True)
+        listed = json.loads(gancli("runs", "--outdir", run.parent, "--json")[1])["items"]
+        verdict = json.loads(gancli("inspect-stats", run, "--quick", "--json")[1])["verdict"]
+        listed += json.loads(gancli("runs", "--outdir", run.parent, "--json")[1])["items"]
+
+        assert [(run["verdict"], run["verdict_kimg"]) for run in listed] == [(None, None), (verdict, 0.16)]
 
     def test_doctor_tells_versions(self, gancli):
         """And what each extra would add."""

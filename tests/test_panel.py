@@ -13,7 +13,7 @@ from gancli.stats.evaluate import channel_histograms, spectrum_curves
 from gancli.stats.figures import FIGURES, KINDS, panel
 from gancli.stats.measures import Measured
 from gancli.stats.modes import ModeCoverage
-from gancli.stats.verdict import by_spread, judge
+from gancli.stats.verdict import judge
 
 
 def by_key(figures):
@@ -292,10 +292,6 @@ class TestVerdict:
         """A set that is half duplicates is not blamed on the generator."""
         halved = [replace(f, value=0.5, baseline=0.52) if f.key == "unique_fraction" else f for f in figures()]
         assert judge(halved, 1000, None).word == "healthy"
-
-    def test_a_list_of_runs_goes_by_the_spread(self):
-        """The two limits that the alarms of training have."""
-        assert [by_spread(ratio) for ratio in (0.1, 0.5, 0.9)] == ["collapsed", "low-diversity", "healthy"]
 
     def test_limits_can_be_changed_to_calibrate_them(self):
         """As the benchmark does."""

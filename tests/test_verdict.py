@@ -6,7 +6,7 @@ import pytest
 from test_panel import HEALTHY, figure, figures
 
 from gancli.stats.modes import ModeCoverage
-from gancli.stats.verdict import Limits, Panel, Verdict, by_spread, judge
+from gancli.stats.verdict import Limits, Panel, Verdict, judge
 
 # By limit: the panel just inside, its word, the panel just beyond, its word. Floors: those of test_panel.HEALTHY.
 NOTHING = {"coverage": 0.0, "precision": 0.0}
@@ -177,12 +177,6 @@ def test_modes_count_where_three_tenths_are_recognized():
     """Below that, counting says more of the pictures' quality."""
     assert judge(figures(), 1000, ModeCoverage(1, 100, 0.299, 0.0)).word == "undecided"
     assert judge(figures(), 1000, ModeCoverage(1, 100, 0.3, 0.0)).word == "collapsed"
-
-
-def test_a_list_of_runs_goes_by_three_and_six_tenths_of_the_spread():
-    """As the alarms of training do."""
-    words = [by_spread(ratio) for ratio in (0.299, 0.3, 0.599, 0.6)]
-    assert words == ["collapsed", "low-diversity", "low-diversity", "healthy"]
 
 
 DISTINCT = "% of them are left when near-copies of one another count once"

@@ -5,7 +5,7 @@ A command's signature is its list of options, which is why these functions are l
 
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,15 +14,22 @@ from gancli.cli import show
 from gancli.cli.ablate import ablate
 from gancli.cli.doctor import doctor
 from gancli.cli.grow import grow
+from gancli.cli.help import Command
 from gancli.cli.inspect_stats import inspect_stats
 from gancli.cli.interpolate import interpolate
+from gancli.cli.live import announce_end
 from gancli.cli.presets import app as presets
 from gancli.cli.report import report
+from gancli.cli.resume import resume
 from gancli.cli.runs import runs
 from gancli.cli.sample import sample
 from gancli.cli.train import train
-from gancli.errors import Finding, GancliError, Interrupted, PipeClosed, StorageError
+from gancli.errors import Finding, GancliError, Interrupted, PipeClosed, StorageError, UsageError
 from gancli.version import __version__
+
+WrongUsage: type[Exception] = typer.BadParameter.__mro__[
+    1
+]  # typer's UsageError, the base of all complaints about arguments
 
 app = typer.Typer(
     name="gancli",
@@ -31,15 +38,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(train)
-app.command()(grow)
-app.command()(sample)
-app.command()(interpolate)
-app.command("inspect-stats")(inspect_stats)
-app.command()(report)
-app.command()(ablate)
-app.command()(runs)
-app.command()(doctor)
+for _name, _function in (
+    ("train", train),
+    ("resume", resume),
+    ("grow", grow),
+    ("sample", sample),
+    ("interpolate", interpolate),
+    ("inspect-stats", inspect_stats),
+    ("report", report),
+    ("ablate", ablate),
+    ("runs", runs),
+    ("doctor", doctor),
+):
+    app.command(_name, cls=Command)(_function)
 app.add_typer(presets, name="presets")
 
 
@@ -64,7 +75,10 @@ def main() -> None:
     process.wait_politely()
     try:
         with signals.handled():
-            app()
+            code = app(standalone_mode=False)
+    except WrongUsage as error:
+        _usage_error(error, json_wanted=json_wanted)
+        raise SystemExit(UsageError.exit_code) from None
     except GancliError as error:
         show.error(error, json_wanted=json_wanted)
         _traceback_if_asked()
@@ -73,6 +87,9 @@ def main() -> None:
         show.say(f"found: {finding}")
         raise SystemExit(Finding.exit_code) from None
     except Interrupted as stop:
+        if stop.report is not None:
+            announce_end(stop.report)
+            show.result(stop.report, json_wanted=json_wanted)
         signals.die_by(stop.signum)
     except PipeClosed:
         show.silence(sys.stdout)
@@ -92,6 +109,17 @@ def main() -> None:
         show.error(bug, json_wanted=json_wanted)
         _traceback_if_asked()
         raise SystemExit(1) from None
+    raise SystemExit(code or 0)
+
+
+def _usage_error(error: Any, *, json_wanted: bool) -> None:
+    """What typer found wrong with the arguments, in the form of every other error."""
+    message, ctx = error.format_message(), error.ctx
+    if not message:  # no arguments at all: the help is the message
+        error.show()
+        return
+    command = ctx.command_path if ctx is not None else "gancli"
+    show.error(UsageError(message, where=command, hint=f"see {command} --help"), json_wanted=json_wanted)
 
 
 def _traceback_if_asked() -> None:

@@ -6,7 +6,7 @@ import typer
 
 from gancli import process
 from gancli.cli import options, show
-from gancli.cli.live import watcher
+from gancli.cli.live import announce_end, watcher
 from gancli.cli.options import (
     Checkpoint,
     JsonOption,
@@ -20,11 +20,11 @@ from gancli.errors import Finding
 
 def grow(
     ctx: typer.Context,
-    ckpt: Checkpoint,
+    ckpt: Checkpoint = None,
     data: options.SourceData = None,
     to: Annotated[
         int | None,
-        typer.Option("--to", metavar="PX", help="New height. [default: twice the old]", show_default=False),
+        typer.Option("--to", metavar="PX", help="New height in pixels.", show_default="twice the old"),
     ] = None,
     kimg: options.KimgOption = None,
     batch: options.BatchOption = None,
@@ -48,8 +48,8 @@ def grow(
 ) -> None:
     """Add blocks to a trained progressive network and train on, fading them in.
 
-    Makes a new run folder and leaves the source alone. DATA defaults to the source's. To resume, give
-    the same command again.
+    Makes a new run folder; the source is not changed. DATA defaults to the data of the source. To resume, run the
+    same command again, or gancli resume.
 
     Example: gancli grow ckpt.pt data/ --to 128
     """
@@ -58,11 +58,13 @@ def grow(
     process.keep_memory()
     import gancli
 
+    source = options.checkpoint_of(ckpt, outdir)
     with watcher(log_format) as callback:
         report = gancli.grow(
-            ckpt, data, to=to, changes=changes, outdir=outdir, name=run, new=new, fresh_adam=not keep_adam,
+            source, data, to=to, changes=changes, outdir=outdir, name=run, new=new, fresh_adam=not keep_adam,
             strict=strict, stop_on=options.words(stop_on), device=device, threads=threads, callback=callback,
         )  # fmt: skip
+    announce_end(report)
     show.result(report, json_wanted=json)
     if report.finding:
         raise Finding(report.finding)

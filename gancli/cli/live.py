@@ -1,9 +1,10 @@
 """Watchers of a training: a live table on a terminal, one key=value or JSON line a tick elsewhere."""
 
 import json
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -13,10 +14,21 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gancli import process
 from gancli.cli import show, tables
 from gancli.config import ResolvedConfig
 from gancli.errors import UsageError
-from gancli.results import COLLAPSED_RATIO, LOW_RATIO, DataReport, Forecaster, Tick, plain
+from gancli.results import (
+    COLLAPSED_RATIO,
+    LOW_RATIO,
+    DataReport,
+    Forecast,
+    Forecaster,
+    StageForecast,
+    Tick,
+    TrainReport,
+    plain,
+)
 from gancli.runs import Run
 
 ROWS = 12  # ticks shown
@@ -71,7 +83,8 @@ class Lines(Teller):
 
     def start(self, run: Run, config: ResolvedConfig, images: int, forecast: Forecaster | None) -> None:
         """Training begins."""
-        announce(run, config, forecast)
+        quiet = show.voice.quiet or images > 0
+        announce(run, config, images, None if forecast is None or quiet else forecast())
 
     def step(self, images: int) -> None:
         """Nothing: a tick will tell."""
@@ -89,18 +102,48 @@ def key_values(tick: Tick) -> str:
     return " ".join(pairs + [f"warning={json.dumps(str(w))}" for w in tick.warnings])
 
 
-def announce(run: Run, config: ResolvedConfig, forecast: Forecaster | None) -> None:
-    """Where the run lies, what it will cost, and what to do about a cost that is too high."""
+def announce(run: Run, config: ResolvedConfig, images: int, expected: Forecast | None) -> None:
+    """Where the run is; for a new one what it will cost, and what to do about a cost that is too high."""
     show.say(f"run: {run.path} ({config.preset}, seed {config.train.seed})")
-    if forecast is None or show.voice.quiet:
+    if expected is None or images > 0:
         return
-    expected = forecast()
     cost = (
         f"{expected.duration / 1000:g} kimg, about {tables.duration(expected.seconds)} on {expected.device} (estimate)"
     )
     show.say(f"{cost}; checkpoints and data cache take up to {expected.disk_mib:,.0f} MiB")
-    for advice in expected.advice:
+    for advice in (*expected.advice, *busy()):
         show.say(f"note: {advice}")
+
+
+def busy() -> list[str]:
+    """A note where other processes use the machine: an estimate made now is then too long or too short."""
+    load, cores = os.getloadavg()[0], process.cores()
+    if load < cores / 2:
+        return []
+    return [f"this machine is busy (load {load:.1f} on {cores} cores), so the estimate is rough"]
+
+
+def announce_end(report: TrainReport) -> None:
+    """How training ended, where its output is, and what to run next."""
+    kimg, run = f"{report.images / 1000:g} kimg", report.run
+    if report.state == "interrupted":
+        show.say(f"saved at {kimg} in {run}; to continue: gancli resume {run}")
+        return
+    show.say(f"{report.state} at {kimg}: images in {run / 'samples'}, checkpoint {report.checkpoint}")
+    show.say(f"next: gancli inspect-stats {run}; gancli report {run}; gancli sample {run}")
+
+
+def seconds_left(stages: Sequence[StageForecast], images: int, speed: float) -> float | None:
+    """Time for the images still to come, at the cost of their own stages; speed: images a second at present."""
+    ahead, now, start = 0.0, 0.0, 0
+    for stage in stages:
+        count = stage.fade + stage.stable
+        if count and stage.seconds:
+            cost = stage.seconds / count
+            ahead += cost * max(0, start + count - max(start, images))
+            now = cost if start <= images < start + count or not now else now
+        start += count
+    return ahead / now / speed if now and speed > 0 else None
 
 
 class LiveTable(Teller):
@@ -110,13 +153,16 @@ class LiveTable(Teller):
         super().__init__()
         self.ticks: list[Tick] = []
         self.warnings: list[str] = []
+        self.stages: tuple[StageForecast, ...] = ()
         self.images = self.total = self.began_at = 0
         self.began = time.monotonic()
 
     def start(self, run: Run, config: ResolvedConfig, images: int, forecast: Forecaster | None) -> None:
         """Announce, then open the table, where a bar may have been."""
         self._stack.close()
-        announce(run, config, forecast)
+        expected = None if forecast is None else forecast()
+        announce(run, config, images, expected)
+        self.stages = () if expected is None else expected.stages
         self.images = self.began_at = images
         self.total = config.train.duration
         self.began = time.monotonic()
@@ -143,7 +189,9 @@ class LiveTable(Teller):
         """How far, how fast, how long still, how much memory."""
         speed = (self.images - self.began_at) / max(1e-9, time.monotonic() - self.began)
         current = self.ticks[-1].images_per_s if self.ticks else speed
-        left = (self.total - self.images) / current if current > 0 else None
+        left = seconds_left(self.stages, self.images, current)
+        if left is None and current > 0:
+            left = (self.total - self.images) / current
         memory = f"{self.ticks[-1].memory_mib:,.0f} MiB" if self.ticks else ""
         row = Table.grid(padding=(0, 2))
         row.add_row(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gancli import process
+from gancli import process, runs
 from gancli.cli import show
 from gancli.config import overrides
 from gancli.errors import CannotCreate, UsageError
@@ -50,7 +50,10 @@ NoProgressOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object with schema_version.")]
 
-Checkpoint = Annotated[str, typer.Argument(help="A .pt file, or a run folder (its last.pt).", show_default=False)]
+Checkpoint = Annotated[
+    str | None,
+    typer.Argument(help="A .pt file or a run folder. Left out: the newest run.", show_default=False),
+]
 Data = Annotated[
     str | None,
     typer.Argument(
@@ -78,8 +81,8 @@ ThreadsOption = Annotated[
         min=1,
         envvar="GANCLI_THREADS",
         callback=_cores,
-        help="CPU threads. [default: all that this process may use]",
-        show_default=False,
+        help="CPU threads.",
+        show_default="all that this process may use",
     ),
 ]
 OutdirOption = Annotated[str, typer.Option(envvar="GANCLI_OUTDIR", help="Where run folders are made.")]
@@ -94,8 +97,8 @@ KimgOption = Annotated[
     typer.Option(
         min=0.001,
         envvar="GANCLI_KIMG",
-        help="Thousands of images to show in all. [default: the schedule]",
-        show_default=False,
+        help="Thousands of images to show in all.",
+        show_default="the schedule",
     ),
 ]
 BatchOption = Annotated[
@@ -143,8 +146,8 @@ PresetOption = Annotated[
     typer.Option(
         "--preset",
         envvar="GANCLI_PRESET",
-        help="Name or .yaml file. [default: quickstart]",
-        show_default=False,
+        help="Name or .yaml file.",
+        show_default="quickstart",
     ),
 ]
 MirrorOption = Annotated[
@@ -153,16 +156,14 @@ MirrorOption = Annotated[
 ]
 ChannelsOption = Annotated[
     int | None,
-    typer.Option(
-        envvar="GANCLI_CHANNELS", help="1 (gray), 3 or 4 (with alpha). [default: as the data]", show_default=False
-    ),
+    typer.Option(envvar="GANCLI_CHANNELS", help="1 (gray), 3 or 4 (with alpha).", show_default="as the data"),
 ]
 FitOption = Annotated[
     str | None,
     typer.Option(
         envvar="GANCLI_FIT",
-        help="crop, pad or stretch to the network's aspect. [default: crop]",
-        show_default=False,
+        help="crop, pad or stretch to the network's aspect.",
+        show_default="crop",
     ),
 ]
 FromOption = Annotated[
@@ -180,8 +181,8 @@ OutOption = Annotated[
     typer.Option(
         "-o",
         "--out",
-        help="Folder, FILE.png (a grid of several), .npy, .zip, or - . [default: <run>-<kimg>-samples/]",
-        show_default=False,
+        help="Folder, FILE.png (a grid of several), .npy, .zip, or - .",
+        show_default="<run>-<kimg>-samples/",
     ),
 ]
 InputOption = Annotated[
@@ -200,7 +201,7 @@ FeaturesOption = Annotated[
 FormatOption = Annotated[str, typer.Option("--format", help="What -o - writes: png, npy or zip.")]
 ColsOption = Annotated[
     int | None,
-    typer.Option("--cols", min=1, help="Columns of a grid. [default: about square]", show_default=False),
+    typer.Option("--cols", min=1, help="Columns of a grid.", show_default="about square"),
 ]
 RawOption = Annotated[
     bool, typer.Option("--raw", envvar="GANCLI_RAW", help="The weights of the last step, not their average.")
@@ -229,6 +230,11 @@ SizeOption = Annotated[
 
 SamplesOption = Annotated[int, typer.Option("--samples", min=2, help="Samples of each side; at most half the reals.")]
 QuickOption = Annotated[bool, typer.Option("--quick", help="400 samples at most, without the slower figures.")]
+
+
+def checkpoint_of(ckpt: str | None, outdir: str) -> Path:
+    """The checkpoint argument, or the newest run where it is left out. Raises InputMissing."""
+    return Path(ckpt) if ckpt is not None else runs.newest(Path(outdir)).path
 
 
 def seeds(text: str) -> list[int]:
@@ -275,16 +281,19 @@ def changes(ctx: typer.Context, sets: list[str] | None, **flags: Any) -> dict[st
     in_images = {"kimg", "snap", "tick"}
     said = overrides.parse(sets or [])
     given = {
-        keys[name]: _images(name, value) if name in in_images and value is not None else value
+        keys[name]: images(name, value) if name in in_images else value
         for name, value in flags.items()
         if typed(ctx, name) or keys[name] not in said
     }
     return overrides.merge(given, said)
 
 
-def _images(name: str, kimg: float) -> int:
+def images(name: str, kimg: float | None) -> int | None:
+    """Images from the kimg of an option. Raises UsageError."""
+    if kimg is None:
+        return None
     if not math.isfinite(kimg):
-        raise UsageError(f"{kimg} is no number of images", where=f"--{name}", hint="give a finite number of kimg")
+        raise UsageError(f"{kimg} is not a number of images", where=f"--{name}", hint="give a finite number of kimg")
     return round(kimg * 1000)
 
 

@@ -1,12 +1,14 @@
 """gancli sample."""
 
+import sys
+
 from gancli.cli import options, show
 from gancli.cli.options import Checkpoint, JsonOption, NoProgressOption, QuietOption, VerboseOption
 from gancli.errors import UsageError
 
 
 def sample(
-    ckpt: Checkpoint,
+    ckpt: Checkpoint = None,
     seeds: options.SeedsOption = "0-15",
     output: options.OutOption = None,
     form: options.FormatOption = "png",
@@ -14,6 +16,7 @@ def sample(
     raw: options.RawOption = False,
     cols: options.ColsOption = None,
     size: options.SizeOption = None,
+    outdir: options.OutdirOption = "runs",
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
     input_: options.InputOption = None,
@@ -22,9 +25,9 @@ def sample(
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
 ) -> None:
-    """Draw pictures from a checkpoint, one a seed, and print where they lie.
+    """Generate samples from a checkpoint, one for each seed, and print where they were written.
 
-    A checkpoint that enlarges pictures takes them from --input instead of seeds.
+    A super-resolution checkpoint takes images from --input instead of seeds.
 
     Example: gancli sample ckpt.pt --seeds 0-63 -o grid.png
     """
@@ -35,12 +38,16 @@ def sample(
     if input_ and show.is_stdout(output):
         raise UsageError("--input writes files", where="-o", hint="give a folder, or a .png for one picture")
 
+    if show.is_stdout(output) and sys.stdout.isatty():
+        raise UsageError("-o - writes binary data", where="standard output is a terminal", hint="redirect it: > FILE")
+    place = options.checkpoint_of(ckpt, outdir)
+
     from gancli import sampling
 
     if show.is_stdout(output):
         show.out(
             sampling.encoded(
-                ckpt,
+                place,
                 chosen,
                 form,
                 trunc=trunc,
@@ -56,11 +63,11 @@ def sample(
         if input_:
             from gancli.superres import enlarge
 
-            enlarged = enlarge(ckpt, input_, output, raw=raw, device=device, threads=threads, progress=progress)
+            enlarged = enlarge(place, input_, output, raw=raw, device=device, threads=threads, progress=progress)
             show.result(enlarged, json_wanted=json)
             return
         report = sampling.sample(
-            ckpt,
+            place,
             chosen,
             output,
             trunc=trunc,

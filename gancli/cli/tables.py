@@ -180,6 +180,8 @@ def runs_table(summaries: Sequence[RunSummary]) -> Table:
         table.add_column(name, justify="right" if name in ("kimg", "std ratio") else "left")
     for s in summaries:
         kimg = f"{s.kimg:g}/{s.duration_kimg:g}"
-        verdict = Text(s.verdict, style=COLORS.get(s.verdict, ""))
+        verdict = Text(s.verdict or "-", style=COLORS.get(s.verdict or "", ""))
+        if s.verdict_kimg is not None and s.verdict_kimg != s.kimg:
+            verdict.append(f" at {s.verdict_kimg:g} kimg", style="dim")
         table.add_row(Text(s.name), kimg, s.state, _number(s.std_ratio), verdict, Text(s.warning or ""))
     return table

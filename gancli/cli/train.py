@@ -4,7 +4,7 @@ import typer
 
 from gancli import process
 from gancli.cli import options, show
-from gancli.cli.live import watcher
+from gancli.cli.live import announce_end, watcher
 from gancli.cli.options import Data, JsonOption, NoProgressOption, QuietOption, SetOption, VerboseOption
 from gancli.errors import Finding, UsageError
 
@@ -65,6 +65,9 @@ def train(
         if data and not preset and not start_from:
             callback.say("preset: quickstart's recipe, 32 px; for photographs on a CPU take --preset progan-64-lite")
         if dry_run:
+            from gancli.training.alarms import stop_names
+
+            stop_names(options.words(stop_on))
             forecast = gancli.plan(
                 name,
                 data,
@@ -81,6 +84,7 @@ def train(
             name, data, changes=changes, outdir=outdir, name=run, new=new, start_from=start_from, strict=strict,
             rescan=rescan, stop_on=options.words(stop_on), device=device, threads=threads, callback=callback,
         )  # fmt: skip
+    announce_end(report)
     show.result(report, json_wanted=json)
     if report.finding:
         raise Finding(report.finding)

@@ -105,7 +105,7 @@ def _explain(
     error: ValidationError, section: list[str], model: type[BaseModel], where: str, changed: Iterable[str]
 ) -> ConfigError:
     found = error.errors()
-    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # a typo explains what is missing
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # a typo first
     inner = [str(part) for part in first["loc"]]
     path = [*section, *inner]
     key = ".".join(path)

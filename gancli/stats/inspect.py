@@ -11,10 +11,11 @@ from gancli.checkpoint import Opened
 from gancli.config.family import USUAL_SIZE
 from gancli.data import Dataset, Shape, open_dataset, picture_size
 from gancli.errors import DataError, GancliError, InputMissing, UsageError
+from gancli.growth import Schedule
 from gancli.health import Health
 from gancli.networks.feature_extractors import FeatureExtractor, open_feature_extractor
 from gancli.results import Progress, printable, silent, warnings_of
-from gancli.runs import Run
+from gancli.runs import Run, StoredVerdict
 from gancli.sampling import Generator
 from gancli.seeds import permutation
 from gancli.stats import sample_sets
@@ -23,6 +24,9 @@ from gancli.stats.evaluate import evaluate
 from gancli.stats.known_modes import counter_of
 from gancli.stats.sample_sets import FIRST_SEED, MAX_HEIGHT, Reals
 from gancli.stats.verdict import ENOUGH, judge
+
+EARLY = 0.1  # share of the schedule below which nothing is decided
+EVEN_SMALL = ("collapsed", "low-diversity", "memorizing")  # verdicts that hold before full size, too
 
 SAMPLES, QUICK_SAMPLES = 1_000, 400
 
@@ -66,7 +70,10 @@ def inspect_stats(
             raise
         why = f"no reals to compare with: {error.what}"
         return Health("undecided", "low", (why,), source=str(path), history=history)
-    return replace(_checkpoint(opened, dataset, how, raw=raw), history=history)
+    health = replace(_checkpoint(opened, dataset, how, raw=raw), history=history)
+    if (folder := _run_of(path)).config_file.exists():
+        StoredVerdict(health.verdict, health.confidence, opened.images).write(folder)
+    return health
 
 
 @dataclass(frozen=True)
@@ -201,7 +208,7 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
         fakes = sample_sets.generated(generator, reference.others, how.progress)
         c = Comparison(fakes, reference, sample_sets.critic_features(generator), network, count_modes)
         seeds = range(FIRST_SEED, FIRST_SEED + count)
-        return _growing(evaluate(base, c, seeds, rows=rows, quick=quick, progress=how.progress), generator)
+        return _early(evaluate(base, c, seeds, rows=rows, quick=quick, progress=how.progress), generator)
 
     health = judged(first, how.network, quick=how.quick)
     if not {"G", "ema"} <= opened.weights.keys():
@@ -213,19 +220,36 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
     return replace(health, evidence=evidence, raw_verdict=health.verdict if raw else other.verdict)
 
 
-def _growing(health: Health, generator: Generator) -> Health:
-    """What still grows may be called collapsed, but not yet healthy."""
-    phase, last = generator.phase, generator.checkpoint.config.full_height
-    if health.verdict != "healthy" or (phase.height == last and phase.alpha >= 1):
+def _early(health: Health, generator: Generator) -> Health:
+    """Too early for a verdict: in the first tenth of the schedule for any, before full size for most."""
+    phase, opened = generator.phase, generator.checkpoint
+    share, last = trained_share(opened), opened.config.full_height
+    if share < EARLY:
+        why = f"only {share:.0%} of the schedule is trained; a verdict needs {EARLY:.0%}"
+    elif (phase.height < last or phase.alpha < 1) and health.verdict not in EVEN_SMALL:
+        why = f"the network is still growing: {phase.height} of {last} px, alpha {phase.alpha:.2f}"
+    else:
         return health
-    growing = f"it still grows: {phase.height} of {last} px, alpha {phase.alpha:.2f}"
-    return replace(health, verdict="undecided", confidence="low", evidence=(*health.evidence, growing))
+    found = f"without that it would be called {health.verdict}"
+    evidence = (why, *health.evidence, *([found] if health.verdict != "undecided" else []))
+    return replace(health, verdict="undecided", confidence="low", evidence=evidence)
+
+
+def trained_share(opened: Opened) -> float:
+    """How much of the schedule, or of a longer duration, a checkpoint has been trained on; 1 where it began trained."""
+    config = opened.config
+    planned = max(config.train.duration, Schedule.of(config).total)
+    return 1.0 if config.origin else min(1.0, opened.images / planned)
+
+
+def _run_of(path: Path) -> Run:
+    """The folder of the run that a checkpoint was written by, if it is still there."""
+    return Run(path.parent.parent if path.parent.name == "checkpoints" else path.parent)
 
 
 def _history(path: Path) -> dict[str, Any]:
     """What stats.jsonl tells of the run that the checkpoint lies in; empty where there is none."""
-    folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
-    ticks = Run(folder).stats()
+    ticks = _run_of(path).stats()
     if not ticks:
         return {}
     return {

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from math import sqrt
 
 from gancli.health import Figure
-from gancli.results import COLLAPSED_RATIO, LOW_RATIO
 from gancli.stats.figures import FIGURES
 from gancli.stats.modes import ModeCoverage
 
@@ -124,11 +123,6 @@ def judge(figures: Sequence[Figure], samples: int, known: ModeCoverage | None, l
         evidence += (f"also: {', '.join(dict.fromkeys(others))}",)
     sure = samples >= SURE and any(name == word and clear for name, _, clear in found)
     return Verdict(word, "high" if sure else "low", evidence)
-
-
-def by_spread(ratio: float) -> str:
-    """A word by the batch std ratio of one tick alone: for lists of runs. `inspect-stats` looks closer."""
-    return "collapsed" if ratio < COLLAPSED_RATIO else "low-diversity" if ratio < LOW_RATIO else "healthy"
 
 
 Sign = tuple[str, str, bool]  # the word, why, and is it far beyond its limit?

@@ -9,6 +9,7 @@ from gancli import files, runs
 from gancli.checkpoint import Opened
 from gancli.config import ResolvedConfig
 from gancli.data import Dataset, write_rejected
+from gancli.errors import Interrupted
 from gancli.growth import lr_factor
 from gancli.results import TrainReport
 from gancli.runs import Run
@@ -36,13 +37,18 @@ def go_on(
         begin(state, run, config, dataset, source, keep_adam=keep_adam)
         duration = config.train.duration
         if state.images >= duration:
-            callback.say(f"{run.path} is finished: {state.images / 1000:g} kimg. More: --kimg; another run: --new")
+            callback.say(
+                f"{run.path} is finished at {state.images / 1000:g} kimg; --kimg trains it longer, --new starts over"
+            )
             return TrainReport(run.path, run.last, state.images, duration, "already finished", state.seconds)
         say_rate(run, config, state, callback)
         files.replace_text(run.config_file, configs.as_text(config))
-        cost = partial(forecast, config, dataset, device) if state.images == 0 else None
-        callback.start(run, config, state.images, cost)
-        finding = loop.train(state, run, config, dataset, callback, stop_on)
+        callback.start(run, config, state.images, partial(forecast, config, dataset, device))
+        try:
+            finding = loop.train(state, run, config, dataset, callback, stop_on)
+        except Interrupted as stop:
+            report = TrainReport(run.path, run.last, state.images, duration, "interrupted", state.seconds)
+            raise Interrupted(stop.signum, report) from None
     ended = "stopped" if finding else "finished"
     return TrainReport(run.path, run.last, state.images, duration, ended, state.seconds, finding)
 
@@ -77,7 +83,7 @@ def say_rate(run: Run, config: ResolvedConfig, state: TrainState, callback: Call
     """Say that a run goes on, and that a rate which had fallen rises again where more images were asked for."""
     if state.images == 0:
         return
-    callback.say(f"going on with {run.path} at {state.images / 1000:g} kimg")
+    callback.say(f"resuming {run.path} at {state.images / 1000:g} kimg")
     old, new = run.config().train.duration, config.train.duration
     if lr_factor(config, state.images, old) < lr_factor(config, state.images, new):
-        callback.say("the learning rate had fallen toward the old end and rises again")
+        callback.say("the learning rate had decayed for the old duration; it is higher again for the new one")

@@ -10,10 +10,13 @@ from gancli.checkpoint import Opened
 from gancli.config import Config, ResolvedConfig, combinations
 from gancli.config.family import USUAL_SIZE
 from gancli.data import Dataset, Shape, open_dataset, plan_cache
-from gancli.errors import ConfigError, DataError, UsageError
+from gancli.errors import ConfigError, DataError, InputMissing, UsageError
+from gancli.results import printable
 from gancli.runs import Run
 from gancli.training.callbacks import Callback
 from gancli.training.resolve import refuse_misfit, resolve, transferred
+
+SHOWN = 5  # differences of two configs in a message
 
 
 def written(
@@ -36,6 +39,9 @@ def prepare(
     place = data or config.data.source
     if place is None:
         raise UsageError("no data to train on", where=f"preset {config.preset}", hint="give DATA, or builtin:shapes")
+    if (Path(place) / "config.yaml").is_file() and (Path(place) / "checkpoints").is_dir():
+        hint = f"to continue this run: gancli resume {place}"
+        raise UsageError("this is a run folder, not a data set", where=printable(str(place)), hint=hint)
     dataset = open_dataset(
         place,
         shape_of(config),
@@ -77,21 +83,74 @@ def refuse_rejected(dataset: Dataset, *, strict: bool) -> None:
         )
 
 
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], section: str = "") -> list[str]:
+    """["train.lr: 0.001, now 0.002"] for every key whose value differs."""
+    found = []
+    for key in sorted(old.keys() | new.keys(), key=str):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{section}{key}.")
+        elif a != b:
+            found.append(f"{section}{key}: {a}, now {b}")
+    return found
+
+
 def find_or_create(config: ResolvedConfig, outdir: Path, name: str | None, callback: Callback, *, new: bool) -> Run:
     """The run that these words mean: the named one, the newest with the same config and data, or a new one."""
     if name is not None and (outdir / name / "config.yaml").is_file() and not new:
         return _named(config, Run(outdir / name), callback)
     found = None if new or name is not None else runs.match(outdir, config)
     if found is None and not new and (old := runs.match_before_change(outdir, config)):
-        callback.say(f"the data has changed since {old.path}: a new run; to go on with that one, --run {old.path.name}")
+        callback.say(
+            f"the data has changed since {old.path}: starting a new run; to continue that one: --run {old.path.name}"
+        )
     return found or runs.create(outdir, config.data.source, config, name)
 
 
+def existing(run: str | Path | None, outdir: Path) -> Run:
+    """The run of a folder, or the newest one under `outdir`. Raises InputMissing."""
+    if run is None:
+        return runs.newest(outdir)
+    folder = Path(run)
+    inside = folder if folder.exists() else outdir / folder  # a name as `gancli runs` lists it
+    if not (inside / "config.yaml").is_file():
+        raise InputMissing("not a run folder", where=printable(str(folder)), hint="see `gancli runs` for their names")
+    return Run(inside)
+
+
+def reopened(run: Run, duration: int | None, callback: Callback) -> tuple[ResolvedConfig, Dataset]:
+    """The config of a run, perhaps with another duration, and its data set, which may have changed since."""
+    config = run.config()
+    if duration is not None:
+        config = config.model_copy(update={"train": config.train.model_copy(update={"duration": duration})})
+    dataset = open_dataset(
+        config.data.source,
+        shape_of(config),
+        held_out=config.data.held_out,
+        kind=config.data.kind,
+        progress=callback.progress,
+    )
+    callback.data(dataset.report)
+    if dataset.sample_shape != config.samples.shape:
+        what = (
+            f"the data now has samples of shape {dataset.sample_shape}, the run was trained on {config.samples.shape}"
+        )
+        raise DataError(what, where=config.data.source, hint="restore the data, or train a new run")
+    if dataset.fingerprint != config.samples.fingerprint:
+        callback.say(f"the data has changed since {run.path} was trained on it")
+    return config, dataset
+
+
 def _named(config: ResolvedConfig, run: Run, callback: Callback) -> Run:
-    """--run: that run, its data changed or not, if the config is its own. Raises ConfigError."""
+    """--run: that run, its data changed or not, if the config is its own. Raises ConfigError with the differences."""
     theirs = run.config()
-    if runs.identity(theirs, data=False) != runs.identity(config, data=False):
-        raise ConfigError("that run has another config", where=str(run.path), hint="give another --run name")
+    if found := differences(runs.identity(theirs, data=False), runs.identity(config, data=False)):
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise ConfigError(
+            f"that run has a different config: {'; '.join(found[:SHOWN])}{more}",
+            where=str(run.path),
+            hint="give another --run name, or continue the run as it is: gancli resume " + str(run.path),
+        )
     if theirs.samples.fingerprint != config.samples.fingerprint:
         callback.say(f"the data has changed since {run.path} was trained on it")
     return run

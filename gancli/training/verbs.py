@@ -68,6 +68,31 @@ def train(
 
 @signals.handled()
 @devices.uses_threads
+def resume(
+    run: str | Path | None = None,
+    *,
+    duration: int | None = None,
+    outdir: str | Path = OUTDIR,
+    stop_on: tuple[str, ...] = (),
+    device: str = "auto",
+    threads: int | None = None,
+    callback: Callback | None = None,
+) -> TrainReport:
+    """Train a run on from its last checkpoint, with its own config and data.
+
+    run: its folder; left out: the newest run under `outdir`. duration: images in all; left out: the run's own.
+    Raises InputMissing where the folder is not a run or its data is gone, and as `train`.
+    """
+    callback, names, place = callback or Silent(), stop_names(stop_on), devices.choose(device)
+    found = setup.existing(run, Path(outdir))
+    config, dataset = setup.reopened(found, duration, callback)
+    begun = found.last.exists() or bool(found.checkpoints())
+    source = checkpoint.read(config.origin.checkpoint) if config.origin and not begun else None
+    return go_on(found, config, dataset, source, place, callback, names)
+
+
+@signals.handled()
+@devices.uses_threads
 def grow(
     ckpt: str | Path,
     data: str | None = None,

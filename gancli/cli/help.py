@@ -1,0 +1,32 @@
+"""How `--help` looks: options in panels, flags without a type."""
+
+from typing import Any
+
+from typer.core import TyperCommand, TyperOption
+
+DATA, OUTPUT, MACHINE, LOGGING = "Data", "Output and resume", "Machine", "Logging"
+PANELS = {  # by parameter; the others are in the panel that the command names
+    **dict.fromkeys(("mirror", "channels", "fit", "strict", "rescan", "against", "features"), DATA),
+    **dict.fromkeys(
+        ("output", "out", "form", "outdir", "run", "new", "snap", "start_from", "json", "plot", "cols", "size"), OUTPUT
+    ),
+    **dict.fromkeys(("device", "threads", "jobs", "precision"), MACHINE),
+    **dict.fromkeys(("tick", "log_format", "quiet", "verbose", "no_progress"), LOGGING),
+}
+OWN = {"train": "Training", "grow": "Training", "resume": "Training", "ablate": "Comparison", "sample": "Sampling",
+       "interpolate": "Sampling", "inspect-stats": "Evaluation", "report": "Evaluation"}  # fmt: skip
+
+
+class Command(TyperCommand):
+    """A command whose options stand in panels."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters, each with its panel; a flag shows no type."""
+        params = super().get_params(ctx)
+        for param in params:
+            if isinstance(param, TyperOption):
+                own = OWN.get(self.name or "", "Options")
+                param.rich_help_panel = PANELS.get(param.name or "", own) if param.name != "help" else LOGGING
+                if param.is_flag or param.count:
+                    param.metavar = ""
+        return params

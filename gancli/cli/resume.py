@@ -1,0 +1,44 @@
+"""gancli resume."""
+
+from typing import Annotated
+
+import typer
+
+from gancli import process
+from gancli.cli import options, show
+from gancli.cli.live import announce_end, watcher
+from gancli.cli.options import JsonOption, NoProgressOption, QuietOption, VerboseOption
+from gancli.errors import Finding
+
+
+def resume(
+    run: Annotated[str | None, typer.Argument(help="Run folder. Left out: the newest run.", show_default=False)] = None,
+    kimg: options.KimgOption = None,
+    stop_on: options.StopOnOption = None,
+    outdir: options.OutdirOption = "runs",
+    device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
+    log_format: options.LogFormatOption = "auto",
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+    no_progress: NoProgressOption = False,
+) -> None:
+    """Continue a run from its last checkpoint, with its own config and data.
+
+    Prints the path of the last checkpoint. With --kimg a finished run is trained longer.
+
+    Example: gancli resume runs/00000-shapes-quickstart
+    """
+    process.keep_memory()
+    import gancli
+
+    with watcher(log_format) as callback:
+        report = gancli.resume(
+            run, duration=options.images("kimg", kimg), outdir=outdir, stop_on=options.words(stop_on), device=device,
+            threads=threads, callback=callback,
+        )  # fmt: skip
+    announce_end(report)
+    show.result(report, json_wanted=json)
+    if report.finding:
+        raise Finding(report.finding)
