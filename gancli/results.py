@@ -5,8 +5,9 @@ A field may be added without notice; renaming or removing one raises `schema_ver
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,8 @@ class AblationRow:
     durations: tuple[int, ...]  # images, one a seed
     diverged: tuple[int, ...]  # seeds whose run diverged
     measures: Mapping[str, Mapping[str, Spread]]  # key of stats.jsonl -> untrained, last, peak, peak at, between
+    figures: Mapping[str, Spread] = field(default_factory=dict)  # key of the health panel -> its value at the end
+    verdicts: tuple[str, ...] = ()  # at the end, one a run; empty where runs were not evaluated
 
 
 @dataclass(frozen=True)
@@ -232,10 +235,24 @@ class Ablation:
     window: int  # generator steps of the running mean and median
     between: tuple[int, int] | None  # generator steps
     rows: tuple[AblationRow, ...]
+    figures: tuple[str, ...] = ()  # keys of the health panel
+    notes: tuple[str, ...] = ()  # why something is missing from the table
     page: Path | None = None
 
-    def lines(self) -> list[tuple[str, str, str]]:
-        """(head, key of stats.jsonl, measure) of every line of its table."""
+    def table(self) -> list[tuple[str, list[str]]]:
+        """(head, one cell a variant) of every line: the verdicts, the health panel, then the log."""
+        lines = []
+        if any(row.verdicts for row in self.rows):
+            lines.append(("verdict", [_counted(row.verdicts) for row in self.rows]))
+        lines += [(key, [str(row.figures.get(key, "-")) for row in self.rows]) for key in self.figures]
+        for head, key, name in self._of_the_log():
+            lines.append((head, [str(row.measures[key].get(name, "-")) for row in self.rows]))
+        return lines
+
+    def _of_the_log(self) -> list[tuple[str, str, str]]:
+        """(head, key of stats.jsonl, measure) of every line that rests on the log."""
+        if not self.quantities:
+            return []
         first = self.quantities[0]
         lines = [(f"{first} peak", first, "peak"), ("  at step", first, "peak at")]
         if self.between is not None:
@@ -245,6 +262,12 @@ class Ablation:
                 lines.append((f"{key}, untrained", key, "untrained"))
             lines.append((f"{key} at the end", key, "last"))
         return lines
+
+
+def _counted(verdicts: Sequence[str]) -> str:
+    """ "healthy", or where seeds differ "healthy 2, collapsed 1"."""
+    counts = Counter(verdicts)
+    return next(iter(counts), "-") if len(counts) < 2 else ", ".join(f"{v} {n}" for v, n in counts.most_common())
 
 
 @dataclass(frozen=True)

@@ -72,11 +72,12 @@ class TestCurves:
         spread = curves.over_seeds([{"last": 1.0}, {"last": 3.0}])["last"]
         assert (spread.mean, spread.spread) == (2, pytest.approx(2**0.5))
 
-    def test_any_key_of_the_log_may_be_shown(self):
+    def test_any_key_of_the_log_and_of_the_panel_may_be_shown(self):
         """And no other."""
-        assert curves.check_keys(["saturation", "images_per_s"]) == ("saturation", "images_per_s")
-        with pytest.raises(UsageError, match="no key"):
-            curves.check_keys(["loss"])
+        assert curves.sorted_keys(["saturation", "coverage"]) == (("saturation",), ("coverage",))
+        with pytest.raises(UsageError, match="neither") as error:
+            curves.sorted_keys(["critic_los"])
+        assert "critic_loss" in error.value.hint
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,15 @@ def ablate(
     batch: options.BatchOption = None,
     precision: options.PrecisionOption = None,
     set_: SetOption = None,
+    tick: options.TickOption = None,
     quantities: Annotated[
-        str | None, typer.Option("--show", metavar="KEYS", help="Keys of stats.jsonl to compare.", show_default=False)
+        str | None,
+        typer.Option(
+            "--show",
+            metavar="KEYS",
+            help="What to compare: keys of stats.jsonl and of inspect-stats.",
+            show_default="coverage, modes, recall, uniqueness, KID, verdict, critic loss, std ratio, ...",
+        ),
     ] = None,
     window: Annotated[int, typer.Option("--window", min=1, help="Generator steps of the running mean.")] = 51,
     between: Annotated[
@@ -38,12 +45,12 @@ def ablate(
     points: Annotated[
         str | None,
         typer.Option(
-            "--points", metavar="KIMG", help="Show samples there: 5,20,60. [default: four, evenly]", show_default=False
+            "--points", metavar="KIMG", help="Show samples there: 5,20,60.", show_default="four, evenly spaced"
         ),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("-o", "--out", metavar="PAGE", help="[default: OUTDIR/ablation.html]", show_default=False),
+        typer.Option("-o", "--out", metavar="PAGE", help="The HTML page.", show_default="OUTDIR/ablation.html"),
     ] = None,
     outdir: Annotated[str, typer.Option("--outdir", help="Folder of the runs.")] = "ablations",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Trainings at a time, sharing the cores.")] = 1,
@@ -54,13 +61,13 @@ def ablate(
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
 ) -> None:
-    """Train one preset with one thing varied, and compare: a table, and a page with curves and pictures.
+    """Train variants of a preset and compare them: a table, and an HTML page with curves and samples.
 
-    The same command again goes on where it was interrupted; a finished run is not trained again.
+    --vary preset=A,B compares presets. The same command again resumes; finished runs are not trained again.
 
-    Example: gancli ablate --preset quickstart --vary network.minibatch_std=null,{group_size: 4} --seeds 0-2
+    Example: gancli ablate --vary network.pixel_norm=true,false --seeds 0-2 --kimg 13
     """
-    changes = options.changes(ctx, set_, kimg=kimg, batch=batch, precision=precision)
+    changes = options.changes(ctx, set_, kimg=kimg, batch=batch, precision=precision, tick=tick)
     chosen = options.seeds(seeds)
     steps, moments = _steps(between), _points(points)
 
@@ -84,7 +91,7 @@ def _points(text: str | None) -> list[float]:
     try:
         return [float(word) for word in options.words(text)]
     except ValueError as error:
-        raise UsageError(f"{text!r} are no kimg", where="--points", hint="write it as 5,20,60") from error
+        raise UsageError(f"{text!r} is not a list of kimg", where="--points", hint="write it as 5,20,60") from error
 
 
 def _steps(text: str | None) -> tuple[int, int] | None:
@@ -93,5 +100,5 @@ def _steps(text: str | None) -> tuple[int, int] | None:
         return None
     low, _, high = text.partition("-")
     if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high)):
-        raise UsageError(f"{text!r} is no range of steps", where="--between", hint="write it as 51-150")
+        raise UsageError(f"{text!r} is not a range of steps", where="--between", hint="write it as 51-150")
     return int(low), int(high)

@@ -18,7 +18,7 @@ def report(
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option("-o", "--out", help="The page. [default: report.html in the run folder]", show_default=False),
+        typer.Option("-o", "--out", help="The page.", show_default="report.html in the run folder"),
     ] = None,
     samples: options.SamplesOption = 1000,
     quick: options.QuickOption = False,

@@ -123,7 +123,7 @@ def result(value: Any, *, json_wanted: bool) -> None:
         case Health():
             _table_out(*tables.health_panel(value, _width()))
         case Ablation():
-            _table_out(tables.ablation_table(value), f"page: {value.page}")
+            _table_out(tables.ablation_table(value), *(f"note: {note}" for note in value.notes), f"page: {value.page}")
         case Forecast():
             _table_out(*tables.forecast_table(value))
         case Doctor():

@@ -149,8 +149,8 @@ def ablation_table(ablation: Ablation) -> Table:
     table = Table(f"{len(ablation.rows[0].seeds)} seeds", box=None, padding=(0, 2))
     for row in ablation.rows:
         table.add_column(Text(row.variant), justify="right", no_wrap=True)
-    for head, key, name in ablation.lines():
-        table.add_row(head, *(str(row.measures[key].get(name, "-")) for row in ablation.rows))
+    for head, cells in ablation.table():
+        table.add_row(head, *cells)
     return table
 
 

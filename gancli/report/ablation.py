@@ -50,10 +50,7 @@ def write(ablation: Ablation, path: Path, points: Sequence[float] = ()) -> None:
 
 def table(ablation: Ablation) -> list[tuple[str, list[str]]]:
     """(head, one cell a variant) of every line: mean and spread over seeds."""
-    return [
-        (head.replace("_", " "), [str(row.measures[key].get(name, "-")) for row in ablation.rows])
-        for head, key, name in ablation.lines()
-    ]
+    return [(head.replace("_", " "), cells) for head, cells in ablation.table()]
 
 
 def chart(ablation: Ablation, key: str) -> str:

@@ -6,10 +6,11 @@ ablation goes on where it stood, and each of its runs can be sampled, inspected 
 
 import itertools
 import json
+import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from gancli.errors import CheckpointError, UsageError
 from gancli.growth import Schedule
 from gancli.results import Ablation, AblationRow, Progress, plain, silent
 from gancli.runs import Run
+from gancli.stats.inspect import inspect_stats
 from gancli.training import curves, log
 from gancli.training.callbacks import Callback, Silent
 from gancli.training.setup import prepare
@@ -32,7 +34,11 @@ from gancli.training.subprocesses import Task, run_all
 from gancli.training.tick_metrics import TickMetrics
 
 OUTDIR = "ablations"
-SHOW = ("critic_loss", "score_gap", "std_ratio", "color_distance", "saturation")
+SHOW = (
+    "coverage", "modes_covered", "recall", "unique_fraction", "kid_random",
+    "critic_loss", "score_gap", "std_ratio", "color_distance", "saturation",
+)  # fmt: skip
+EVALUATED = 400  # samples of each side
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,12 @@ class Variant:
     """One combination of the varied values."""
 
     name: str
-    changes: Mapping[str, Any]  # dotted key -> value
+    changes: Mapping[str, Any]  # dotted key -> value; "preset": another preset
+
+    def of_preset(self, preset: str, changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The preset of this variant, and the changes to it."""
+        merged = {**changes, **self.changes}
+        return str(merged.pop("preset", preset)), merged
 
 
 @dataclass(frozen=True)
@@ -91,12 +102,13 @@ def ablate(
 ) -> Ablation:
     """Train every combination of `vary` ("key=a,b,c") with every seed, and compare them.
 
-    show: keys of stats.jsonl. window: generator steps of the running mean and median. between: generator steps
-    whose mean is asked for. jobs: runs at a time, each with its share of the threads.
-    Finished runs are not trained again. Raises as `train`; ChildFailed where a run fails; Interrupted.
+    show: keys of stats.jsonl, and of the health panel, for which every run is evaluated at its end. window: generator
+    steps of the running mean and median. between: generator steps whose mean is wanted. jobs: runs at a time, each
+    with its share of the threads. Finished runs are not trained again.
+    Raises as `train`; ChildFailed where a run fails; Interrupted.
     """
     callback, place = callback or Silent(), Path(outdir)
-    keys, changes = curves.check_keys(show), dict(changes or {})
+    (keys, figures), changes = curves.sorted_keys(show), dict(changes or {})
     share = max(1, torch.get_num_threads() // jobs)
     wanted, datasets = _jobs(variants(vary), tuple(dict.fromkeys(seeds)), preset, data, changes, callback)
     waiting = [job for job in sorted(wanted, key=lambda job: job.seed) if not job.is_done(place)]
@@ -106,8 +118,39 @@ def ablate(
     run_all(_tasks(waiting, preset, data, changes, place, device, share), jobs, callback.say, progress)
     rows = []
     for _, group in itertools.groupby(wanted, key=lambda job: job.variant.name):
-        rows.append(_row(list(group), datasets, place, keys, window, between))
-    return Ablation(preset, wanted[0].config.data.source, place, keys, window, between, tuple(rows))
+        row = _row(list(group), datasets, place, keys, window, between)
+        rows.append(_evaluated(row, data, figures, device, progress) if figures else row)
+    notes = tuple(_notes(rows, keys, figures, between))
+    return Ablation(preset, wanted[0].config.data.source, place, keys, window, between, tuple(rows), figures, notes)
+
+
+def _evaluated(
+    row: AblationRow, data: str | None, figures: Sequence[str], device: str, progress: Progress
+) -> AblationRow:
+    """The row with figures of the health panel and the verdicts of its runs at their end."""
+    health = [
+        inspect_stats(run, data, samples=EVALUATED, quick=True, device=device, progress=progress) for run in row.runs
+    ]
+    values = [{f.key: f.value for f in one.panel if f.key in figures and not f.part} for one in health]
+    found = {key: curves.over_seeds([{key: v[key]} for v in values if key in v]).get(key) for key in figures}
+    kept = {key: spread for key, spread in found.items() if spread is not None}
+    return replace(row, figures=kept, verdicts=tuple(one.verdict for one in health))
+
+
+def _notes(
+    rows: Sequence[AblationRow], keys: Sequence[str], figures: Sequence[str], between: tuple[int, int] | None
+) -> Iterator[str]:
+    """Why cells of the table are empty."""
+    for row in rows:
+        if row.diverged:
+            yield f"{row.variant}: seeds {', '.join(map(str, row.diverged))} diverged and are not evaluated further"
+        if row.runs and not any("last" in row.measures[key] for key in keys):
+            yield f"{row.variant}: nothing was logged; its runs are shorter than a tick, so give a smaller --tick"
+        elif between and keys and row.runs and not math.isfinite(row.measures[keys[0]]["between"].mean):
+            yield f"{row.variant}: no tick in steps {between[0]}-{between[1]}; give a smaller --tick"
+    absent = [key for key in figures if not any(key in row.figures for row in rows)]
+    if absent:
+        yield f"not available for this data: {', '.join(absent)}"
 
 
 def _jobs(
@@ -116,14 +159,15 @@ def _jobs(
 ) -> tuple[list[Job], dict[str, Dataset]]:  # fmt: skip
     """Every run that is wanted, and the data of each variant. Raises UsageError where two would be the same run."""
     if "train.seed" in {key for variant in found for key in variant.changes} | changes.keys():
-        raise UsageError("seeds have a flag of their own", where="train.seed", hint="--seeds 0,1,2")
+        raise UsageError("seeds have their own option", where="train.seed", hint="--seeds 0,1,2")
     wanted: list[Job] = []
     datasets: dict[str, Dataset] = {}
     for variant in found:
-        config = configs.load(preset, {**changes, **variant.changes, "train.seed": seeds[0]})
+        chosen, own = variant.of_preset(preset, changes)
+        config = configs.load(chosen, {**own, "train.seed": seeds[0]})
         resolved, datasets[variant.name] = prepare(config, data, callback if not wanted else Silent())
         if any(runs.identity(job.config) == runs.identity(resolved) for job in wanted):
-            what = f"{variant.name!r} is the same run as another variant: lengths and cadence make no other run"
+            what = f"{variant.name!r} is the same run as another variant: durations and intervals do not count"
             raise UsageError(what, where="--vary", hint="vary something that the training depends on")
         for seed in seeds:
             values = configs.overrides.apply(resolved.model_dump(), {"train.seed": seed})
@@ -171,12 +215,25 @@ def _tasks(
 ) -> list[Task]:  # fmt: skip
     """The command line of every run."""
     where = [] if data is None else [data]
-    fixed = ["--preset", preset, "--outdir", str(outdir), "--threads", str(threads), "--device", device]
+    fixed = ["--outdir", str(outdir), "--threads", str(threads), "--device", device]
     tasks = []
     for number, job in enumerate(wanted):
-        said = {**changes, **job.variant.changes, "train.seed": job.seed}
+        chosen, own = job.variant.of_preset(preset, changes)
+        said = {**own, "train.seed": job.seed}
         sets = [word for key, value in said.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-        words = [sys.executable, "-m", "gancli", "train", *where, *fixed, *sets, "--log-format", "plain"]
+        words = [
+            sys.executable,
+            "-m",
+            "gancli",
+            "train",
+            *where,
+            "--preset",
+            chosen,
+            *fixed,
+            *sets,
+            "--log-format",
+            "plain",
+        ]
         log_file = outdir / "logs" / f"{number:03d}-{runs.slug(job.variant.name)}-seed{job.seed}.log"
         tasks.append(Task(job.name, words, log_file, job.config.train.duration))
     return tasks

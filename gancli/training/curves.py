@@ -1,6 +1,7 @@
 """The curves of runs, smoothed and boiled down to a few numbers. Steps are generator steps."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from gancli.errors import UsageError
 from gancli.results import AblationRow, Spread, Tick
 from gancli.runs import Run
+from gancli.stats.figures import FIGURES
 
 Floats = NDArray[np.float64]
 
@@ -71,9 +73,11 @@ def over_seeds(found: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
     return {n: Spread(float(v.mean()), float(v.std(ddof=1)) if len(v) > 1 else 0.0) for n, v in values.items()}
 
 
-def check_keys(keys: Sequence[str]) -> tuple[str, ...]:
-    """The keys, if all of them are logged. Raises UsageError."""
+def sorted_keys(keys: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(keys of stats.jsonl, keys of the health panel). One that both have is the log's. Raises UsageError."""
     for key in keys:
-        if key not in KEYS:
-            raise UsageError(f"{key!r} is no key of stats.jsonl", where="--show", hint=f"use {', '.join(KEYS)}")
-    return tuple(keys)
+        if key not in KEYS and key not in FIGURES:
+            close = get_close_matches(key, [*KEYS, *FIGURES], n=3)
+            hint = f"did you mean {', '.join(close)}?" if close else "see docs/log.md and docs/figures.md for the keys"
+            raise UsageError(f"{key!r} is neither logged nor a figure of inspect-stats", where="--show", hint=hint)
+    return tuple(k for k in keys if k in KEYS), tuple(k for k in keys if k not in KEYS)
