@@ -332,17 +332,19 @@ class TestErrors:
 class TestSignals:
     @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, -2), (signal.SIGTERM, -15), (signal.SIGHUP, -1)])
     def test_a_signal_saves_and_then_ends_by_itself(self, trained, tmp_path, number, status):
-        """The shell sees 130, 143, 129; the same command goes on from there."""
+        """The shell sees 130, 143, 129; it prints the checkpoint; the same command goes on from there."""
         words = ["train", trained[1], "--preset", trained[2], "--kimg", 200, "--outdir", tmp_path / "runs"]
-        with process(*words, cwd=tmp_path, stderr=-1) as p:
+        with process(*words, cwd=tmp_path, stdout=-1, stderr=-1) as p:
             read_until(p.stderr, "kimg=")
             p.send_signal(number)
-            rest = p.stderr.read()
+            rest, out = p.stderr.read(), p.stdout.read()
         assert p.returncode == status
         assert "Traceback" not in rest
+        assert "to continue: gancli resume" in rest
+        assert out.endswith("last.pt\n")
 
         with process(*words, cwd=tmp_path, stderr=-1) as p:
-            line = read_until(p.stderr, "going on with")
+            line = read_until(p.stderr, "resuming")
             p.kill()
         assert float(line.split()[-2]) > 0
 

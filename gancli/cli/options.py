@@ -101,6 +101,15 @@ KimgOption = Annotated[
         show_default="the schedule",
     ),
 ]
+ResolutionOption = Annotated[
+    int | None,
+    typer.Option(
+        min=4,
+        envvar="GANCLI_RESOLUTION",
+        help="Final height in pixels; a progressive preset adapts its channels and schedule.",
+        show_default="as in the preset",
+    ),
+]
 BatchOption = Annotated[
     int | None,
     typer.Option(min=1, envvar="GANCLI_BATCH", help="Images a step, at every resolution.", show_default=False),
@@ -269,6 +278,7 @@ def changes(ctx: typer.Context, sets: list[str] | None, **flags: Any) -> dict[st
     keys = {
         "seed": "train.seed",
         "kimg": "train.duration",
+        "resolution": "network.resolution",
         "batch": "train.batch_size",
         "snap": "train.checkpoint_every",
         "tick": "train.tick_every",

@@ -17,6 +17,7 @@ def train(
     preset: options.PresetOption = None,
     kimg: options.KimgOption = None,
     seed: options.SeedOption = None,
+    resolution: options.ResolutionOption = None,
     batch: options.BatchOption = None,
     mirror: options.MirrorOption = False,
     channels: options.ChannelsOption = None,
@@ -53,7 +54,7 @@ def train(
     if start_from and preset:
         raise UsageError("--from brings its own preset", where="--from, --preset", hint="leave out --preset")
     changes = options.changes(
-        ctx, set_, seed=seed, kimg=kimg, batch=batch, snap=snap, tick=tick, precision=precision,
+        ctx, set_, seed=seed, kimg=kimg, resolution=resolution, batch=batch, snap=snap, tick=tick, precision=precision,
         mirror=mirror or None, channels=channels, fit=fit, features=features,
     )  # fmt: skip
     name = preset or DEFAULT_PRESET

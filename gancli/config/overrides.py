@@ -1,6 +1,6 @@
 """`--set a.b=c`: one value of a preset changed from the command line."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gancli.config import yaml
@@ -27,11 +27,72 @@ def merge(flags: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested values with dotted keys replaced; intermediate sections are made as needed."""
-    result = _one_length(for_all_stages(values, changes), changes)
+    """A copy of nested values with dotted keys replaced; intermediate sections are made as needed.
+
+    A change of a progressive network's resolution adapts channels and schedule, where they are not changed, too.
+    """
+    result = resized(_one_length(for_all_stages(values, changes), changes), changes)
     for key, value in changes.items():
         result = _replaced(result, key.split("."), value, key)
     return result
+
+
+def flattened(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """{"a.b": 1} from {"a": {"b": 1}}."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flattened(value, f"{path}{key}.") if isinstance(value, Mapping) and value else {f"{path}{key}": value}
+    return found
+
+
+def resized(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Channels and schedule of a progressive preset for `network.resolution` among the changes.
+
+    The last stage keeps its own part of the schedule, whatever its resolution. Stages that come between get twice
+    the time of the stage before them, and half its channels, at least 8.
+    """
+    network, new = values.get("network"), changes.get("network.resolution")
+    if not isinstance(network, Mapping) or network.get("family", "progressive") != "progressive":
+        return dict(values)
+    old, first = network.get("resolution"), (network.get("base") or (4, 4))[0]
+    if not isinstance(new, int) or not isinstance(old, int) or new == old or not _doubles(first, new):
+        return dict(values)
+    channels = network.get("channels")
+    if isinstance(channels, Sequence) and "network.channels" not in changes:
+        network = {**network, "channels": _resized_channels(list(channels), (new // first).bit_length())}
+    growth = values.get("growth") or {}
+    if isinstance(growth.get("at"), Mapping):
+        growth = {**growth, "at": _resized_stages(growth, old, new)}
+    return {**values, "network": network, "growth": growth}
+
+
+def _doubles(first: Any, last: int) -> bool:
+    """Is the last resolution the first one, doubled some number of times?"""
+    return isinstance(first, int) and last in (first << stage for stage in range(16))
+
+
+def _resized_channels(channels: list[int], stages: int) -> list[int]:
+    while len(channels) < stages:
+        channels.append(max(8, channels[-1] // 2))
+    return channels[:stages]
+
+
+def _resized_stages(growth: Mapping[str, Any], old: int, new: int) -> dict[int, Any]:
+    at = {int(height): dict(stage) for height, stage in growth["at"].items()}
+    last = at.pop(old, None)
+    found = {height: stage for height, stage in at.items() if height < new}
+    before: Mapping[str, Any] = {**growth, **at.get(old // 2, {})}
+    for height in _between(old, new):
+        found[height] = {key: 2 * before[key] for key in ("fade", "stable") if key in before}
+        before = found[height]
+    return found if last is None else {**found, new: last}
+
+
+def _between(old: int, new: int) -> Iterator[int]:
+    """Resolutions from the old last one up to the new one, which is left out."""
+    while old < new:
+        yield old
+        old *= 2
 
 
 LENGTHS = ("duration", "epochs", "generator_steps")  # three ways to say how long a run is

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from gancli.config import renamed, yaml
+from gancli.config import overrides, renamed, yaml
 from gancli.config.family import Family
 from gancli.config.networks import FAMILIES
 from gancli.config.schema import Config, ResolvedConfig
@@ -50,11 +50,23 @@ def _first_code(lines: list[str]) -> int:
 
 def load_values(preset: str) -> dict[str, Any]:
     """The plain values of a preset, not validated yet. Raises ConfigError or InputMissing."""
-    path = find(preset)
+    return _with_base(find(preset), ())
+
+
+def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """The values of a file over those of the preset that it extends: a name, or a path beside the file."""
     values = yaml.load(path)
     if not isinstance(values, dict):
         raise ConfigError("a preset is a mapping of sections", where=str(path), hint="begin with 'network:'")
-    return {"preset": path.stem, **{key: value for key, value in values.items() if key not in OF_A_RUN}}
+    if path.resolve() in above:
+        raise ConfigError("this preset extends itself", where=f"{path}: extends", hint="extend another preset")
+    own = {key: value for key, value in values.items() if key not in (*OF_A_RUN, "extends", "preset")}
+    if "extends" not in values:
+        return {"preset": path.stem, **own}
+    name = str(values["extends"])
+    base = path.parent / name if name.endswith((".yaml", ".yml")) else find(name)
+    inherited = _with_base(base, (*above, path.resolve()))
+    return {**overrides.apply(inherited, overrides.flattened(own)), "preset": path.stem}
 
 
 C = TypeVar("C", bound=Config)

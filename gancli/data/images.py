@@ -1,6 +1,7 @@
 """From the bytes of any picture file to pixels of one size. Anything odd raises; the scan names it and goes on.
 
-Formats: PNG, JPEG, WebP, BMP, TIFF (first page), GIF (first frame); content decides, not the name.
+Formats: PNG, JPEG, WebP, AVIF, BMP, TIFF (first page), GIF (first frame), and HEIC with the extra `heif`. The format
+is taken from the content, not from the name.
 """
 
 import io
@@ -15,8 +16,9 @@ from PIL import Image, ImageOps
 Fit = Literal["crop", "pad", "stretch"]
 Pixels = NDArray[np.uint8]
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # bytes 8 to 12 of such a file
 MAX_PIXELS = 64_000_000  # 8,000 x 8,000: our own bound, checked before any pixel is unpacked
 BACKGROUND = (255, 255, 255)  # what transparency is composed over
 GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
@@ -76,14 +78,26 @@ def from_array(pixels: Pixels, shape: Shape) -> Pixels:
 def _opened(data: bytes) -> Image.Image:
     if not data:
         raise ValueError("the file is empty")
+    heif = data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = _heif(data) if heif else Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:  # Pillow's own bound, where that is the lower one
         raise ValueError(f"too many pixels (at most {MAX_PIXELS:,})") from error
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels are too many (at most {MAX_PIXELS:,})")
     image.load()
     return image
+
+
+def _heif(data: bytes) -> Image.Image:
+    """A HEIC picture, as phones write them. Raises ValueError where the extra is not installed."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise ValueError("HEIC needs an extra: pip install 'gancli[heif]'") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pillow_heif.open_heif(io.BytesIO(data)).to_pillow()
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -54,7 +54,7 @@ def scan_files(source: Files, shape: Shape, folder: Path, progress: Progress) ->
             _take(found, outcome, out)
     if not found.hashes:
         raise _nothing_usable(source, found)
-    _finish(folder, found, (shape.height, shape.width, found.channels), "uint8", source.ignored)
+    _finish(folder, found, (shape.height, shape.width, found.channels), "uint8", source.ignored.total())
 
 
 def _decoded(entries: Sequence[Entry], shape: Shape) -> Iterator[tuple[int, Entry, Decoded | Exception]]:
@@ -105,9 +105,14 @@ def _why(error: Exception) -> str:
 
 
 def _nothing_usable(source: Files, found: Found) -> DataError:
-    first = f"; the first: {found.rejected[0].name}: {found.rejected[0].reason}" if found.rejected else ""
+    others = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in source.ignored.most_common(5))
+    if found.rejected:
+        first = found.rejected[0]
+        what = f"none of {len(found.rejected)} image files can be used; the first: {first.name}: {first.reason}"
+    else:
+        what = f"no image files, only others: {others}" if others else "no image files: it is empty"
     return DataError(
-        f"no usable picture among {len(found.rejected)} ({source.ignored} other files){first}",
+        what,
         where=printable(source.name),
         hint=f"give a folder or zip with {', '.join(images.SUFFIXES)} files",
     )

@@ -4,6 +4,7 @@ import os
 import stat
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -34,7 +35,7 @@ class Files:
     stamp: str  # changes when any file does, as far as size, times and inode tell
     entries: tuple[Entry, ...]
     rejected: tuple[Rejected, ...]
-    ignored: int
+    ignored: Counter[str]  # other files, by suffix
 
     def nbytes(self, shape: Shape) -> int:
         """Of the cache of these pictures, at the most."""
@@ -120,11 +121,11 @@ def _stamp(path: Path) -> str:
 
 
 def _folder(folder: Path) -> Files:
-    entries, rejected, stamps, ignored, seen = [], [], [], 0, set()
+    entries, rejected, stamps, ignored, seen = [], [], [], Counter[str](), set()
     for path in _walk(folder):
         name = str(path.relative_to(folder))
         if path.suffix.lower() not in SUFFIXES:
-            ignored += 1
+            ignored[path.suffix.lower()] += 1
             continue
         try:
             identity = _regular(path)
@@ -170,13 +171,13 @@ def _zip(path: Path) -> Files:
         infos = sorted((i for i in archive.infolist() if not i.is_dir()), key=lambda i: i.filename)
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         raise DataError(f"not a readable zip: {error}", where=printable(str(path)), hint="pack it again") from error
-    entries, rejected, ignored = [], [], 0
+    entries, rejected, ignored = [], [], Counter[str]()
     for info in infos:
         parts = Path(info.filename).parts
         if any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts):
             continue
         if Path(info.filename).suffix.lower() not in SUFFIXES:
-            ignored += 1
+            ignored[Path(info.filename).suffix.lower()] += 1
         elif reason := _zip_refusal(info):
             rejected.append(Rejected(printable(info.filename), reason))
         else:
@@ -209,12 +210,12 @@ def _tar(path: Path) -> Files:
     except tarfile.TarError as error:
         hint = "unpack it first (gunzip, bunzip2, unxz), or pack it again"
         raise DataError(f"not a whole plain tar: {error}", where=printable(str(path)), hint=hint) from error
-    entries, rejected, ignored = [], [], 0
+    entries, rejected, ignored = [], [], Counter[str]()
     for member in members:
         if any(part.startswith(".") and part not in (".", "..") for part in Path(member.name).parts):
             continue
         if Path(member.name).suffix.lower() not in SUFFIXES:
-            ignored += 1
+            ignored[Path(member.name).suffix.lower()] += 1
         elif reason := _tar_refusal(member):
             rejected.append(Rejected(printable(member.name), reason))
         else:
