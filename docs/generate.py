@@ -1,36 +1,57 @@
-"""What the docs say of the code, written from the code: the table of figures, and the schema of the JSON.
+"""Writes the reference pages that are generated from the code.
 
     python docs/generate.py
 
-A test compares the files with what this would write.
+Run it after changing a command, a config key, an error class or a figure; a test fails while a page is out of date.
 """
 
+import ast
+import inspect
+import io
 import json
+import re
+import tokenize
+import types
+import typing
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pydantic
+import typer
+from pydantic.fields import FieldInfo
 
+from gancli import errors
+from gancli.cli import app
+from gancli.config import networks, schema
+from gancli.config.family import Family, FixedFamily, MinibatchStd
 from gancli.health import GROUPS, Health
 from gancli.results import SCHEMA_VERSION
 from gancli.stats.figures import FIGURES, KINDS, FigureSpec
 
 DOCS = Path(__file__).parent
+Model = type[pydantic.BaseModel]
 
 
-def figures() -> str:
+# Figures and the JSON schema of inspect-stats
+
+
+def figures_page() -> str:
     """Every figure of the panel as one Markdown table."""
-    rows = [row(spec) for group in GROUPS for spec in FIGURES.values() if spec.group == group]
+    rows = [figure_row(spec) for group in GROUPS for spec in FIGURES.values() if spec.group == group]
     head = "| group | key | shown as | of | watch; bad | meaning |\n|---|---|---|---|---|---|\n"
     return (
-        "# Every figure of inspect-stats\n\n"
-        "Made from `gancli/stats/figures.py` by `python docs/generate.py`. The key is stable: scripts go by it. A\n"
-        "figure of several channels, levels or networks says which in `part`. Marks are relative to the baseline, the\n"
-        "same figure between two halves of the reals. `--quick` leaves out those with an asterisk.\n"
-        "[inspect-stats.md](inspect-stats.md) has the definitions and sources.\n\n" + head + "".join(rows)
+        "# Figures of inspect-stats\n\n"
+        "Generated from `gancli/stats/figures.py` by `python docs/generate.py`. Keys are stable: use them in\n"
+        "scripts. For a figure with one value per channel, level or network, `part` says which one. Marks are\n"
+        "relative to the baseline, the same figure between two halves of the reals. `--quick` skips the figures\n"
+        "marked with an asterisk. [inspect-stats.md](inspect-stats.md) has the definitions and sources.\n\n"
+        + head
+        + "".join(rows)
     )
 
 
-def row(spec: FigureSpec) -> str:
+def figure_row(spec: FigureSpec) -> str:
     """One line of the table."""
     kinds = "all" if spec.kinds == KINDS else ", ".join(spec.kinds)
     mark = "not judged" if spec.mark is None else str(spec.mark)
@@ -38,14 +59,468 @@ def row(spec: FigureSpec) -> str:
     return f"| {spec.group} | `{spec.key}`{quick} | {spec.label} | {kinds} | {mark} | {spec.meaning} |\n"
 
 
-def schema() -> str:
+def health_schema() -> str:
     """The JSON schema of `inspect-stats --json`."""
     body = pydantic.TypeAdapter(Health).json_schema()
     body["properties"] = {"schema_version": {"const": SCHEMA_VERSION}, **body["properties"]}
     return json.dumps(body, indent=2) + "\n"
 
 
-FILES = {"figures.md": figures, "health.schema.json": schema}
+# Commands
+
+
+def commands_page() -> str:
+    """Every command with its arguments and options."""
+    root = typer.main.get_command(app)
+    sections = [command_section(name, command) for name, command in leaves(root, "gancli")]
+    return (
+        "# Commands\n\n"
+        "Generated from the command line by `python docs/generate.py`. `gancli COMMAND -h` prints the same.\n\n"
+        "An option given on the command line wins over its environment variable, which wins over the preset,\n"
+        "which wins over the default. `gancli --version` prints the version. [exit-codes.md](exit-codes.md) lists\n"
+        "the exit codes.\n\n" + "\n".join(sections)
+    )
+
+
+def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """(full name, command) of every command, subcommands included."""
+    if not hasattr(command, "commands"):
+        yield path, command
+        return
+    for name, inner in command.commands.items():
+        if not inner.hidden:
+            yield from leaves(inner, f"{path} {name}")
+
+
+def command_section(name: str, command: Any) -> str:
+    """One command: help text, arguments, options."""
+    hints = typing.get_type_hints(inspect.unwrap(command.callback))
+    shown = [p for p in command.params if not getattr(p, "hidden", False)]
+    arguments = [p for p in shown if p.param_type_name == "argument"]
+    options = [p for p in shown if p.param_type_name == "option"]
+    text = f"## {name}\n\n{help_text(command.help)}"
+    if arguments:
+        text += "\n| argument | required | meaning |\n|---|---|---|\n"
+        for p in arguments:
+            meaning, _ = without_default(p.help or "")
+            text += f"| `{(p.metavar or p.name).upper()}` | {'yes' if p.required else 'no'} | {cell(meaning)} |\n"
+    if options:
+        text += "\n| option | value | default | environment | meaning |\n|---|---|---|---|---|\n"
+        for p in options:
+            meaning, default = without_default(p.help or "")
+            environment = f"`{p.envvar}`" if p.envvar else ""
+            text += (
+                f"| {flags(p)} | {cell(value_of(p, hints.get(p.name)))} | {cell(default or option_default(p))} "
+                f"| {environment} | {cell(meaning)} |\n"
+            )
+    return text
+
+
+def help_text(text: str) -> str:
+    """A command's help as Markdown, its examples as code blocks."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    blocks = []
+    for paragraph in paragraphs:
+        example = re.fullmatch(r"Example: (.*)", paragraph, re.DOTALL)
+        blocks.append(f"```sh\n{example[1]}\n```" if example else paragraph)
+    return "\n\n".join(blocks) + "\n"
+
+
+def without_default(text: str) -> tuple[str, str]:
+    """A help text and the default that it states in brackets, if it does."""
+    found = re.search(r"\s*\[default: (.*)\]$", text)
+    return (text[: found.start()], found[1]) if found else (text, "")
+
+
+def flags(option: Any) -> str:
+    """All names of an option."""
+    return ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
+
+
+def value_of(option: Any, hint: Any) -> str:
+    """What an option takes: its metavar or its type, with the range."""
+    if option.is_flag or option.count:
+        return "flag"
+    if option.metavar:
+        return f"`{option.metavar}`"
+    name = "integer" if int in members(hint) else "number" if float in members(hint) else "text"
+    return name + limits(option.min, option.max)
+
+
+def limits(low: float | None, high: float | None) -> str:
+    """A closed range, for people."""
+    if low is not None and high is not None:
+        return f", {low:g} to {high:g}"
+    return "" if low is None else f", {low:g} or more"
+
+
+def members(hint: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one type."""
+    return typing.get_args(hint) or (hint,)
+
+
+def option_default(option: Any) -> str:
+    """The default of an option; nothing where leaving it out means "as the preset says"."""
+    if option.count or option.default is None or option.default is False:
+        return ""
+    if option.default is True:
+        return f"`{option.opts[0]}`"
+    return f"`{option.default}`"
+
+
+def cell(text: str) -> str:
+    """Text that fits in a cell of a Markdown table."""
+    parts = " ".join(text.replace("|", "\\|").split()).split("`")
+    return "`".join(part if i % 2 else part.replace("<", "\\<") for i, part in enumerate(parts))
+
+
+# Config keys
+
+MEANINGS = {  # of the keys whose line in the source has no comment
+    "DataConfig.kind": "kind of samples; `auto` takes it from the data",
+    "MomentsConfig.weight": "weight of the penalty in the generator's loss",
+    "MomentsConfig.over": "which values are averaged together",
+    "PerceptualConfig.weight": "weight of the perceptual loss in the generator's loss",
+    "LossConfig.adversarial": "the adversarial loss: {losses}, or a registered one",
+    "LossConfig.moments": "moment stabilization; `null` turns it off",
+    "LossConfig.perceptual": "perceptual loss, for family `superres`; `null` turns it off",
+    "GrowthConfig.fade": "length of the fade at each resolution but the first, in images",
+    "GrowthConfig.stable": "length of the stable phase at each resolution, in images",
+    "LrDecay.share": "share of the images over which the rate falls",
+    "LrDecay.to": "final rate as a share of the initial rate",
+    "OptimizerConfig.betas": "Adam's beta1 and beta2",
+    "OptimizerConfig.eps": "Adam's epsilon",
+    "OptimizerConfig.decay": "learning-rate decay; `null` keeps the rate constant",
+    "CriticSteps.base": "critic steps per generator step",
+    "CriticSteps.boost": "critic steps per generator step while boosted",
+    "TrainConfig.seed": "seed of weights, latents and data order",
+    "TrainConfig.batch_size": "images per step",
+    "TrainConfig.lr": "Adam's learning rate",
+    "TrainConfig.critic_steps": "critic steps per generator step",
+    "TrainConfig.checkpoint_minutes": "a checkpoint is also saved after this many minutes",
+    "Config.preset": "name of the preset",
+    "Config.data": "the data set",
+    "Config.network": "generator and critic",
+    "Config.loss": "losses and penalties",
+    "Config.growth": "schedule of progressive growing",
+    "Config.optimizer": "Adam, for both networks",
+    "Config.train": "length and pace of training",
+    "Config.origin": "written by gancli; see below",
+    "MinibatchStd.group_size": "samples per group; `all` makes the whole batch one group",
+    "MinibatchStd.feature_groups": "groups of channels; each adds one feature map",
+    "Family.z_dim": "dimensions of the latents",
+    "Family.output": "the generator's final layer",
+    "Family.minibatch_std": "minibatch-std layer of the critic; `null` turns it off",
+    "Family.equalized_lr": "scale weights at run time (Karras et al. 2018)",
+    "ProgressiveConfig.family": "selects these networks",
+    "ProgressiveConfig.z_dim": "dimensions of the latents",
+    "ProgressiveConfig.channel_base": "used where `channels` is `null`",
+    "ProgressiveConfig.max_channels": "used where `channels` is `null`",
+    "ProgressiveConfig.equalized_lr": "scale weights at run time",
+    "ProgressiveConfig.normalize_z": "scale latents to unit length per dimension",
+    "ProgressiveConfig.minibatch_std": "minibatch-std layer of the critic; `null` turns it off",
+    "ConvLayer.channels": "output channels",
+    "ConvLayer.kernel": "side of the kernel",
+    "ConvLayer.stride": "stride of the convolution",
+    "ConvLayer.padding": "`same` keeps the size at stride 1",
+    "ConvSide.layers": "convolutions, in order",
+    "ConvSide.activation": "activation after each layer; `leaky` has slope 0.2",
+    "ConvSide.norm": "normalization of each layer; `layer` is over the channels at each position",
+    "ConvGenerator.last_kernel": "side of the last convolution's kernel",
+    "ConvCritic.score": "`tanh` bounds the score",
+    "ConvConfig.family": "selects these networks",
+    "ConvConfig.generator": "layers of the generator",
+    "ConvConfig.critic": "layers of the critic",
+    "MlpSide.hidden": "units of each hidden layer",
+    "MlpSide.activation": "activation after each layer; `leaky` has slope 0.2",
+    "MlpSide.norm": "normalization of each layer",
+    "MlpSide.norm_first": "the norm comes before the activation; else after it",
+    "MlpConfig.family": "selects these networks",
+    "MlpConfig.generator": "layers of the generator",
+    "MlpConfig.critic": "layers of the critic",
+    "SuperresConfig.family": "selects these networks",
+    "SuperresConfig.channels": "channels of the residual blocks",
+    "SuperresConfig.blocks": "residual blocks",
+    "SuperresConfig.critic": "layers of the critic; not used with `loss.adversarial: none`",
+    "Origin.verb": "how the run started",
+    "SampleFacts.kind": "kind of samples",
+    "SampleFacts.scale": "see `center`",
+    "SampleFacts.std": "standard deviation per channel; see `mean`",
+}
+
+
+CLEARER = {  # of the sections and keys whose docstring or comment is written for readers of the source
+    "Config": "The sections of a preset.",
+    "Family": "Keys of every family of networks.",
+    "Origin": "Written by gancli: the checkpoint that `grow` or `train --from` started from.",
+    "SampleFacts": "Written by gancli to a run's `config.yaml`: what the data set determines. Not allowed in a preset.",
+    "Origin.checkpoint": "path of the checkpoint",
+    "Origin.images": "images that its weights were trained on, in all earlier runs",
+    "SampleFacts.fingerprint": "fingerprint of the content of the data set",
+    "SampleFacts.mean": "mean per channel, as the networks see it; used by `network.output: bn-clip`",
+    "Config.network": "generator and critic; the keys depend on `network.family`",
+    "Family.family": "`progressive`, `conv`, `mlp`, `superres`, or a registered one",
+    "StageConfig.fade": "length of the fade at this height, in images",
+    "StageConfig.stable": "length of the stable phase at this height, in images",
+    "StageConfig.batch_size": "images per step at this height",
+    "StageConfig.lr": "learning rate at this height",
+    "CriticSteps.first": "the boost applies to this many first generator steps",
+    "CriticSteps.every": "the boost applies again on every n-th generator step; 0: never",
+    "TrainConfig.duration": "images shown to the critic in total; `null`: the whole schedule",
+    "TrainConfig.epochs": "length in epochs instead; becomes `duration` when the run starts",
+    "TrainConfig.generator_steps": "length in generator steps instead; becomes `duration` when the run starts",
+    "TrainConfig.ema_half_life": "half-life of the averaged generator (EMA), in images; 0: no averaging",
+    "TrainConfig.checkpoint_every": "images between two checkpoints; 0: only by time and at the end",
+    "TrainConfig.keep": "how many checkpoints to keep",
+    "PerceptualConfig.layers": "VGG-16 layers to compare, with their weights",
+    "PerceptualConfig.digest": "digest of that file; filled in when a run starts",
+    "ConvCritic.dense": "units of the hidden dense layers, ReLU",
+    "ConvCritic.last": "convolutions after minibatch std",
+    "ConvConfig.width": "factor for all channels; see `init_std`",
+    "ProgressiveConfig.base": "height and width of the first stage",
+    "ProgressiveConfig.channels": (
+        "channels of each stage; `null`: min(channel_base / 2^stage, max_channels), stages from 1"
+    ),
+}
+
+
+def config_page() -> str:
+    """Every config key: type and range, default, meaning."""
+    families: list[Model] = [
+        f for f in networks.FAMILIES.values() if f.__module__ == networks.__name__
+    ]  # ours, none registered
+    places: dict[Model, list[str]] = {}
+    collect(schema.Config, "", places)
+    collect(schema.SampleFacts, "samples", places)
+    roots: list[Model] = [Family, FixedFamily, *families]
+    for model in roots:
+        collect(model, "network", places, family_of(model))
+    first: list[Model] = [schema.Config, schema.DataConfig, Family, FixedFamily]
+    last: list[Model] = [schema.Origin, schema.SampleFacts]
+    network = [m for m in places if m.__module__ in (networks.__name__, Family.__module__) and m not in first]
+    middle = [m for m in places if m not in (*first, *last, *network)]
+    sections = [section(model, places[model]) for model in (*first, *network, *middle, *last)]
+    return (
+        "# Config keys\n\n"
+        "Generated from `gancli/config/` by `python docs/generate.py`. These are the keys of a preset, of the\n"
+        "`config.yaml` of a run, and of `--set KEY=VALUE`. Write nested keys with dots:\n"
+        "`--set loss.moments.weight=0.2`. Unknown keys are errors.\n\n"
+        "All durations are in images unless the meaning says otherwise; 1 kimg is 1,000 images. `null` means off or\n"
+        "not set. `gancli presets show NAME` prints a preset with every default filled in.\n\n" + "\n".join(sections)
+    )
+
+
+def collect(model: Model, path: str, places: dict[Model, list[str]], family: str = "") -> None:
+    """Where in a preset each section may stand: model -> its dotted keys."""
+    place = (f"`{path}`" if path else "Top level") + (f" ({family})" if family else "")
+    if place in places.setdefault(model, []):
+        return
+    places[model].append(place)
+    for name in own_fields(model):
+        if (model, name) == (schema.Config, "network"):
+            continue  # one section per family, collected apart
+        hint = typing.get_type_hints(model, include_extras=True)[name]
+        for inner, suffix in models_in(hint):
+            tag = "" if inner is MinibatchStd else family
+            collect(inner, f"{path}.{name}{suffix}".lstrip("."), places, tag)
+
+
+def own_fields(model: Model) -> dict[str, FieldInfo]:
+    """The fields to list: of a family those that it adds or changes, of any other section all."""
+    fields = model.model_fields
+    if not issubclass(model, Family):
+        return dict(fields)
+    return {name: field for name, field in fields.items() if name in model.__annotations__}
+
+
+def family_of(model: Model) -> str:
+    """The note beside the heading of a section of networks."""
+    if model is Family:
+        return "every family"
+    if model is FixedFamily:
+        return "families conv, mlp and superres"
+    names = [name for name, config in networks.FAMILIES.items() if config is model]
+    return f"family {names[0]}"
+
+
+def models_in(hint: Any, suffix: str = "") -> Iterator[tuple[Model, str]]:
+    """(model, what to add to the key) of every section that a type mentions."""
+    if isinstance(hint, type) and issubclass(hint, pydantic.BaseModel):
+        yield hint, suffix
+    origin = typing.get_origin(hint)
+    suffix += ".HEIGHT" if origin is dict else "[]" if origin is tuple else ""
+    for inner in typing.get_args(hint):
+        yield from models_in(inner, suffix)
+
+
+def section(model: Model, places: list[str]) -> str:
+    """One section of the config as a table."""
+    hints = typing.get_type_hints(model, include_extras=True)
+    intro = CLEARER.get(model.__name__) or " ".join(inspect.cleandoc(model.__doc__ or "").split())
+    text = f"## {', '.join(merged(places))}\n\n{intro}\n\n"
+    text += "| key | value | default | meaning |\n|---|---|---|---|\n"
+    for name, field in own_fields(model).items():
+        kind = "section" if (model, name) == (schema.Config, "network") else described(hints[name])
+        text += f"| `{name}` | {cell(kind)} | {default_of(field)} | {cell(meaning_of(model, name))} |\n"
+    return text
+
+
+def merged(places: list[str]) -> list[str]:
+    """Places with the same key as one: `network.critic` (families conv, superres)."""
+    keys: dict[str, list[str]] = {}
+    for place in places:
+        key, _, note = place.partition(" (")
+        keys.setdefault(key, []).append(note.removesuffix(")"))
+    return [key + noted([note for note in notes if note]) for key, notes in keys.items()]
+
+
+def noted(notes: list[str]) -> str:
+    """The bracket after a key: which families have it."""
+    if len(notes) > 1:
+        return f" (families {', '.join(note.removeprefix('family ') for note in notes)})"
+    return f" ({notes[0]})" if notes else ""
+
+
+def described(hint: Any) -> str:
+    """A type with its range, for people."""
+    kind, length = hint, None
+    bounds: dict[str, float] = {}
+    if typing.get_origin(hint) is typing.Annotated:
+        kind, *extras = typing.get_args(hint)
+        for extra in extras:
+            for part in extra.metadata if isinstance(extra, FieldInfo) else [extra]:
+                bounds |= {key: getattr(part, key) for key in ("ge", "gt", "le", "lt") if hasattr(part, key)}
+                length = getattr(part, "max_length", length)
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join("`null`" if part is type(None) else described(part) for part in inner)
+    if origin is typing.Literal:
+        return ", ".join(f"`{value}`" for value in inner)
+    if origin is dict:
+        return f"map of {described(inner[0])} to {described(inner[1])}"
+    if origin is tuple and inner[-1] is Ellipsis:
+        return f"list of {described(inner[0])}" + (f", at most {length}" if length else "")
+    if origin is tuple:
+        return f"list of {len(inner)}: {described(inner[0])}"
+    if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
+        return "section"
+    return {int: "integer", float: "number", bool: "`true` or `false`", str: "text"}[kind] + bounded(kind, bounds)
+
+
+def bounded(kind: type, bounds: dict[str, float]) -> str:
+    """A range: ≥ 0, or in [0, 1)."""
+    if kind is int and "gt" in bounds:
+        bounds = {"ge": bounds["gt"] + 1, **{key: bound for key, bound in bounds.items() if key != "gt"}}
+    low = next((f"{sign}{bounds[key]}" for key, sign in (("ge", "["), ("gt", "(")) if key in bounds), "")
+    high = next((f"{bounds[key]}{sign}" for key, sign in (("le", "]"), ("lt", ")")) if key in bounds), "")
+    if low and high:
+        return f" in {low}, {high}"
+    return low.replace("[", " ≥ ").replace("(", " > ")
+
+
+def default_of(field: FieldInfo) -> str:
+    """The default of a key as YAML."""
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, pydantic.BaseModel) and len(type(default).model_fields) > 4:
+        return "its defaults"
+    return f"`{as_yaml(default)}`"
+
+
+def as_yaml(value: Any) -> str:
+    """A default in YAML's flow style."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, pydantic.BaseModel):
+        return as_yaml(value.model_dump())
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {as_yaml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(as_yaml(inner) for inner in value) + "]"
+    if isinstance(value, int):
+        return f"{value:_}" if value >= 10_000 else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def meaning_of(model: Model, name: str) -> str:
+    """What a key means: the comment on its line, or the entry of MEANINGS."""
+    owners = [base for base in model.__mro__ if name in vars(base).get("__annotations__", {})]
+    owner = owners[0]
+    key = f"{owner.__name__}.{name}"
+    text = CLEARER.get(key) or comments(owner).get(name) or MEANINGS.get(key, "")
+    text = text.replace("None:", "`null`:")
+    return text.format(losses=", ".join(f"`{loss}`" for loss in losses())) if "{losses}" in text else text
+
+
+def comments(model: Model) -> dict[str, str]:
+    """Field -> the comments on its lines."""
+    source = inspect.cleandoc("\n" + inspect.getsource(model))
+    by_line = {
+        token.start[0]: token.string.lstrip("# ").removeprefix("fmt: skip")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    body = typing.cast(ast.ClassDef, ast.parse(source).body[0]).body
+    found = {}
+    for node in body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+            found[node.target.id] = "; ".join(by_line[line] for line in lines if line in by_line)
+    return found
+
+
+def losses() -> list[str]:
+    """The names of gancli's own losses, from the source: other code may have registered more."""
+    for node in ast.parse(inspect.getsource(schema)).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "LOSSES":
+            return [element.value for element in node.value.elts]  # type: ignore[attr-defined]
+    raise LookupError("LOSSES is not in gancli/config/schema.py")
+
+
+# Exit codes
+
+
+def exit_codes_page() -> str:
+    """Every exit code with its class and meaning."""
+    classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, Exception)]
+    rows = [(0, "", "Success."), (1, "", "A bug in gancli. `-vv` shows the traceback.")]
+    own = (errors.GancliError, errors.ChildFailed, errors.Interrupted, errors.PipeClosed)
+    rows += [(getattr(c, "exit_code", 1), c.__name__, first_line(c)) for c in classes if c not in own]
+    rows += [
+        (128 + 1, errors.Interrupted.__name__, "Stopped by SIGHUP, after saving."),
+        (128 + 2, errors.Interrupted.__name__, "Stopped by SIGINT (Ctrl-C), after saving."),
+        (128 + 13, errors.PipeClosed.__name__, first_line(errors.PipeClosed)),
+        (128 + 15, errors.Interrupted.__name__, "Stopped by SIGTERM, after saving."),
+    ]
+    table = "".join(
+        f"| {code} | {f'`{name}`' if name else ''} | {cell(meaning)} |\n" for code, name, meaning in sorted(rows)
+    )
+    return (
+        "# Exit codes\n\n"
+        "Generated from `gancli/errors.py` by `python docs/generate.py`.\n\n"
+        "| code | class in `gancli.errors` | meaning |\n|---|---|---|\n" + table + "\n"
+        "A command that starts other training runs, such as `gancli ablate`, ends with the exit code of the run\n"
+        f"that failed (`{errors.ChildFailed.__name__}`).\n\n"
+        "An error message says what went wrong, where, and how to fix it. With `--json` it is one object on\n"
+        'standard error: `{"error": {"code", "message", "where", "hint"}}`. From Python, every class except\n'
+        "`Finding`, `Interrupted` and `PipeClosed` is a subclass of `gancli.errors.GancliError`, with the attributes\n"
+        "`what`, `where`, `hint` and `exit_code`.\n"
+    )
+
+
+def first_line(kind: type) -> str:
+    """The first line of a docstring."""
+    return inspect.cleandoc(kind.__doc__ or "").partition("\n")[0]
+
+
+FILES: dict[str, Callable[[], str]] = {
+    "commands.md": commands_page,
+    "config.md": config_page,
+    "exit-codes.md": exit_codes_page,
+    "figures.md": figures_page,
+    "health.schema.json": health_schema,
+}
 
 
 def main() -> None:

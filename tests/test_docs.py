@@ -1,4 +1,4 @@
-"""The README says what is so."""
+"""The documentation matches the code."""
 
 import re
 import subprocess
@@ -9,18 +9,35 @@ from pathlib import Path
 
 import pytest
 
-from gancli.config import presets
+from gancli.config import networks, presets, schema
 from gancli.results import Tick
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def load_generate():
+    """docs/generate.py as a module."""
+    spec = spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    generate = module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    return generate
+
+
+GENERATE = load_generate()
+
+
+def tree_lines():
+    """The lines of the tree in CONTRIBUTING.md."""
+    block = (ROOT / "CONTRIBUTING.md").read_text().split("## The tree")[1].split("```")[1]
+    return block.strip("\n").splitlines()
 
 
 def tree():
-    """The paths in the README's tree."""
-    block = README.split("## The tree")[1].split("```")[1]
+    """The paths in the tree."""
     folders, paths = [], set()
-    for line in block.strip("\n").splitlines():
+    for line in tree_lines():
         depth = (len(line) - len(line.lstrip())) // 2
         name = line.split()[0]
         folders = [*folders[:depth], name.rstrip("/")]
@@ -29,7 +46,7 @@ def tree():
 
 
 def test_the_tree_is_the_tree():
-    """Every module and every top-level file stands in it, one line each, and nothing else."""
+    """It lists every module, and nothing that does not exist."""
     modules = {str(p.relative_to(ROOT)) for p in (ROOT / "gancli").rglob("*.py") if p.name != "__init__.py"}
     folders = {str(p.parent.relative_to(ROOT)) for p in (ROOT / "gancli").rglob("__init__.py")}
     shown = tree()
@@ -39,21 +56,20 @@ def test_the_tree_is_the_tree():
 
 
 def test_every_line_of_the_tree_says_what_is_in_the_file():
-    """A name alone is no line."""
-    block = README.split("## The tree")[1].split("```")[1]
-    assert all(len(line.split()) >= 3 for line in block.strip("\n").splitlines())
+    """Every name has a description."""
+    assert not [line for line in tree_lines() if len(line.split()) < 3]
 
 
 def test_every_field_of_the_log_is_documented():
-    """And none that is not there."""
-    table = README.split("A line of `stats.jsonl`")[1].split("\n## ")[0]
+    """docs/log.md lists the fields of Tick, no more and no fewer."""
+    table = (ROOT / "docs" / "log.md").read_text().split("## Fields")[1].split("\n## ")[0]
     names = re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `")))
 
     assert set(names) == {field.name for field in fields(Tick)} | {"schema_version"}
 
 
-def test_every_preset_and_every_command_stands_in_it():
-    """A user finds them all."""
+def test_the_readme_names_every_preset_and_every_command():
+    """Users find them all."""
     from gancli.cli import app
 
     commands = [c.name or c.callback.__name__.replace("_", "-") for c in app.registered_commands]
@@ -75,11 +91,29 @@ def test_the_commands_of_the_readme_exist():
             assert flag.split("=")[0] in helps[words[1]], f"{flag} of {words}"
 
 
-def test_pictures_of_the_readme_are_there():
-    """A link leads somewhere."""
-    links = re.findall(r"(?:src=\"|\]\()([^\")#:]+\.(?:png|gif|svg|md))", README)
-    assert links
-    assert not [link for link in links if not (ROOT / link).is_file()]
+def test_the_readme_is_short():
+    """Reference material belongs in docs/."""
+    assert len(README.splitlines()) <= 250
+
+
+def anchors(page):
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_resolve(page):
+    """Every file that a page links to exists, and so does the heading."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"(?:src=\"|\]\()([^\")\s]+)", text)
+    for link in links:
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
 
 
 def test_every_path_in_the_changelog_s_format():
@@ -90,11 +124,19 @@ def test_every_path_in_the_changelog_s_format():
     assert set(headings) <= set(allowed)
 
 
-@pytest.mark.parametrize("name", ["figures.md", "health.schema.json"])
-def test_what_is_made_from_the_code_is_current(name):
-    """Written anew by `python docs/generate.py`."""
-    spec = spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    generate = module_from_spec(spec)
-    spec.loader.exec_module(generate)
+@pytest.mark.parametrize("name", GENERATE.FILES)
+def test_what_is_generated_from_the_code_is_current(name):
+    """Run `python docs/generate.py` where this fails."""
+    assert (ROOT / "docs" / name).read_text() == GENERATE.FILES[name]()
 
-    assert (ROOT / "docs" / name).read_text() == generate.FILES[name]()
+
+def test_every_config_key_has_a_meaning():
+    """From the comment on its line or from docs/generate.py, which names no key that is gone."""
+    page = (ROOT / "docs" / "config.md").read_text()
+    assert not re.findall(r"^\|.*\| *\|$", page, re.MULTILINE)
+
+    models = {model.__name__: model for model in vars(schema).values() if isinstance(model, type)}
+    models |= {model.__name__: model for model in vars(networks).values() if isinstance(model, type)}
+    for key in GENERATE.MEANINGS | GENERATE.CLEARER:
+        model, _, field = key.partition(".")
+        assert not field or field in models[model].model_fields, key
