@@ -14,17 +14,48 @@ from typing import TYPE_CHECKING, Any
 from gancli.version import __version__
 
 if TYPE_CHECKING:
+    from gancli.errors import (
+        CannotCreate,
+        CheckpointError,
+        ChildFailed,
+        ConfigError,
+        DataError,
+        ExtraMissing,
+        GancliError,
+        InputMissing,
+        Interrupted,
+        RunBusy,
+        StorageError,
+        TrainingDiverged,
+        UsageError,
+    )
     from gancli.register import register_family, register_loss
     from gancli.report.verb import write_report
     from gancli.sampling import Generator, interpolate, sample
     from gancli.stats.inspect import inspect_stats
     from gancli.superres import enlarge
     from gancli.training.ablate import ablate
+    from gancli.training.callbacks import Callback, PrintProgress
     from gancli.training.verbs import grow, plan, resume, train
 
     load = Generator.load
 
 _HOME = {
+    "CannotCreate": "gancli.errors",
+    "CheckpointError": "gancli.errors",
+    "ChildFailed": "gancli.errors",
+    "ConfigError": "gancli.errors",
+    "DataError": "gancli.errors",
+    "ExtraMissing": "gancli.errors",
+    "GancliError": "gancli.errors",
+    "InputMissing": "gancli.errors",
+    "Interrupted": "gancli.errors",
+    "RunBusy": "gancli.errors",
+    "StorageError": "gancli.errors",
+    "TrainingDiverged": "gancli.errors",
+    "UsageError": "gancli.errors",
+    "Callback": "gancli.training.callbacks",
+    "PrintProgress": "gancli.training.callbacks",
     "Generator": "gancli.sampling",
     "sample": "gancli.sampling",
     "interpolate": "gancli.sampling",
@@ -41,7 +72,22 @@ _HOME = {
 }
 
 __all__ = [
+    "Callback",
+    "CannotCreate",
+    "CheckpointError",
+    "ChildFailed",
+    "ConfigError",
+    "DataError",
+    "ExtraMissing",
+    "GancliError",
     "Generator",
+    "InputMissing",
+    "Interrupted",
+    "PrintProgress",
+    "RunBusy",
+    "StorageError",
+    "TrainingDiverged",
+    "UsageError",
     "__version__",
     "ablate",
     "enlarge",

@@ -26,7 +26,7 @@ CHUNK_PIXELS = 16 * 64 * 64  # a chunk is 16 pictures of 64 px, fewer where they
 
 @dataclass(frozen=True)
 class Generator:
-    """A trained generator, ready to draw: `gancli.load("ckpt.pt")`.
+    """A trained generator: `gancli.load("ckpt.pt")`.
 
     The size of a chunk depends on the network alone and a short one is padded, so a seed gives the
     same picture whatever else is asked for with it.
@@ -98,6 +98,15 @@ class Generator:
         """One sample a seed, as the network knows them. (len(seeds), C, *S)."""
         z = latents.truncate(latents.from_seeds(list(seeds), self.prior), trunc, self.prior)
         return torch.cat(list(self.draw(z, progress)))
+
+    def generate(self, z: Tensor) -> Tensor:
+        """One sample for each latent. (N, z_dim) -> (N, C, *S) float32, in the units of `sample`. Raises UsageError."""
+        wanted = self.prior.size
+        if z.ndim != 2 or z.shape[1] != wanted:
+            raise UsageError(
+                f"latents of shape {tuple(z.shape)}", where="z", hint=f"give a tensor of shape (N, {wanted})"
+            )
+        return self.in_units(torch.cat(list(self.draw(z.float()))))
 
     def sample(self, seeds: Sequence[int], trunc: float = 1.0) -> Tensor:
         """One sample a seed. (len(seeds), C, *S) float32: pictures in [-1, 1], others in the units of the data."""

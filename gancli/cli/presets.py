@@ -1,6 +1,6 @@
 """gancli presets list | show | validate."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -8,6 +8,7 @@ from gancli import config
 from gancli.cli import show
 from gancli.cli.options import JsonOption, SetOption
 from gancli.config import overrides, presets
+from gancli.growth import Schedule
 
 app = typer.Typer(help="List, show and check presets.", no_args_is_help=True)
 
@@ -18,11 +19,32 @@ def list_presets(json: JsonOption = False) -> None:
 
     Example: gancli presets list
     """
-    rows = [{"name": name, "story": presets.story(name).partition("\n")[0]} for name in presets.names()]
     if json:
-        show.out(show.as_json(rows))
+        show.out(show.as_json([summary(name) for name in presets.names()]))
         return
-    show.out("".join(f"{row['story'] or row['name']}\n" for row in rows))
+    lines = [presets.story(name).partition("\n")[0] or name for name in presets.names()]
+    show.out("".join(f"{line}\n" for line in lines))
+
+
+def summary(name: str) -> dict[str, Any]:
+    """What a script wants to know of a preset before it trains it: its data, size, length and measured cost."""
+    preset, story = config.load(name), presets.story(name)
+    sizes = preset.network.sizes(preset.network.picture_size or (1, 1))
+    images = preset.train.duration or Schedule.planned(preset, sizes).total or None
+    return {
+        "name": name,
+        "title": story.partition("\n")[0].removeprefix(f"{name}: "),
+        "family": preset.network.family,
+        "kinds": list(preset.network.kinds),  # of data that it takes
+        "data": preset.data.source,  # None: needs DATA
+        "size": preset.network.picture_size,  # (height, width); None: that of the data
+        "kimg": None if images is None else images / 1000,  # None: depends on the data
+        "epochs": preset.train.epochs,
+        "generator_steps": preset.train.generator_steps,
+        "batch_size": preset.train.batch_size,
+        "cost": presets.paragraph(story, "Cost"),
+        "result": presets.paragraph(story, "Result"),
+    }
 
 
 @app.command("show")

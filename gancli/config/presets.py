@@ -1,5 +1,6 @@
 """Find, list and load presets; turn what pydantic says into one sentence."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -42,6 +43,16 @@ def story(preset: str) -> str:
     lines = find(preset).read_text(encoding="utf-8").splitlines()
     head = [line for line in lines[: _first_code(lines)] if line.startswith("#")]
     return "\n".join(line.lstrip("#").removeprefix(" ") for line in head)
+
+
+def paragraph(story: str, head: str) -> str | None:
+    """The text after "Cost:" or "Result:" in a story, on one line; None where there is none."""
+    lines = story.splitlines()
+    first = next((i for i, line in enumerate(lines) if line.startswith(f"{head}:")), None)
+    if first is None:
+        return None
+    rest = itertools.takewhile(lambda line: line.startswith(" "), lines[first + 1 :])
+    return " ".join([lines[first].removeprefix(f"{head}:").strip(), *(line.strip() for line in rest)])
 
 
 def _first_code(lines: list[str]) -> int:

@@ -10,6 +10,7 @@ from gancli import checkpoint, devices, runs
 from gancli.checkpoint import Opened
 from gancli.config.family import USUAL_SIZE
 from gancli.data import Dataset, Shape, open_dataset, picture_size
+from gancli.data.given import Data, place_of
 from gancli.errors import DataError, GancliError, InputMissing, UsageError
 from gancli.growth import Schedule
 from gancli.health import Health
@@ -33,8 +34,8 @@ SAMPLES, QUICK_SAMPLES = 1_000, 400
 
 @devices.uses_threads
 def inspect_stats(
-    target: str | Path | None = None,
-    data: str | None = None,
+    target: Data | None = None,
+    data: Data | None = None,
     *,
     outdir: str | Path = "runs",
     samples: int = SAMPLES,
@@ -48,12 +49,13 @@ def inspect_stats(
 ) -> Health:
     """Judge a run folder or checkpoint (left out: the newest run under `outdir`), or a set of samples, by its reals.
 
-    target: also a folder, zip, tar or array of anybody's samples; `data` then has to name the reals. data: the
+    target: also a folder, zip, tar, array or tensor of samples; `data` then has to name the reals. data: the
     reals, where they no longer lie where the run found them. raw: judge the last weights instead of their average.
     quick: at most 400 samples, and without the slower figures. features: weights of a feature network, for a FID.
     N is the same on both sides: min(samples, reals / 2). Without reals the verdict is `undecided`, or InputMissing
     with `need_reals`. Raises UsageError, InputMissing, CheckpointError, DataError.
     """
+    target, data = place_of(target), place_of(data)
     wanted = min(samples, QUICK_SAMPLES) if quick else samples
     network = open_feature_extractor(features, device=str(devices.choose(device))) if features is not None else None
     how = How(wanted, quick=quick, network=network, device=device, progress=progress)

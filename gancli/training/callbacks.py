@@ -1,4 +1,4 @@
-"""What a training tells whoever watches. Nothing in training prints; cli passes a live table."""
+"""Callbacks of a training run. Nothing in training prints; the command line passes a live table."""
 
 from typing import Protocol
 
@@ -30,7 +30,7 @@ class Callback(Protocol):
 
 
 class Silent:
-    """A watcher that shows nothing: the default of the Python API."""
+    """Shows nothing: the default in Python."""
 
     def data(self, report: DataReport) -> None:
         """Nothing."""
@@ -49,3 +49,30 @@ class Silent:
 
     def say(self, text: str) -> None:
         """Nothing."""
+
+
+class PrintProgress(Silent):
+    """Prints messages, and a line at every tick: for notebooks and scripts."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def start(self, run: Run, config: ResolvedConfig, images: int, forecast: Forecaster | None) -> None:
+        """Where the run is, and how far it has come."""
+        self.total = config.train.duration
+        print(f"{run.path}: {images / 1000:g} of {self.total / 1000:g} kimg", flush=True)
+
+    def tick(self, tick: Tick) -> None:
+        """One line, and its warnings."""
+        print(
+            f"{tick.kimg:.1f}/{self.total / 1000:g} kimg  {tick.resolution} px  D loss {tick.critic_loss:.3g}  "
+            f"G loss {tick.generator_loss:.3g}  D(real) {tick.d_real:.3g}  D(fake) {tick.d_fake:.3g}  "
+            f"std ratio {tick.std_ratio:.2f}  {tick.images_per_s:.0f} img/s",
+            flush=True,
+        )
+        for warning in tick.warnings:
+            print(f"warning: {warning}", flush=True)
+
+    def say(self, text: str) -> None:
+        """A message."""
+        print(text, flush=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gancli import checkpoint, devices, signals
+from gancli.data.given import Data, place_of
 from gancli.results import Forecast, TrainReport
 from gancli.training import setup
 from gancli.training.alarms import stop_names
@@ -19,7 +20,7 @@ OUTDIR = "runs"
 @devices.uses_threads
 def plan(
     preset: str = "quickstart",
-    data: str | None = None,
+    data: Data | None = None,
     *,
     changes: Mapping[str, Any] | None = None,
     start_from: str | Path | None = None,
@@ -31,15 +32,16 @@ def plan(
     """What `train` with the same words would do and cost; nothing is written but the data cache."""
     callback, place = callback or Silent(), devices.choose(device)
     config, source = setup.written(preset, changes, start_from)
-    setup.say_cache(config, data, callback)
-    return forecast(*setup.prepare(config, data, callback, source=source, rescan=rescan), place)
+    where = place_of(data)
+    setup.say_cache(config, where, callback)
+    return forecast(*setup.prepare(config, where, callback, source=source, rescan=rescan), place)
 
 
 @signals.handled()
 @devices.uses_threads
 def train(
     preset: str = "quickstart",
-    data: str | None = None,
+    data: Data | None = None,
     *,
     changes: Mapping[str, Any] | None = None,
     outdir: str | Path = OUTDIR,
@@ -53,14 +55,15 @@ def train(
     threads: int | None = None,
     callback: Callback | None = None,
 ) -> TrainReport:
-    """Train a preset on data. The same words again go on with the same run, or say that it is finished.
+    """Train a preset on data. The same arguments again resume the same run, or report that it is finished.
 
-    threads: of the CPU, for as long as it trains; left out: as torch is set. Ctrl-C saves first.
+    data: a path, an array or a tensor: see `gancli.data.given.place_of`. threads: of the CPU, while it trains; left
+    out: as torch is set. Ctrl-C saves first.
     Raises ConfigError, DataError, InputMissing, RunBusy, TrainingDiverged, StorageError; Interrupted after a signal.
     """
     callback, names, place = callback or Silent(), stop_names(stop_on), devices.choose(device)
     config, source = setup.written(preset, changes, start_from)
-    resolved, dataset = setup.prepare(config, data, callback, source=source, rescan=rescan)
+    resolved, dataset = setup.prepare(config, place_of(data), callback, source=source, rescan=rescan)
     setup.refuse_rejected(dataset, strict=strict)
     run = setup.find_or_create(resolved, Path(outdir), name, callback, new=new)
     return go_on(run, resolved, dataset, source, place, callback, names)
@@ -95,7 +98,7 @@ def resume(
 @devices.uses_threads
 def grow(
     ckpt: str | Path,
-    data: str | None = None,
+    data: Data | None = None,
     *,
     to: int | None = None,
     changes: Mapping[str, Any] | None = None,
@@ -117,7 +120,7 @@ def grow(
     callback, names, place = callback or Silent(), stop_names(stop_on), devices.choose(device)
     source = checkpoint.read(ckpt)
     config = grown(source, to, changes or {})
-    resolved, dataset = setup.prepare(config, data, callback, source=source)
+    resolved, dataset = setup.prepare(config, place_of(data), callback, source=source)
     setup.refuse_rejected(dataset, strict=strict)
     run = setup.find_or_create(resolved, Path(outdir), name, callback, new=new)
     return go_on(run, resolved, dataset, source, place, callback, names, keep_adam=not fresh_adam)
