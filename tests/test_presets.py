@@ -31,6 +31,7 @@ SHIPPED = [
     "moments-conv",
     "progan-1024",
     "progan-128",
+    "progan-128-lite",
     "progan-256",
     "progan-64",
     "progan-64-lite",

@@ -49,6 +49,9 @@ def inspect_stats(
             help=f"Exit 4 on {', '.join(FINDINGS)}.", show_default=False,
         ),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every figure, histograms, spectra and history.")
+    ] = False,
     plot: Annotated[
         str | None, typer.Option("--plot", metavar="FILE.svg", help="Draw every figure.", show_default=False)
     ] = None,
@@ -61,7 +64,7 @@ def inspect_stats(
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
 ) -> None:  # fmt: skip
-    """Mode-collapse diagnostics: figures beside their real-against-real baselines, and a verdict.
+    """Diagnose mode collapse: metrics beside their real-versus-real baselines, and a verdict.
 
     The verdict is healthy, low-diversity, collapsed, memorizing, washed-out, artifacts, diverged or undecided.
 
@@ -89,7 +92,7 @@ def inspect_stats(
         )  # fmt: skip
     if target == "-":
         health = replace(health, source="-")
-    show.result(health, json_wanted=json)
+    show.result(health, json_wanted=json, everything=everything)
     if drawing is not None:
         from gancli.report import health_plot
 

@@ -110,7 +110,7 @@ def error(problem: GancliError, *, json_wanted: bool) -> None:
     stderr().print(f"[bold red]error:[/] {escape(str(problem))}")
 
 
-def result(value: Any, *, json_wanted: bool) -> None:
+def result(value: Any, *, json_wanted: bool, everything: bool = False) -> None:
     """A result on standard output: JSON, a path, or a table."""
     if json_wanted:
         out(as_json(value))
@@ -121,7 +121,7 @@ def result(value: Any, *, json_wanted: bool) -> None:
         case SampleReport() | PageReport():
             out(f"{value.path}\n")
         case Health():
-            _table_out(*tables.health_panel(value, _width()))
+            _table_out(*tables.health_panel(value, _width(), everything=everything))
         case Ablation():
             _table_out(tables.ablation_table(value), *(f"note: {note}" for note in value.notes), f"page: {value.page}")
         case Forecast():

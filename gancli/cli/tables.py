@@ -22,6 +22,11 @@ COLORS = {
     "diverged": "red",
     "undecided": "cyan",
 }
+MAIN = (  # keys of the figures that are shown without --all
+    "modes_covered", "recognized_fraction", "batch_std_ratio", "unique_fraction", "cluster_coverage", "coverage", "recall",
+    "precision", "train_nearer_fraction", "fid", "kid", "kid_random", "spectrum_fine", "spectrum_spike", "color_distance",
+    "value_distance",
+)  # fmt: skip
 WIDE = 100  # columns of a terminal that has room for sentences
 MARKS = {"good": ("●", "green"), "watch": ("▲", "yellow"), "bad": ("✖", "red")}  # a shape each, not color alone
 
@@ -41,18 +46,29 @@ def sparkline(values: Sequence[float | None], width: int = 40) -> str:
     return "".join(" " if v is None else BLOCKS[1 + round((v - low) / span * 7)] for v in shown)
 
 
-def health_panel(health: Health, width: int = 120) -> list[Any]:
-    """Verdict, evidence, panel, what to try, histograms, spectra and history. Sentences want a wide terminal."""
+def health_panel(health: Health, width: int = 120, *, everything: bool = False) -> list[Any]:
+    """Verdict, evidence, the main figures, what to try, and the verdict again. Meanings need a wide terminal.
+
+    everything: all figures, histograms, spectra and history, too.
+    """
     color = COLORS.get(health.verdict, "white")
     head = Text.assemble(
         ("verdict: ", "bold"), (health.verdict, f"bold {color}"), f"  (confidence {health.confidence})"
     )
     parts: list[Any] = [Text(health.source), head, *(Text(f"  {line}") for line in health.evidence)]
-    if health.panel:
-        title = f"{health.samples} samples a side, {health.weights} weights"
-        parts.append(_panel(health.panel, title, explained=width >= WIDE))
-        parts += _advice(health.panel)
-    parts += [_histogram(h) for h in health.histograms]
+    if not health.panel:
+        return parts + (_details(health) if everything else [])
+    figures = [figure for figure in health.panel if everything or figure.key in MAIN]
+    title = f"{health.samples} samples on each side, {health.weights} weights"
+    parts.append(_panel(figures, title, explained=width >= WIDE))
+    if hidden := len(health.panel) - len(figures):
+        parts.append(Text(f"{hidden} more figures, histograms and spectra: --all", style="dim"))
+    return [*parts, *_advice(figures), *(_details(health) if everything else []), head]
+
+
+def _details(health: Health) -> list[Any]:
+    """Histograms, spectra, and the history of the run."""
+    parts: list[Any] = [_histogram(h) for h in health.histograms]
     if health.spectrum is not None:
         lines = (("real", health.spectrum.real, "cyan"), ("fake", health.spectrum.fake, "magenta"))
         parts += [Text.assemble(f"spectrum  {name}  ", (sparkline(line, 60), style)) for name, line, style in lines]
