@@ -23,9 +23,9 @@ COLORS = {
     "undecided": "cyan",
 }
 MAIN = (  # keys of the figures that are shown without --all
-    "modes_covered", "recognized_fraction", "batch_std_ratio", "unique_fraction", "cluster_coverage", "coverage", "recall",
-    "precision", "train_nearer_fraction", "fid", "kid", "kid_random", "spectrum_fine", "spectrum_spike", "color_distance",
-    "value_distance",
+    "modes_covered", "recognized_fraction", "batch_std_ratio", "unique_fraction", "cluster_coverage", "coverage",
+    "recall", "precision", "train_nearer_fraction", "fid", "kid", "kid_random", "spectrum_fine", "spectrum_spike",
+    "color_distance", "value_distance",
 )  # fmt: skip
 WIDE = 100  # columns of a terminal that has room for sentences
 MARKS = {"good": ("●", "green"), "watch": ("▲", "yellow"), "bad": ("✖", "red")}  # a shape each, not color alone
