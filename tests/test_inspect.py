@@ -147,7 +147,7 @@ class TestSetsOfSamples:
         Image.new("RGB", (2000, 3)).save(fakes / "00.png")
         code, body = inspected(gancli, fakes, "--against", reals)
         assert (code, body["confidence"]) == (0, "low")
-        assert "were enlarged" in body["evidence"][-1]
+        assert "were upscaled" in body["evidence"][-1]
         assert any(figure["label"] == "sliced Wasserstein, 33 px" for figure in body["panel"])
 
     def test_few_samples_are_undecided_and_never_fail(self, gancli, tmp_path):
