@@ -115,6 +115,6 @@ def learning_rates(network: nn.Module) -> dict[float, list[nn.Parameter]]:
 
 
 def set_precision(pair: Pair, precision: str) -> None:
-    """Set the compute dtype. bf16: convolutions and dense layers use bfloat16; weights, statistics and scores float32."""
+    """Set the compute dtype. bf16: convolutions and dense layers use bfloat16; the rest stays float32."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     pair.G.compute_dtype = pair.D.compute_dtype = dtype

@@ -93,7 +93,7 @@ class Conv(EqualizedWeight):
     Shape: (N, C_in, *S) -> (N, C_out, *S), doubled, halved, or smaller by stride and padding.
 
     Args:
-        padding: "same" keeps the size at stride 1 (an even kernel pads one more on the right); "none" does not pad.
+        padding: "same" keeps the size at stride 1 (an even kernel pads one more on the right), or "none".
     """
 
     def __init__(
@@ -149,7 +149,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"leaky": leaky, "relu": F.
 class ChannelNorm(nn.Module):
     """Layer norm over the channels at each position. Samples and positions are independent.
 
-    Shape: (N, C, *S) -> the same. Source: Ba et al. 2016, arXiv:1607.06450, in the form used by the critic of the iWGAN.
+    Shape: (N, C, *S) -> the same. Source: Ba et al. 2016, arXiv:1607.06450, as in the critic of the iWGAN.
     """
 
     def __init__(self, channels: int) -> None:
@@ -164,7 +164,7 @@ class ChannelNorm(nn.Module):
 
 
 def batch_norm(channels: int, rank: int, keep: float) -> nn.Module:
-    """Batch norm over (N, C, *S) with S of `rank` dimensions; `keep`: decay of the running statistics (1 - momentum)."""
+    """Batch norm over (N, C, *S) with S of `rank` dimensions; `keep`: decay of the running statistics."""
     return (nn.BatchNorm2d if rank == 2 else nn.BatchNorm1d)(channels, momentum=1 - keep)
 
 
@@ -245,7 +245,7 @@ class MinibatchStdDev(nn.Module):
 
 
 def interleave(x: Tensor, y: Tensor, group: int) -> Tensor:
-    """Join two batches so that each strided group contains samples of one batch only. (N, ...), (N, ...) -> (2N, ...)."""
+    """Join two batches so that no strided group mixes them. (N, ...), (N, ...) -> (2N, ...)."""
     both: list[Tensor] = [side.unflatten(0, (group, -1)) for side in (x, y)]
     return torch.cat(both, dim=1).flatten(0, 1)
 
