@@ -105,7 +105,7 @@ def labels_of(name: str, folder: Path) -> np.ndarray | None:
 def parts(x: Tensor, kind: str) -> Tensor:
     """Ten parts by k-means on fixed random features, where there are no classes."""
     rows = random_features.of_samples(x, kind)
-    rows = random_features.standardised(rows, rows)
+    rows = random_features.standardized(rows, rows)
     return torch.cdist(rows, clusters.centers(rows, 10)).argmin(1)
 
 

@@ -30,7 +30,7 @@ from gancli.stats import inspect, memorization, sample_sets
 from gancli.stats.comparison import Comparison, Reference
 from gancli.stats.figures import panel
 from gancli.stats.sample_sets import prepared
-from gancli.stats.verdict import LIMITS, Limits, judge
+from gancli.stats.verdict import LIMITS, Limits, decide
 
 Row = dict[str, Any]
 RUN_SAMPLES = 500
@@ -146,7 +146,7 @@ def every_run(runs: Path | None, there: set[tuple[Any, ...]]) -> Iterator[Row]:
 def word_of(row: Row, limits: Limits) -> tuple[str, str]:
     """(word, confidence) of the verdict."""
     figures = [Figure(key, key, *numbers, part=part) for key, part, *numbers in row["figures"]]
-    verdict = judge(figures, row["samples"], None, limits)
+    verdict = decide(figures, row["samples"], None, limits)
     return verdict.word, verdict.confidence
 
 

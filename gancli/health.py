@@ -1,4 +1,4 @@
-"""What `inspect_stats` returns: panel, verdict, and what both rest on. Part of the JSON contract of results.py."""
+"""The result of `inspect_stats`: verdict, panel, and supporting data. Part of the JSON contract of results.py."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,29 +14,29 @@ GROUPS = (
     "distance",
     "texture",
     "values",
-)  # of figures, as they are shown
+)  # groups of figures, in display order
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of the health panel beside its real-against-real baseline."""
+    """One figure of the health panel with its real-against-real baseline."""
 
     key: str  # stable, such as batch_std_ratio: one of stats.figures.FIGURES
-    label: str  # for people, its part included
-    value: float  # fakes against reals
-    baseline: float  # one half of the reals against the other, at equal N: what a perfect generator would get
-    fake: float | None = None  # the quantity itself, where the value is a ratio or a distance of two
-    real: float | None = None
-    part: str = ""  # a channel, a level, a network: what one figure of several is of
-    note: str = ""  # what it means, in one sentence
+    label: str  # display name, including the part
+    value: float  # fakes compared with reals
+    baseline: float  # one half of the reals compared with the other, at equal N: the value for a perfect generator
+    fake: float | None = None  # the quantity on the fakes alone, if the value is a ratio or a difference
+    real: float | None = None  # the same on the reals
+    part: str = ""  # channel, pyramid level or network, if the figure has several
+    note: str = ""  # meaning, in one sentence
     group: str = "values"  # one of GROUPS
-    mark: str = ""  # good, watch or bad; empty where nothing is judged by it
-    advice: str = ""  # what to try, where the mark is not good
+    mark: str = ""  # good, watch or bad; empty if the figure is informational only
+    advice: str = ""  # what to try if the mark is watch or bad
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Values of one channel in 16 equal bins over [-1, 1], as shares."""
+    """Normalized histogram of one channel, in 16 equal bins over [-1, 1]."""
 
     channel: str
     real: tuple[float, ...]
@@ -45,26 +45,26 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Mean power of the pictures by spatial frequency, both sides, as its logarithm to base 10."""
+    """Mean power spectrum of both sides, as logarithm to base 10."""
 
-    frequency: tuple[float, ...]  # cycles a pixel, 0 to .71: the corner of the plane
+    frequency: tuple[float, ...]  # cycles per pixel, up to 0.71, the corner of the frequency plane
     real: tuple[float, ...]
     fake: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """A sample and the training sample that lies nearest to it."""
+    """A sample and its nearest training sample."""
 
-    fake: int  # its seed, or its place in the set of files
-    real: int  # its row in the data
-    mirrored: bool  # is it the mirror image that is near?
-    distance: float  # over the median distance of reals that were not trained on
+    fake: int  # its seed, or its index in the files
+    real: int  # row number in the data
+    mirrored: bool  # whether the mirror image of the sample is nearest
+    distance: float  # over the median distance of unseen reals
 
 
 @dataclass(frozen=True)
 class Health:
-    """The panel and the verdict on one set of samples."""
+    """The verdict and the panel of one set of samples."""
 
     verdict: str  # one of WORDS
     confidence: str  # high, low
@@ -72,12 +72,12 @@ class Health:
     panel: tuple[Figure, ...] = ()
     histograms: tuple[Histogram, ...] = ()
     spectrum: Spectrum | None = None
-    nearest: tuple[Nearest, ...] = ()  # the samples that look most like copies, the most suspicious first
-    samples: int = 0
-    weights: str = "ema"  # ema, raw, or files where no checkpoint was judged
-    raw_verdict: str | None = None  # the same judgment on the raw weights
+    nearest: tuple[Nearest, ...] = ()  # the samples that look most like copies, nearest first
+    samples: int = 0  # per side
+    weights: str = "ema"  # ema, raw, or files if the target is not a checkpoint
+    raw_verdict: str | None = None  # verdict on the raw weights
     source: str = ""  # the checkpoint or the files
-    reals: str | None = None
+    reals: str | None = None  # the data that it was compared with
     kind: str = "image"  # image, signal or points
-    quick: bool = False  # was the slower half of the panel left out?
+    quick: bool = False  # whether the slower figures were skipped
     history: Mapping[str, Any] = field(default_factory=dict)

@@ -274,7 +274,7 @@ class TestErrors:
         """After the result was printed."""
         from gancli.stats.verdict import Verdict
 
-        monkeypatch.setattr("gancli.stats.evaluate.judge", lambda *a: Verdict("collapsed", "high", ("told to",)))
+        monkeypatch.setattr("gancli.stats.evaluate.decide", lambda *a: Verdict("collapsed", "high", ("told to",)))
         code, out, _ = gancli("inspect-stats", trained[0], "--fail-on", "collapse", "--json")
         assert (code, json.loads(out)["verdict"]) == (4, "collapsed")
         assert gancli("inspect-stats", trained[0], "--fail-on", "low-diversity")[0] == 0

@@ -66,7 +66,7 @@ class TestFolder:
     def test_a_folder_without_pictures_is_refused(self, tmp_path):
         """One clear sentence, not an empty data set."""
         (tmp_path / "readme.txt").write_text("x")
-        with pytest.raises(DataError, match="no usable picture"):
+        with pytest.raises(DataError, match="no usable image"):
             open_dataset(str(tmp_path), SHAPE)
 
     def test_one_picture_is_no_folder(self, pictures):
@@ -122,7 +122,7 @@ class TestZip:
         report = open_dataset(str(tmp_path / "set.zip"), SHAPE).report
 
         assert report.count == 1
-        assert [item.reason for item in report.rejected] == ["its name leads out of the zip"] * 2
+        assert [item.reason for item in report.rejected] == ["its path points outside the zip"] * 2
 
     def test_a_zip_cut_short_is_refused(self, pictures, tmp_path):
         """One sentence, exit 65."""

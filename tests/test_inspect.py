@@ -147,7 +147,7 @@ class TestSetsOfSamples:
         Image.new("RGB", (2000, 3)).save(fakes / "00.png")
         code, body = inspected(gancli, fakes, "--against", reals)
         assert (code, body["confidence"]) == (0, "low")
-        assert "were enlarged" in body["evidence"][-1]
+        assert "were upscaled" in body["evidence"][-1]
         assert any(figure["label"] == "sliced Wasserstein, 33 px" for figure in body["panel"])
 
     def test_few_samples_are_undecided_and_never_fail(self, gancli, tmp_path):
@@ -306,7 +306,7 @@ class TestReport:
         assert (code, page) == (0, run / "report.html")
         text = page.read_text()
         assert any(word in text for word in WORDS)
-        assert "times as far as unseen reals lie" in text
+        assert "times that of unseen reals" in text
 
     def test_what_is_no_run_is_refused(self, gancli, tmp_path):
         """Exit 2."""

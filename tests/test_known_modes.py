@@ -30,8 +30,8 @@ def test_one_mode_is_one_mode():
 def test_units_are_undone():
     """Samples as the networks see them are brought back into the data's units first."""
     x = torch.tensor((builtin.GRID - 1) / 3, dtype=torch.float32)
-    assert known_modes.counter_of("builtin:grid25", 1.0, 3.0)(x.repeat(3, 1)).covered == 25
-    assert known_modes.counter_of("builtin:grid25", 0.0, 1.0)(x.repeat(3, 1)).covered < 25
+    assert known_modes.mode_counter("builtin:grid25", 1.0, 3.0)(x.repeat(3, 1)).covered == 25
+    assert known_modes.mode_counter("builtin:grid25", 0.0, 1.0)(x.repeat(3, 1)).covered < 25
 
 
 def test_every_burst_is_told_by_its_frequency():
@@ -50,5 +50,5 @@ def test_noise_and_silence_have_no_frequency():
 
 def test_other_data_has_no_known_modes():
     """A user's own."""
-    assert known_modes.counter_of("data/", 0.0, 1.0)(torch.zeros(4, 3, 8, 8)) is None
-    assert known_modes.counter_of("builtin:shapes", 0.0, 1.0)(torch.zeros(4, 1, 8, 8)) is None
+    assert known_modes.mode_counter("data/", 0.0, 1.0)(torch.zeros(4, 3, 8, 8)) is None
+    assert known_modes.mode_counter("builtin:shapes", 0.0, 1.0)(torch.zeros(4, 1, 8, 8)) is None

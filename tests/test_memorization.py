@@ -74,7 +74,7 @@ def test_pale_and_tinted_copies_are_copies_and_honest_pale_samples_are_not():
 def test_against_a_loop():
     """Over all training samples, both ways round, and nine moves, in numpy."""
     train, fakes = pictures(memorization.CANDIDATES), pictures(3, 1)  # so few that all are candidates
-    t, f = (memorization.plain(memorization.small(x)).numpy().astype(float) for x in (train, fakes))
+    t, f = (memorization.normalized(memorization.small(x)).numpy().astype(float) for x in (train, fakes))
     expected = [
         min(
             np.sqrt(((g[:, 1 + a : 31 + a, 1 + b : 31 + b] - r[:, 1:31, 1:31]) ** 2).mean())

@@ -82,23 +82,23 @@ def test_balls_keep_their_size_as_sets_grow():
 class TestTwoSample:
     def test_cannot_tell_what_is_alike(self):
         """One half on both sides."""
-        assert neighbors.two_sample(normal(800), normal(800, 1)) == pytest.approx((0.5, 0.5), abs=0.04)
+        assert neighbors.nn_accuracy(normal(800), normal(800, 1)) == pytest.approx((0.5, 0.5), abs=0.04)
 
     def test_tells_what_lies_apart_and_what_is_repeated(self):
         """One where they do not overlap; one on the fakes' side where few are repeated."""
         reals = normal(400)
-        assert neighbors.two_sample(reals, normal(400, 1, 50.0)) == (1, 1)
-        assert neighbors.two_sample(reals, normal(8, 1).repeat(50, 1))[1] == 1
+        assert neighbors.nn_accuracy(reals, normal(400, 1, 50.0)) == (1, 1)
+        assert neighbors.nn_accuracy(reals, normal(8, 1).repeat(50, 1))[1] == 1
 
     def test_copies_read_zero(self):
         """The nearest neighbor of either side is its twin on the other."""
         reals = normal(200)
-        assert neighbors.two_sample(reals, reals + 1e-9) == (0, 0)
+        assert neighbors.nn_accuracy(reals, reals + 1e-9) == (0, 0)
 
     def test_a_tie_counts_half(self):
         """On a line: reals at 0 and 2, fakes at -2 and 4."""
         reals, fakes = (torch.tensor(x, dtype=torch.float64)[:, None] for x in ([0, 2], [-2, 4]))
-        assert neighbors.two_sample(reals, fakes) == (0.5, 0)
+        assert neighbors.nn_accuracy(reals, fakes) == (0.5, 0)
 
     def test_against_a_loop(self):
         """Leave one out over both sets together."""
@@ -107,7 +107,7 @@ class TestTwoSample:
         apart = distances(both, both) + np.diag(np.full(60, np.inf))
         same = side[apart.argmin(1)] == side
 
-        assert neighbors.two_sample(reals, fakes) == pytest.approx((same[:30].mean(), same[30:].mean()))
+        assert neighbors.nn_accuracy(reals, fakes) == pytest.approx((same[:30].mean(), same[30:].mean()))
 
 
 class TestDistinctShare:
@@ -117,25 +117,25 @@ class TestDistinctShare:
         reals, chosen = normal(400), normal(k, 1).repeat(400 // k, 1)
         varied = chosen + 0.001 * normal(len(chosen), 2)
 
-        assert neighbors.distinct_share(chosen, reals) == pytest.approx(k / len(chosen))
-        assert neighbors.distinct_share(varied, reals) == pytest.approx(k / len(chosen))
+        assert neighbors.unique_fraction(chosen, reals) == pytest.approx(k / len(chosen))
+        assert neighbors.unique_fraction(varied, reals) == pytest.approx(k / len(chosen))
 
     def test_honest_samples_are_nearly_all_distinct(self):
         """Near-copies are closer than nearly all reals are to one another."""
-        assert neighbors.distinct_share(normal(500), normal(500, 1)) > 0.97
+        assert neighbors.unique_fraction(normal(500), normal(500, 1)) > 0.97
 
     def test_twins_in_the_data_do_not_switch_it_off(self):
         """The limit follows from the reals that have none."""
         reals = normal(300)
         twinned = torch.cat([reals, reals[:60]])
-        assert neighbors.distinct_share(normal(10, 1).repeat(30, 1), twinned) == pytest.approx(10 / 300)
+        assert neighbors.unique_fraction(normal(10, 1).repeat(30, 1), twinned) == pytest.approx(10 / 300)
 
     def test_a_long_chain_is_one_cluster(self):
         """Connected components, however long the way."""
         chain = torch.zeros(300, 6, dtype=torch.float64)
         chain[:, 0] = torch.arange(300) * 0.01
         shuffled = chain[torch.randperm(300, generator=torch.Generator().manual_seed(0))]
-        assert neighbors.distinct_share(shuffled, normal(300)) == pytest.approx(1 / 300)
+        assert neighbors.unique_fraction(shuffled, normal(300)) == pytest.approx(1 / 300)
 
 
 class TestKernelDistance:
@@ -175,9 +175,9 @@ class TestClusters:
         three = self.around([0, 1, 2], 267, 1)
         thin = torch.cat([self.around([0, 1, 2], 260, 1), self.around([3], 20, 1)])
 
-        assert clusters.kept(parts, reals, three) == pytest.approx(0.75)
-        assert clusters.kept(parts, reals, thin) == pytest.approx(0.75)
-        assert clusters.kept(parts, reals, reals) == 1
+        assert clusters.coverage(parts, reals, three) == pytest.approx(0.75)
+        assert clusters.coverage(parts, reals, thin) == pytest.approx(0.75)
+        assert clusters.coverage(parts, reals, reals) == 1
         assert clusters.overlap(parts, reals, three) == pytest.approx(0.75)
 
     def test_the_same_reals_give_the_same_parts(self):
@@ -226,9 +226,9 @@ class TestRandomFeatures:
 @pytest.mark.parametrize(
     "figure",
     [
-        neighbors.coverage, neighbors.precision, neighbors.recall, neighbors.density, neighbors.two_sample,
-        neighbors.distinct_share, kernel.kernel_distance,
-        lambda a, b: clusters.kept(clusters.centers(a), a, b), lambda a, b: rank.effective_rank(b),
+        neighbors.coverage, neighbors.precision, neighbors.recall, neighbors.density, neighbors.nn_accuracy,
+        neighbors.unique_fraction, kernel.kernel_distance,
+        lambda a, b: clusters.coverage(clusters.centers(a), a, b), lambda a, b: rank.effective_rank(b),
     ],
 )  # fmt: skip
 def test_neither_order_nor_parts_change_a_figure(figure, monkeypatch):

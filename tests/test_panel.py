@@ -13,7 +13,7 @@ from gancli.stats.evaluate import channel_histograms, spectrum_curves
 from gancli.stats.figures import FIGURES, KINDS, panel
 from gancli.stats.measures import Measured
 from gancli.stats.modes import ModeCoverage
-from gancli.stats.verdict import judge
+from gancli.stats.verdict import decide
 
 
 def by_key(figures):
@@ -79,7 +79,7 @@ class TestPanel:
         draws = [torch.rand(70, 3, *size, generator=torch.Generator().manual_seed(seed)) * 2 - 1 for seed in range(3)]
         figures = panel(Comparison(draws[0], Reference(draws[1], draws[2])))
         assert all(np.isfinite(figure.value) for figure in figures)
-        assert judge(figures, 70, None).word == "healthy"
+        assert decide(figures, 70, None).word == "healthy"
 
     def test_padding_of_signals_is_not_made_more_of(self):
         """Positions that are always zero do not decide, whatever small noise a generator has there."""
@@ -88,7 +88,7 @@ class TestPanel:
             x[..., 20:] = 0
         draws[0][..., 20:] = 1e-3 * torch.randn(150, 1, 10)
         figures = panel(Comparison(draws[0], Reference(*draws[1:], kind="signal")))
-        assert judge(figures, 150, None).word == "healthy"
+        assert decide(figures, 150, None).word == "healthy"
 
     def test_gray_pictures_have_one_channel(self):
         """And no color names."""
@@ -135,7 +135,7 @@ def dots(n, seed, cut=0.01, size=32, sigma=2.5):
 def test_honest_dots_with_almost_no_fine_detail_are_no_artifacts(seed):
     """Where the reals have almost no power, how little it is says nothing."""
     compared = Comparison(dots(200, 3 * seed), Reference(dots(200, 3 * seed + 1), dots(200, 3 * seed + 2)))
-    assert judge(panel(compared, quick=True), 200, None).word == "healthy"
+    assert decide(panel(compared, quick=True), 200, None).word == "healthy"
 
 
 class TestTheTable:
@@ -151,7 +151,7 @@ class TestTheTable:
     def test_a_misspelled_key_raises(self):
         """A rule of the verdict can not be switched off by a typing error."""
         with pytest.raises(KeyError):
-            verdict.Panel(figures()).share("unique_fractoin")
+            verdict.Panel(figures()).relative("unique_fractoin")
 
     @pytest.mark.parametrize("key", ASKED)
     def test_the_verdict_asks_for_figures_that_are_there(self, key):
@@ -239,21 +239,21 @@ class TestVerdict:
     )  # fmt: skip
     def test_one_word_for_what_is_wrong(self, changes, word):
         """Each sign by itself."""
-        found = judge(figures(**changes), 1000, None)
+        found = decide(figures(**changes), 1000, None)
         assert found.word == word
         assert found.word in WORDS
         assert found.evidence
 
     def test_few_samples_decide_nothing(self):
         """Whatever they look like; and what is decided on few is not sure."""
-        assert judge(figures(unique_fraction=0.01), 40, None).word == "undecided"
-        assert judge(figures(unique_fraction=0.01), 100, None).confidence == "low"
-        assert judge(figures(unique_fraction=0.01), 1000, None).confidence == "high"
+        assert decide(figures(unique_fraction=0.01), 40, None).word == "undecided"
+        assert decide(figures(unique_fraction=0.01), 100, None).confidence == "low"
+        assert decide(figures(unique_fraction=0.01), 1000, None).confidence == "high"
 
     def test_reals_that_do_not_differ_decide_nothing(self):
         """A baseline of zero is no measure."""
         flat = [figure("batch_std_ratio", 0.0, 0.0)]
-        assert judge(flat, 1000, None).word == "undecided"
+        assert decide(flat, 1000, None).word == "undecided"
 
     @pytest.mark.parametrize(
         ("known", "word"),
@@ -267,7 +267,7 @@ class TestVerdict:
     )
     def test_known_modes_are_counted(self, known, word):
         """At most a tenth is collapsed, at most six tenths low diversity; where few are recognized nothing is."""
-        assert judge(figures(), 1000, known).word == word
+        assert decide(figures(), 1000, known).word == word
 
     def test_known_modes_stand_in_for_parts_of_the_data(self):
         """Where modes can be counted nothing is guessed."""
@@ -279,21 +279,21 @@ class TestVerdict:
             effective_rank_ratio=0.4,
         )
         for guessed, word in ((lost, "low-diversity"), (few, "collapsed")):
-            assert judge(guessed, 1000, None).word == word
-            assert judge(guessed, 1000, ModeCoverage(12, 12, 0.8, 0.0)).word == "healthy"
+            assert decide(guessed, 1000, None).word == word
+            assert decide(guessed, 1000, ModeCoverage(12, 12, 0.8, 0.0)).word == "healthy"
 
     def test_the_gravest_word_wins_and_the_others_are_told(self):
         """Memorization of few samples in pale colors."""
-        found = judge(figures(unique_fraction=0.02, color_distance=40.0), 1000, None)
+        found = decide(figures(unique_fraction=0.02, color_distance=40.0), 1000, None)
         assert found.word == "collapsed"
         assert found.evidence[-1] == "also: artifacts"
 
     def test_everything_is_judged_against_its_baseline(self):
         """A set that is half duplicates is not blamed on the generator."""
         halved = [replace(f, value=0.5, baseline=0.52) if f.key == "unique_fraction" else f for f in figures()]
-        assert judge(halved, 1000, None).word == "healthy"
+        assert decide(halved, 1000, None).word == "healthy"
 
     def test_limits_can_be_changed_to_calibrate_them(self):
         """As the benchmark does."""
         strict = verdict.Limits(fine=0.01)
-        assert judge(figures(spectrum_fine=-0.05), 1000, None, strict).word == "artifacts"
+        assert decide(figures(spectrum_fine=-0.05), 1000, None, strict).word == "artifacts"

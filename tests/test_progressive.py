@@ -175,7 +175,7 @@ def test_minibatch_std_splits_the_channels_of_the_first_stage():
     critic = Critic(ProgressiveConfig(**{**values, "minibatch_std": four}), RGB)
 
     assert critic.last.weight.shape == (8, 12, 3, 3)
-    with pytest.raises(ConfigError, match="8 channels do not split into 6"):
+    with pytest.raises(ConfigError, match="8 channels are not divisible into 6"):
         Critic(ProgressiveConfig(**{**values, "minibatch_std": six}), RGB)
 
 

@@ -41,7 +41,7 @@ def make_run(folder, ticks=(), sheets=(), **changes):
 def make_health(verdict="low-diversity", **changes):
     """A health with a bit of everything."""
     values = {
-        "evidence": ("the fakes differ half as much as the reals",),
+        "evidence": ("batch std of the fakes is 0.50 times that of the reals",),
         "panel": (
             Figure(
                 "batch_std_ratio",
@@ -130,14 +130,14 @@ class TestPage:
     def test_neighbors_lie_side_by_side(self, run):
         """With their distance in words, and what is mirrored."""
         page = run_page.page(run, make_health(), [make_pair()])
-        assert "0.42 times as far as unseen reals lie" in page
+        assert "distance is 0.42 times that of unseen reals" in page
         assert "sample 42 · training sample 17, mirrored" in page
 
     def test_a_run_without_anything_has_a_page(self, tmp_path):
         """No tick, no sheet, no figure: what is not there yet is said."""
         page = run_page.page(make_run(tmp_path / "empty"), Health("undecided", "low", ()))
         assert "undecided" in page
-        assert "Nothing was logged yet" in page
+        assert "nothing has been logged" in page
         assert not re.search("<table|<img", page)
 
     def test_a_folder_that_is_no_run_has_none(self, tmp_path):

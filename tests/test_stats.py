@@ -4,7 +4,7 @@ import torch
 
 from gancli.data import shapes
 from gancli.stats import histograms, modes, moments
-from gancli.stats.batch_std import batch_std, channel_std, inner_std, saturation
+from gancli.stats.batch_std import batch_std, channel_std, contrast, saturation
 
 
 def pictures(n, seed=0, low=0, high=256):
@@ -50,8 +50,8 @@ def test_contrast_is_the_deviation_inside_a_sample():
     """Against numpy; flat samples have none, however different they are."""
     x = np.random.RandomState(0).normal(size=(10, 3, 4, 4))
 
-    assert inner_std(torch.tensor(x)) == pytest.approx(x.reshape(10, 3, 16).std(axis=2).mean())
-    assert inner_std(torch.arange(5.0).view(5, 1, 1, 1).expand(5, 3, 4, 4)) == 0
+    assert contrast(torch.tensor(x)) == pytest.approx(x.reshape(10, 3, 16).std(axis=2).mean())
+    assert contrast(torch.arange(5.0).view(5, 1, 1, 1).expand(5, 3, 4, 4)) == 0
 
 
 def test_saturation_counts_values_at_the_ends():

@@ -165,7 +165,7 @@ class TestSpectrum:
     def test_its_shape_does_not_know_contrast(self):
         """Half the contrast is a quarter of the power at every frequency."""
         powers = [spectrum.power_spectrum(x)[1] for x in (smooth(5), smooth(5) * 0.5)]
-        lines = [spectrum.decades(power, like=power) for power in powers]
+        lines = [spectrum.log_power(power, like=power) for power in powers]
         torch.testing.assert_close(lines[0] - lines[1], torch.full_like(lines[0], np.log10(4)))
         torch.testing.assert_close(*map(spectrum.shape, lines))
 

@@ -1,4 +1,4 @@
-"""Data sets: found, decoded once, cached, fed by position."""
+"""Data sets: sources, decoding, the cache, and batches by position."""
 
 from gancli.data.cache import Dataset, open_dataset, picture_size, plan_cache
 from gancli.data.feed import Feed, fade, scaled, to_unit

@@ -1,4 +1,4 @@
-"""Array files: .npy, .npz and the idx format of MNIST, as published (.gz) or unpacked."""
+"""Array files: .npy, .npz and the idx format of MNIST, gzipped (.gz) or not."""
 
 import gzip
 import math
@@ -16,8 +16,8 @@ from gancli.errors import DataError
 from gancli.results import printable
 
 IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
-MAX_VALUES = 1 << 36  # a header that claims more is damaged
-PREFERRED = ("images", "x", "data", "x_train", "arr_0")  # which array of an .npz with several
+MAX_VALUES = 1 << 36  # a header with more values than this is damaged
+PREFERRED = ("images", "x", "data", "x_train", "arr_0")  # names of the array to use in an .npz with several
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Samples:
 
 
 def reader(path: Path) -> Callable[[Path], Samples]:
-    """The function that reads this array file. Raises DataError where the format is not known."""
+    """A function that reads this array file. Raises DataError if the format is unknown."""
     with path.open("rb") as file:
         head = file.read(6)
     if head == b"\x93NUMPY":
@@ -39,7 +39,7 @@ def reader(path: Path) -> Callable[[Path], Samples]:
     if head[:2] == b"\x1f\x8b" or head[:2] == b"\0\0":
         return lambda p: classify(read_idx(p), str(p))
     raise DataError(
-        "not a folder, zip, idx, .npy or .npz",
+        "not a folder, zip, tar, idx, .npy or .npz",
         where=printable(str(path)),
         hint="give one of these, or builtin:shapes",
     )
@@ -48,7 +48,7 @@ def reader(path: Path) -> Callable[[Path], Samples]:
 def _load(path: Path) -> NDArray[Any]:
     try:
         values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # a damaged header is evaluated as a literal, and anything comes out
+    except Exception as error:  # numpy evaluates the header as a literal, so a damaged one can raise anything
         raise _damaged(path, error) from error
     return values
 
@@ -59,10 +59,10 @@ def _from_npz(path: Path) -> NDArray[Any]:
             names = list(archive.files)
             chosen = names if len(names) == 1 else [n for n in PREFERRED if n in names]
             if not chosen:
-                raise ValueError(f"several arrays ({', '.join(names)}), none called {', '.join(PREFERRED)}")
+                raise ValueError(f"several arrays ({', '.join(names)}), none named {', '.join(PREFERRED)}")
             values: NDArray[Any] = archive[chosen[0]]
             return values
-    except Exception as error:  # as above, and zipfile's own errors share no base class
+    except Exception as error:  # as above, and the errors of zipfile have no common base class
         raise _damaged(path, error) from error
 
 
@@ -74,14 +74,14 @@ def read_idx(path: Path) -> NDArray[Any]:
         with opener(path, "rb") as file:
             zero, code, rank = struct.unpack(">HBB", file.read(4))
             if zero or code not in IDX_TYPES or not 1 <= rank <= 4:
-                raise ValueError("no idx header")
+                raise ValueError("not an idx header")
             shape = struct.unpack(f">{rank}i", file.read(4 * rank))
             dtype = np.dtype(IDX_TYPES[code])
             if min(shape) < 1 or math.prod(shape) > MAX_VALUES:
-                raise ValueError(f"its header claims {shape}")
+                raise ValueError(f"invalid shape {shape} in the header")
             data = file.read(math.prod(shape) * dtype.itemsize + 1)
             if len(data) != math.prod(shape) * dtype.itemsize:
-                raise ValueError(f"its header claims {shape}, which is not what follows")
+                raise ValueError(f"the header has shape {shape}, but the file does not have that many values")
             return np.frombuffer(data, dtype).reshape(shape)
     except (OSError, EOFError, ValueError, struct.error, zlib.error, MemoryError) as error:
         raise _damaged(path, error) from error
@@ -95,10 +95,10 @@ def _damaged(path: Path, error: Exception) -> DataError:
 
 
 def classify(values: NDArray[Any], where: str) -> Samples:
-    """Pictures, signals or points, by shape and type. Raises DataError where it is none of them.
+    """Images, signals or points, by shape and dtype. Raises DataError if it is none of them.
 
-    2-D arrays are points; 3-D uint8 arrays are gray pictures, 3-D float arrays signals (N, C, L);
-    4-D arrays are pictures whose channels are the axis of 1 to 4.
+    2-D arrays are points; 3-D uint8 arrays are gray images, 3-D float arrays signals (N, C, L);
+    4-D arrays are images whose channel axis has 1, 3 or 4 entries.
     """
     if values.dtype == object or values.dtype.kind not in "uif" or not 2 <= values.ndim <= 4 or values.size == 0:
         hint = "these look like labels; give the images file" if values.ndim == 1 else "give numbers of shape (N, ...)"
@@ -116,14 +116,14 @@ def _channels_last(values: NDArray[Any], where: str) -> NDArray[Any]:
     if values.shape[1] in (1, 3, 4):
         return values.transpose(0, 2, 3, 1)
     raise DataError(
-        f"no axis of {values.shape} can be the channels",
+        f"no axis of shape {values.shape} can be the channels",
         where=printable(where),
         hint="save as (N, H, W, 1|3|4)",
     )
 
 
 def _as_bytes(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
-    """0..255. Floats must lie in [0, 1] or [-1, 1]; 16-bit integers are divided by 257."""
+    """Convert to 0..255. Floats must be in [0, 1] or [-1, 1]; 16-bit integers are divided by 257."""
     if values.dtype == np.uint8:
         return values
     low, high = float(values.min()), float(values.max())
@@ -134,7 +134,7 @@ def _as_bytes(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
     if values.dtype.kind == "f" and low >= -1 and high <= 1:
         return _rounded((values + 1) * 127.5)
     raise DataError(
-        f"pictures with values from {low:g} to {high:g}",
+        f"images with values from {low:g} to {high:g}",
         where=printable(where),
         hint="scale them to 0..255 (uint8), or to [0, 1] or [-1, 1]",
     )

@@ -1,4 +1,4 @@
-"""The built-in sets: drawn from a fixed seed, never downloaded."""
+"""The built-in data sets: generated from a fixed seed, never downloaded."""
 
 from difflib import get_close_matches
 
@@ -9,11 +9,11 @@ from gancli.data import shapes
 from gancli.data.arrays import Samples
 from gancli.errors import InputMissing
 
-VERSION = 1  # raise it when a set's samples change: the cache and a run's identity follow
+VERSION = 1  # increase when the samples of a set change; it is part of the cache key and the fingerprint
 
-CYCLES = (2, 4, 6, 8, 10, 12)  # of the bursts, per signal
-POINTS, SIGNALS, LENGTH = 100_000, 3_000, 300  # samples of a mixture; samples of builtin:signals, their length
-SPREAD = {"ring8": 0.01, "grid25": 0.05}  # standard deviation of a cloud
+CYCLES = (2, 4, 6, 8, 10, 12)  # frequencies of the bursts, in cycles per signal
+POINTS, SIGNALS, LENGTH = 100_000, 3_000, 300  # number of points; number of signals and their length
+SPREAD = {"ring8": 0.01, "grid25": 0.05}  # standard deviation of each mode
 
 NAMES = ("shapes", "ring8", "grid25", "signals")
 RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=1)
@@ -21,15 +21,15 @@ GRID = np.stack(np.meshgrid(np.arange(-4, 5, 2), np.arange(-4, 5, 2)), axis=2).r
 
 
 def known(name: str) -> str:
-    """The name, if there is such a set. Raises InputMissing with the nearest one."""
+    """The name, if it is a built-in data set. Raises InputMissing with the closest name."""
     if name in NAMES:
         return name
     close = get_close_matches(name, NAMES, n=1) or [", builtin:".join(NAMES)]
-    raise InputMissing(f"no built-in set {name!r}", where="DATA", hint=f"write builtin:{close[0]}")
+    raise InputMissing(f"no built-in data set {name!r}", where="DATA", hint=f"use builtin:{close[0]}")
 
 
 def draw(name: str, size: int) -> Samples:
-    """The samples of a built-in set; `size` is the height of pictures, and nothing to the other kinds."""
+    """The samples of a built-in data set. size: height of images in px; ignored for other kinds."""
     if name == "shapes":
         return Samples("image", shapes.draw(size)[0])
     if name == "signals":
@@ -38,14 +38,14 @@ def draw(name: str, size: int) -> Samples:
 
 
 def nbytes(name: str, size: int) -> int:
-    """Of the samples that `draw` gives."""
+    """Size in bytes of the samples returned by `draw`."""
     if name == "shapes":
         return shapes.COUNT * size * size * 3
     return SIGNALS * 3 * LENGTH * 4 if name == "signals" else POINTS * 2 * 4
 
 
 def _points(centers: NDArray[np.float64], spread: float, count: int = POINTS) -> NDArray[np.float32]:
-    """Normal clouds around centers, equally often. (count, 2). Source: the mixtures of PacGAN, arXiv:1712.04086."""
+    """A mixture of Gaussians with equal weights. (count, 2). Source: the mixtures of PacGAN, arXiv:1712.04086."""
     rng = np.random.RandomState(0)
     which = rng.permutation(np.arange(count) % len(centers))
     points: NDArray[np.float32] = (centers[which] + rng.normal(0, spread, (count, 2))).astype(np.float32)
@@ -53,7 +53,7 @@ def _points(centers: NDArray[np.float64], spread: float, count: int = POINTS) ->
 
 
 def _signals(count: int = SIGNALS, length: int = LENGTH) -> NDArray[np.float32]:
-    """Bursts of three axes: one of six frequencies under a bell, shifted from axis to axis. (count, 3, length)."""
+    """Bursts of one of six frequencies with a Gaussian envelope, phase-shifted per axis. (count, 3, length)."""
     rng = np.random.RandomState(0)
     cycles = np.array(CYCLES)[rng.permutation(np.arange(count) % len(CYCLES))][:, None, None]
     t = np.linspace(0, 1, length)[None, None, :]

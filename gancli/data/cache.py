@@ -1,8 +1,8 @@
-"""A data set decoded once, kept under GANCLI_CACHE_DIR, opened as a memory map from then on.
+"""The data cache: a data set is decoded once, stored under GANCLI_CACHE_DIR, and then opened as a memory map.
 
-A folder of the cache is named by the content of the source and the options it was decoded with. A
-stamp (path, size, times, inode of every file) points to that name, so that an unchanged source is
-not even read again; `rescan` ignores the stamp.
+A cache folder is named by a hash of the source's content and of the decoding options. A stamp (path, size,
+times and inode of every file) points to that hash, so that an unchanged source is not read again; `rescan`
+ignores the stamp.
 """
 
 import json
@@ -30,28 +30,28 @@ from gancli.data.sources import Array, Files, find
 from gancli.errors import DataError, StorageError
 from gancli.results import DataReport, Progress, Rejected, printable, silent
 
-FORMAT = 1  # raise it when decoding changes: old caches are then left alone
-HELD_OUT_MOST = 1_000
-HELD_OUT_FROM = 500  # smaller sets are trained on whole
-FEW = 500
-LOOKED_AT = 32  # pictures, to see what size they have
-DRAWN_SIZE = 32  # px of a built-in set where nothing says otherwise
-STALE_SECONDS = 86_400
+FORMAT = 1  # increase when decoding changes; caches of the old format are then not used
+HELD_OUT_MOST = 1_000  # held-out samples, at most
+HELD_OUT_FROM = 500  # smaller data sets have no held-out samples
+FEW = 500  # smaller data sets get advice about memorization
+LOOKED_AT = 32  # number of images read to find the most common size
+DRAWN_SIZE = 32  # px; default size of built-in images
+STALE_SECONDS = 86_400  # age at which unfinished caches are removed
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples of one size, the fraction that is held out, and what the scan found."""
+    """Samples of one size, a mask of the held-out ones, and the report of the scan."""
 
     kind: str
-    values: NDArray[Any]  # (N, H, W, C) uint8 pictures; (N, C, L) signals or (N, D) points, float32
-    held_out: NDArray[np.bool_]  # (N,): never trained on
-    fingerprint: str  # of the source's content, whatever the options
+    values: NDArray[Any]  # images (N, H, W, C) uint8; signals (N, C, L) or points (N, D) float32
+    held_out: NDArray[np.bool_]  # (N,), True for samples that are never trained on
+    fingerprint: str  # hash of the source's content, independent of the decoding options
     report: DataReport
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """(C, *S) of one sample, as the networks see it."""
+        """(C, *S) of one sample, as passed to the networks."""
         shape = self.values.shape[1:]
         return (shape[2], *shape[:2]) if self.kind == "image" else shape
 
@@ -62,7 +62,7 @@ class Dataset:
 
 
 def folder() -> Path:
-    """Where caches are kept: GANCLI_CACHE_DIR, else ~/.cache/gancli."""
+    """The cache folder: GANCLI_CACHE_DIR, else ~/.cache/gancli."""
     return Path(os.environ.get("GANCLI_CACHE_DIR") or Path.home() / ".cache" / "gancli")
 
 
@@ -71,11 +71,11 @@ class CachePlan:
     """What opening a data set would write."""
 
     folder: Path
-    nbytes: int  # at the most; 0 where the cache has it already
+    nbytes: int  # at most; 0 if the data set is already cached
 
 
 def plan_cache(data: str, shape: Shape) -> CachePlan:
-    """What `open_dataset` would have to write first; nothing is decoded. Raises InputMissing or DataError."""
+    """What `open_dataset` would write, without decoding anything. Raises InputMissing or DataError."""
     source, options = find(data), _options(shape)
     fingerprint = _fingerprint_in(_stamp_file(source, options))
     if fingerprint is not None and _meta(folder() / _key(fingerprint, options)) is not None:
@@ -92,17 +92,17 @@ def open_dataset(
     rescan: bool = False,
     progress: Progress = silent,
 ) -> Dataset:
-    """The data set that DATA names, decoded to `shape`; at once where the cache has it.
+    """Open the data set `data`, decoded to `shape`; from the cache if possible.
 
-    Of several processes that want the same one, one decodes it and the others wait for that.
-    Raises InputMissing, DataError, or StorageError where the cache cannot be written or would not fit.
+    If several processes open the same data set, one decodes it and the others wait.
+    Raises InputMissing, DataError, or StorageError if the cache cannot be written or the disk is too small.
     """
     source, options = find(data), _options(shape)
     stamp = _stamp_file(source, options)
     known = None if rescan else _fingerprint_in(stamp)
     fingerprint = known or source.digest(progress)
     place = folder() / _key(fingerprint, options)
-    with _held(place):
+    with _locked(place):
         if rescan or _meta(place) is None:
             _build(source, shape, place, progress)
         dataset = _open(place, data, fingerprint, held_out, kind)
@@ -121,8 +121,8 @@ def _stamp_file(source: Files | Array, options: str) -> Path:
 
 
 @contextmanager
-def _held(place: Path) -> Iterator[None]:
-    """Nobody else builds, replaces or opens this place meanwhile. Raises StorageError where no file can be made."""
+def _locked(place: Path) -> Iterator[None]:
+    """Hold the lock of a cache folder. Raises StorageError if the lock file cannot be created."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.with_suffix(".lock").touch()
@@ -133,28 +133,28 @@ def _held(place: Path) -> Iterator[None]:
 
 
 def picture_size(data: str) -> tuple[int, int] | None:
-    """(height, width) that most of a few pictures of a set have; None for signals and points. Raises DataError."""
+    """Most common (height, width) of a subset of the images; None for signals and points. Raises DataError."""
     source = find(data)
     if isinstance(source, Array):
         samples = source.load(DRAWN_SIZE)
         return samples.values.shape[1:3] if samples.kind == "image" else None
     sizes: Counter[tuple[int, int]] = Counter()
     for entry in source.entries[:: max(1, len(source.entries) // LOOKED_AT)]:
-        with suppress(Exception):  # the scan will name it
+        with suppress(Exception):  # reported by the scan
             sizes[images.size_of(entry.read())] += 1
     if not sizes:
-        raise DataError("no usable picture", where=printable(data), hint="give a folder, zip or tar of pictures")
+        raise DataError("no usable image", where=printable(data), hint="give a folder, zip or tar of images")
     return sizes.most_common(1)[0][0]
 
 
 def _fingerprint_in(stamp: Path) -> str | None:
-    """What a stamp says; None where there is none or it is damaged."""
+    """The fingerprint in a stamp file; None if the file is missing or damaged."""
     text = stamp.read_text(errors="replace") if stamp.is_file() else ""
     return text if re.fullmatch(r"[0-9a-f]{40}", text) else None
 
 
 def _meta(place: Path) -> dict[str, Any] | None:
-    """The description of a cache that is whole; None where it is missing or damaged."""
+    """The metadata of a complete cache folder; None if it is missing or damaged."""
     try:
         meta: dict[str, Any] = json.loads((place / "meta.json").read_text(encoding="utf-8"))
         size = len(meta["hashes"]) * math.prod(meta["shape"]) * np.dtype(meta["dtype"]).itemsize
@@ -168,8 +168,8 @@ def _key(*parts: str) -> str:
 
 
 def _build(source: Files | Array, shape: Shape, place: Path, progress: Progress) -> None:
-    """Decode into a folder beside the final one, then rename: a half-built cache is never seen."""
-    _refuse_full(place.parent, source.nbytes(shape))
+    """Decode into a temporary folder, then rename it, so that an incomplete cache is never visible."""
+    _check_space(place.parent, source.nbytes(shape))
     try:
         _sweep(place.parent)
         work = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
@@ -180,9 +180,9 @@ def _build(source: Files | Array, shape: Shape, place: Path, progress: Progress)
             scan.scan_files(source, shape, work, progress)
         else:
             samples = source.load(shape.height)
-            _refuse_full(place.parent, scan.nbytes_of(samples, shape))
+            _check_space(place.parent, scan.nbytes_of(samples, shape))
             scan.scan_array(samples, shape, work, source.name, progress)
-        shutil.rmtree(place, ignore_errors=True)  # damaged, or to be built anew
+        shutil.rmtree(place, ignore_errors=True)  # damaged, or a rescan
         work.rename(place)
     except OSError as error:
         raise _unwritable(place, error) from error
@@ -190,19 +190,19 @@ def _build(source: Files | Array, shape: Shape, place: Path, progress: Progress)
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _refuse_full(place: Path, needed: int) -> None:
-    """Raise StorageError where so many bytes would not fit: before a scan, which may take an hour."""
+def _check_space(place: Path, needed: int) -> None:
+    """Raise StorageError if the disk has less than `needed` bytes free. Checked before a scan, which can take long."""
     free = shutil.disk_usage(place).free
     if needed > free:
         raise StorageError(
             f"the data cache needs up to {needed:,} bytes, and {free:,} are free",
             where=printable(str(place)),
-            hint="free some space, point GANCLI_CACHE_DIR to another disk, or train at a lower resolution",
+            hint="free some space, set GANCLI_CACHE_DIR to another disk, or train at a lower resolution",
         )
 
 
 def _sweep(place: Path) -> None:
-    """Remove what scans that were killed long ago have left."""
+    """Remove the temporary folders of scans that were killed."""
     for stale in place.glob(".building-*"):
         if time.time() - stale.stat().st_mtime > STALE_SECONDS:
             shutil.rmtree(stale, ignore_errors=True)
@@ -210,9 +210,9 @@ def _sweep(place: Path) -> None:
 
 def _unwritable(place: Path, error: OSError) -> StorageError:
     return StorageError(
-        f"cannot write the cache: {error.strerror or error}",
+        f"cannot write the data cache: {error.strerror or error}",
         where=str(place),
-        hint="free some space, or point GANCLI_CACHE_DIR to another folder",
+        hint="free some space, or set GANCLI_CACHE_DIR to another folder",
     )
 
 
@@ -220,30 +220,34 @@ def _open(place: Path, data: str, fingerprint: str, held_out: float, kind: str) 
     meta = _meta(place)
     assert meta is not None, f"{place} was just built"
     if kind not in ("auto", meta["kind"]):
-        raise DataError(f"the samples are of kind {meta['kind']}", where=data, hint=f"not --set data.kind={kind}")
+        raise DataError(
+            f"data.kind is {kind}, but the samples are of kind {meta['kind']}", where=data, hint="leave out data.kind"
+        )
     hashes = np.array([int(h, 16) for h in meta["hashes"]], dtype=np.uint64)
     shape = (len(hashes), *meta["shape"])
     values = np.memmap(place / "values.bin", dtype=meta["dtype"], mode="r", shape=shape)
-    kept_back = _held_out(hashes, held_out)
-    return Dataset(meta["kind"], values, kept_back, fingerprint, _report(data, meta, hashes, kept_back))
+    held_out_mask = _held_out(hashes, held_out)
+    return Dataset(meta["kind"], values, held_out_mask, fingerprint, _report(data, meta, hashes, held_out_mask))
 
 
 def _held_out(hashes: NDArray[np.uint64], share: float) -> NDArray[np.bool_]:
-    """Chosen by the hash of a sample's content, so that duplicates stay on one side. (N,)."""
+    """The held-out mask, chosen by content hash so that duplicates are on the same side. (N,)."""
     if len(hashes) < HELD_OUT_FROM:
         return np.zeros(len(hashes), dtype=bool)
     count = min(round(share * len(hashes)), HELD_OUT_MOST)
-    chosen: NDArray[np.bool_] = hashes < np.sort(hashes)[min(count, len(hashes) - 1)]  # never all of them
+    chosen: NDArray[np.bool_] = hashes < np.sort(hashes)[min(count, len(hashes) - 1)]  # never all samples
     return chosen
 
 
-def _report(data: str, meta: dict[str, Any], hashes: NDArray[np.uint64], kept_back: NDArray[np.bool_]) -> DataReport:
+def _report(
+    data: str, meta: dict[str, Any], hashes: NDArray[np.uint64], held_out_mask: NDArray[np.bool_]
+) -> DataReport:
     duplicates = len(hashes) - len(np.unique(hashes))
     return DataReport(
         source=data,
         kind=meta["kind"],
         count=len(hashes),
-        held_out=int(kept_back.sum()),
+        held_out=int(held_out_mask.sum()),
         shape=tuple(meta["shape"]),
         smallest=meta["smallest"] and tuple(meta["smallest"]),
         largest=meta["largest"] and tuple(meta["largest"]),
@@ -258,13 +262,9 @@ def _report(data: str, meta: dict[str, Any], hashes: NDArray[np.uint64], kept_ba
 def _advice(count: int, enlarged: int, duplicates: int) -> list[str]:
     advice = []
     if count < FEW:
-        advice.append(
-            f"only {count} samples: expect the networks to memorize them; mirror them if they allow it (--mirror)"
-        )
+        advice.append(f"only {count} samples: expect memorization; use --mirror if the images can be mirrored")
     if enlarged * 2 > count:
-        advice.append(
-            f"{enlarged} of {count} pictures are smaller than the training size: a lower resolution loses nothing"
-        )
+        advice.append(f"{enlarged} of {count} images are smaller than the training size: use a lower resolution")
     if duplicates * 20 > count:
-        advice.append(f"{duplicates} of {count} samples are copies of another: they count more than once")
+        advice.append(f"{duplicates} of {count} samples are duplicates: they are trained on more often than the others")
     return advice

@@ -1,4 +1,4 @@
-"""Real batches: which samples come when, at which size, faded how far. A function of position."""
+"""Real batches as a function of position: which samples, at which size and fade."""
 
 from functools import lru_cache
 
@@ -16,10 +16,10 @@ from gancli.seeds import permutation, stream
 
 
 class Feed:
-    """The training samples of a data set in the order of a seed.
+    """The training samples of a data set, shuffled by a seed.
 
-    Epoch e shows permutation(seed, e); a batch may reach over the end of an epoch, so every
-    sample is shown exactly once before any is shown again.
+    Epoch e has the order permutation(seed, e). A batch may cross the end of an epoch, so that each
+    sample is shown exactly once per epoch.
     """
 
     def __init__(self, dataset: Dataset, config: ResolvedConfig) -> None:
@@ -34,7 +34,7 @@ class Feed:
         self._order = lru_cache(maxsize=2)(lambda epoch: permutation(self.seed, epoch, len(self.rows)))
 
     def rows_at(self, images: int, count: int) -> Tensor:
-        """The row numbers of `count` samples from position `images` on. Shape (count,), int64."""
+        """Row numbers of `count` samples, starting at position `images`. Shape (count,), int64."""
         size = len(self.rows)
         parts = []
         while count > 0:
@@ -44,7 +44,7 @@ class Feed:
         return self.rows[torch.cat(parts)]
 
     def batch_at(self, images: int, phase: Phase) -> Tensor:
-        """The real batch of a critic step. (N, C, *S) float32 in [-1, 1] at the phase's size, faded as it is."""
+        """The real batch of a critic step, at the size and fade of the phase. (N, C, *S) float32 in [-1, 1]."""
         x = self._at_height(self.rows_at(images, phase.batch_size), phase.height)
         if self.mirror:
             flip = torch.rand(len(x), generator=stream(self.seed, "mirror", images)) < 0.5
@@ -52,13 +52,13 @@ class Feed:
         return fade(x, phase.alpha) if phase.fading else x
 
     def sample(self, count: int, phase: Phase, position: int, name: str = "tick") -> Tensor:
-        """Some training samples, drawn with replacement from a named stream. As `batch_at`, without mirroring."""
+        """Training samples, sampled with replacement from a named random stream. As `batch_at`, without mirroring."""
         rows = self.rows[torch.randint(len(self.rows), (count,), generator=stream(self.seed, name, position))]
         x = self._at_height(rows, phase.height)
         return fade(x, phase.alpha) if phase.fading else x
 
     def unseen(self, count: int, phase: Phase, position: int) -> Tensor | None:
-        """Some held-out samples, drawn as `sample` draws; None where there are none."""
+        """Held-out samples, sampled with replacement; None if there are none."""
         if len(self.held_out) == 0:
             return None
         draw = torch.randint(len(self.held_out), (count,), generator=stream(self.seed, "held out", position))
@@ -66,13 +66,13 @@ class Feed:
         return fade(x, phase.alpha) if phase.fading else x
 
     def first(self, count: int) -> Tensor:
-        """The first samples of the order, at full size, never mirrored. (count, C, *S) in [-1, 1]."""
+        """The first samples of epoch 0, at full size, not mirrored. (count, C, *S) in [-1, 1]."""
         return self._at_height(self.rows_at(0, count), self.full_height)
 
     def inputs(self, count: int, phase: Phase) -> Tensor:
-        """What a generator is looked at with, always the same: the latents of seeds 0, 1 ..., (count, z_dim).
+        """Fixed generator inputs for sample sheets: the latents of seeds 0, 1, ..., (count, z_dim).
 
-        For one that enlarges pictures the first reals of the order, made smaller, (count, C, H', W').
+        For super-resolution: the first reals of epoch 0, downscaled, (count, C, H', W').
         """
         if not self.enlarges:
             return from_seeds(range(count), self.prior)
@@ -86,16 +86,16 @@ class Feed:
 
 
 def to_unit(pictures: NDArray[np.uint8], factor: int = 1) -> Tensor:
-    """uint8 pictures to [-1, 1], made smaller by 2x2 means. (N, H, W, C) -> (N, C, H / factor, W / factor)."""
-    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()  # channels last in memory, as convolutions like it
+    """uint8 images to [-1, 1], downscaled by 2x2 means. (N, H, W, C) -> (N, C, H / factor, W / factor)."""
+    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()  # channels-last memory format, fastest for convolutions
     return downscale(x, factor).div_(127.5).sub_(1)
 
 
 def scaled(values: NDArray[np.float32], center: float, scale: float) -> Tensor:
-    """Signals or points as the networks see them, (value - center) / scale. (N, ...) -> the same."""
+    """Signals or points scaled for the networks: (value - center) / scale. (N, ...) -> the same."""
     return torch.from_numpy(values).sub(center).div_(scale)
 
 
 def fade(x: Tensor, alpha: float) -> Tensor:
-    """Reals seen through a fade: x = alpha x + (1 - alpha) upscale(downscale(x)). (N, C, H, W) -> the same."""
+    """Reals during a fade: x = alpha x + (1 - alpha) upscale(downscale(x)). (N, C, H, W) -> the same."""
     return torch.lerp(upscale(downscale(x)), x, alpha)

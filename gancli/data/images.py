@@ -1,7 +1,7 @@
-"""From the bytes of any picture file to pixels of one size. Anything odd raises; the scan names it and goes on.
+"""Decode image files to pixels of one size. Unusable files raise; the scan reports them and continues.
 
-Formats: PNG, JPEG, WebP, AVIF, BMP, TIFF (first page), GIF (first frame), and HEIC with the extra `heif`. The format
-is taken from the content, not from the name.
+Formats: PNG, JPEG, WebP, AVIF, BMP, TIFF (first page), GIF (first frame), and HEIC with the extra `heif`, detected by
+content, not by file name.
 """
 
 import io
@@ -19,32 +19,32 @@ Pixels = NDArray[np.uint8]
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # bytes 8 to 12 of such a file
-MAX_PIXELS = 64_000_000  # 8,000 x 8,000: our own bound, checked before any pixel is unpacked
-BACKGROUND = (255, 255, 255)  # what transparency is composed over
+MAX_PIXELS = 64_000_000  # 8,000 x 8,000; checked before decoding
+BACKGROUND = (255, 255, 255)  # color under transparent pixels
 GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What every picture is brought to."""
+    """Size, channels and fit to which each image is converted."""
 
     height: int
     width: int
-    channels: int | None  # None: as the pictures are
+    channels: int | None  # None: 1 if all images are gray, else 3
     fit: Fit
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One picture, brought to size."""
+    """One decoded image at the target size."""
 
     pixels: Pixels  # (H, W, C)
-    source_size: tuple[int, int]  # (height, width) in the file, upright
-    gray: bool  # without any color in the file's own mode
+    source_size: tuple[int, int]  # (height, width) in the file, after EXIF rotation
+    gray: bool  # whether the mode of the file has no color
 
 
 def decode(data: bytes, shape: Shape) -> Decoded:
-    """Pixels of one file's bytes. Raises ValueError or anything that Pillow raises; it warns of odd metadata."""
+    """Decode the bytes of one file. Raises ValueError or any error of Pillow; may emit warnings about metadata."""
     image = _upright(_opened(data))
     gray = _is_gray(image)
     size = (image.height, image.width)
@@ -54,7 +54,7 @@ def decode(data: bytes, shape: Shape) -> Decoded:
 
 
 def as_it_is(data: bytes, channels: int) -> Pixels:
-    """One file's pixels at their own size. (H, W, channels). Raises as `decode`."""
+    """Decode one file at its original size. (H, W, channels). Raises as `decode`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = _upright(_opened(data))
@@ -62,12 +62,12 @@ def as_it_is(data: bytes, channels: int) -> Pixels:
 
 
 def size_of(data: bytes) -> tuple[int, int]:
-    """(height, width) of one file's picture, upright. Raises as `decode`."""
+    """(height, width) of one file after EXIF rotation. Raises as `decode`."""
     return as_it_is(data, 3).shape[:2]
 
 
 def from_array(pixels: Pixels, shape: Shape) -> Pixels:
-    """One picture of an array brought to size. (h, w, c) -> (H, W, C)."""
+    """Convert one image of an array to the target size. (h, w, c) -> (H, W, C)."""
     channels = shape.channels or (1 if pixels.shape[2] == 1 else 3)
     if pixels.shape == (shape.height, shape.width, channels):
         return pixels
@@ -81,7 +81,7 @@ def _opened(data: bytes) -> Image.Image:
     heif = data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS
     try:
         image = _heif(data) if heif else Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:  # Pillow's own bound, where that is the lower one
+    except Image.DecompressionBombError as error:  # if the limit of Pillow is lower
         raise ValueError(f"too many pixels (at most {MAX_PIXELS:,})") from error
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels are too many (at most {MAX_PIXELS:,})")
@@ -109,7 +109,7 @@ def _is_gray(image: Image.Image) -> bool:
 
 
 def _in_mode(image: Image.Image, channels: int) -> Image.Image:
-    """As L, RGB or RGBA; transparency is composed over white unless four channels are asked for."""
+    """Convert to L, RGB or RGBA; transparency is composited over white unless channels is 4."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = _eight_bit(image)
     if channels == 4:
@@ -122,12 +122,12 @@ def _in_mode(image: Image.Image, channels: int) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit gray by the fixed rule value / 257; Pillow's own conversion would clip it to white."""
+    """16-bit gray to 8 bits as value / 257; the conversion of Pillow would clip it to white."""
     values = np.asarray(image, dtype=np.float64)
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 65535):
         raise ValueError("values outside 0..65535")
     if image.mode == "F":
-        raise ValueError("floating-point pictures have no fixed scale; save as 8 or 16 bit")
+        raise ValueError("floating-point images have no fixed scale; save as 8 or 16 bit")
     return Image.fromarray(np.rint(values / 257).astype(np.uint8))
 
 
@@ -145,6 +145,6 @@ def _fitted(image: Image.Image, shape: Shape) -> Image.Image:
 
 def _pixels(image: Image.Image, channels: int) -> Pixels:
     pixels = np.asarray(image, dtype=np.uint8).reshape(image.height, image.width, channels)
-    if channels == 4:  # hidden colors must not be learned
+    if channels == 4:  # the colors of fully transparent pixels are meaningless
         pixels = np.where(pixels[:, :, 3:] == 0, np.array([*BACKGROUND, 0], np.uint8), pixels)
     return pixels

@@ -1,6 +1,6 @@
-"""Decode a source once, into a folder of plain files: `values.bin` (a memory map), `meta.json`, `rejected.jsonl`.
+"""Decode a source into a folder: `values.bin` (for a memory map), `meta.json`, `rejected.jsonl`.
 
-What cannot be read is skipped and named; one bad picture never stops a run.
+Files that cannot be decoded are skipped and reported; a bad image never stops a run.
 """
 
 import json
@@ -24,33 +24,33 @@ from gancli.data.sources import Entry, Files
 from gancli.errors import DataError
 from gancli.results import Progress, Rejected, printable
 
-CHUNK = 128  # pictures decoded between two looks at the stop flag
+CHUNK = 128  # images decoded between two checks of the stop flag
 
 
 @dataclass
 class Found:
-    """What a scan has gathered so far."""
+    """Intermediate results of a scan."""
 
     kind: str
-    hashes: list[str] = field(default_factory=list)  # one a sample, of its values in the cache
+    hashes: list[str] = field(default_factory=list)  # one per sample, of its cached bytes
     sizes: list[tuple[int, int]] = field(default_factory=list)  # (height, width) in the source
     rejected: list[Rejected] = field(default_factory=list)
-    channels: int = 1  # of pictures: one until the first with color, where nobody asked for more
+    channels: int = 1  # of images: 1 until the first color image, unless data.channels is set
 
 
 def scan_files(source: Files, shape: Shape, folder: Path, progress: Progress) -> None:
-    """Decode picture files into `folder`. Raises DataError where not one can be used."""
+    """Decode image files into `folder`. Raises DataError if none can be used."""
     found = Found("image", rejected=list(source.rejected), channels=shape.channels or 1)
     path = folder / "values.bin"
     with warnings.catch_warnings(), path.open("w+b") as out:
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what it cannot decode, it raises
+        warnings.simplefilter("ignore")  # Pillow warns about metadata; decoding errors are raised
         for done, entry, outcome in _decoded(source.entries, shape):
             progress("decoding", done, len(source.entries))
             if isinstance(outcome, Exception):
                 found.rejected.append(Rejected(printable(entry.name), _why(outcome)))
                 continue
             if shape.channels is None and found.channels == 1 and not outcome.gray:
-                _in_color(found, out, shape)
+                _convert_to_color(found, out, shape)
             _take(found, outcome, out)
     if not found.hashes:
         raise _nothing_usable(source, found)
@@ -61,11 +61,11 @@ def _decoded(entries: Sequence[Entry], shape: Shape) -> Iterator[tuple[int, Entr
     def attempt(entry: Entry) -> Decoded | Exception:
         try:
             return images.decode(entry.read(), shape)
-        except Exception as error:  # Pillow raises a dozen kinds; each means: not this file
+        except Exception as error:  # Pillow raises many types; each means that this file cannot be used
             return error
 
     done = 0
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # Pillow decodes without holding the interpreter
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # Pillow releases the GIL while decoding
         for start in range(0, len(entries), CHUNK):
             signals.poll()
             chunk = entries[start : start + CHUNK]
@@ -81,8 +81,8 @@ def _take(found: Found, picture: Decoded, out: BinaryIO) -> None:
     found.sizes.append(picture.source_size)
 
 
-def _in_color(found: Found, out: BinaryIO, shape: Shape) -> None:
-    """The first picture with color: the gray ones before it get three equal channels, the last of them first."""
+def _convert_to_color(found: Found, out: BinaryIO, shape: Shape) -> None:
+    """At the first color image: expand the gray images before it to three channels, in place, last row first."""
     size, found.channels = shape.height * shape.width, 3
     for row in reversed(range(len(found.hashes))):
         out.seek(row * size)
@@ -98,7 +98,7 @@ def _hash(data: bytes) -> str:
 
 
 def _why(error: Exception) -> str:
-    """Pillow's reason in a few words, on one line."""
+    """A short reason on one line."""
     if type(error).__name__ == "UnidentifiedImageError":
         return "not an image"
     return printable(" ".join(str(error).split()))[:200] or type(error).__name__
@@ -119,7 +119,7 @@ def _nothing_usable(source: Files, found: Found) -> DataError:
 
 
 def nbytes_of(samples: Samples, shape: Shape) -> int:
-    """Of the cache of an array's samples."""
+    """Size in bytes of the cached samples of an array."""
     if samples.kind != "image":
         return samples.values.nbytes
     count, *_, channels = samples.values.shape
@@ -127,7 +127,7 @@ def nbytes_of(samples: Samples, shape: Shape) -> int:
 
 
 def scan_array(samples: Samples, shape: Shape, folder: Path, where: str, progress: Progress) -> None:
-    """Bring the samples of an array to size and write them into `folder`. Raises DataError."""
+    """Convert the samples of an array and write them into `folder`. Raises DataError."""
     found = Found(samples.kind)
     with (folder / "values.bin").open("wb") as out:
         for row, value in enumerate(samples.values):
@@ -136,7 +136,7 @@ def scan_array(samples: Samples, shape: Shape, folder: Path, where: str, progres
                 progress("converting", row, len(samples.values))
             _take_row(found, row, value, shape, out)
     if not found.hashes:
-        raise DataError("no finite sample", where=where, hint="give numbers")
+        raise DataError("no sample is finite", where=where, hint="remove NaN and infinite values")
     first = images.from_array(samples.values[0], shape) if samples.kind == "image" else samples.values[0]
     _finish(folder, found, first.shape, str(first.dtype), ignored=0)
 
@@ -171,5 +171,5 @@ def _finish(folder: Path, found: Found, shape: tuple[int, ...], dtype: str, igno
 
 
 def write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
-    """One JSON object a line, {"name", "reason"}: what could not be used."""
+    """Write the rejected files, one JSON object per line: {"name", "reason"}."""
     files.replace_text(path, "".join(json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in rejected))

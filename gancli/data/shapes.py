@@ -1,7 +1,7 @@
-"""builtin:shapes: colored shapes on backgrounds, with a known number of modes, so that coverage can be counted.
+"""builtin:shapes: colored shapes on backgrounds, with a known number of modes that can be counted.
 
-A mode is a shape times a color; `stats/modes.py` recognizes them from the same geometry, without training.
-Lengths are in pixels of a 32 px picture and scale with the size. The y axis points down.
+A mode is a combination of shape and color; `stats/modes.py` recognizes them from the same geometry, without training.
+Lengths are in pixels of a 32 px image and scale with the size. The y axis points down.
 """
 
 import math
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-CIRCLE_RADIUS = 0.95  # in units of the shape's radius r, as the corners below
+CIRCLE_RADIUS = 0.95  # in units of the radius r of the shape, as the corners below
 POLYGONS: dict[str, tuple[tuple[float, float], ...]] = {
     "square": ((-0.86, -0.86), (0.86, -0.86), (0.86, 0.86), (-0.86, 0.86)),
     "triangle": ((0.0, -1.05), (1.08, 0.86), (-1.08, 0.86)),
@@ -24,12 +24,12 @@ SHAPES = ("circle", *POLYGONS)
 COLORS = {"red": (0.90, 0.18, 0.20), "yellow": (0.98, 0.80, 0.15), "blue": (0.15, 0.42, 0.92)}
 MODES = tuple(f"{color} {shape}" for color in COLORS for shape in SHAPES)  # mode = color * 4 + shape
 
-COUNT = 9_600
-UNIT = 32  # the size in which lengths are given
+COUNT = 9_600  # images
+UNIT = 32  # px; lengths are given for this size
 
 
 def shape_mask(shape: str, center: Floats, radius: Floats, size: int) -> Floats:
-    """How much of each pixel a shape covers, its edge one pixel soft.
+    """Coverage of each pixel by a shape, with an anti-aliased edge of one pixel.
 
     Shapes: center (N, 2) as (x, y) in pixels, radius (N,) in pixels -> (N, size, size), 0..1.
     """
@@ -43,7 +43,7 @@ def shape_mask(shape: str, center: Floats, radius: Floats, size: int) -> Floats:
 
 
 def _to_polygon(x: Floats, y: Floats, r: Floats, corners: tuple[tuple[float, float], ...]) -> Floats:
-    """Signed distance to a polygon, negative inside: the nearest edge, and the parity of crossings."""
+    """Signed distance to a polygon, negative inside: distance to the nearest edge, sign by the parity of crossings."""
     nearest = np.float32(np.inf)
     inside = np.bool_(False)
     for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True):
@@ -58,7 +58,7 @@ def _to_polygon(x: Floats, y: Floats, r: Floats, corners: tuple[tuple[float, flo
 
 
 def draw(size: int, count: int = COUNT, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures (count, size, size, 3) and their modes (count,), every mode equally often, shuffled."""
+    """Images (count, size, size, 3) and their modes (count,), with equal mode frequencies, shuffled."""
     rng = np.random.RandomState(seed)
     modes = rng.permutation(np.arange(count) % len(MODES))
     pictures = np.empty((count, size, size, 3), np.uint8)
@@ -82,7 +82,7 @@ def _draw_mode(mode: int, count: int, size: int, rng: np.random.RandomState) -> 
 
 
 def _background(t: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """A vertical gradient from night blue (t = 0) to pale (t = 1). (N,) -> (N, size, 3)."""
+    """A vertical gradient, from dark blue (t = 0) to light gray (t = 1). (N,) -> (N, size, 3)."""
     night, pale = np.array([0.10, 0.12, 0.20]), np.array([0.86, 0.88, 0.92])
     top = night + t[:, None] * (pale - night)
     bottom = np.clip((top + 0.14) * np.array([1, 0.985, 0.95]), 0, 1)
@@ -97,7 +97,7 @@ def unit_area(shape: str) -> float:
 
 
 def unit_centroid_y(shape: str) -> float:
-    """How far below its center the centroid of a shape of radius 1 lies (x is always 0)."""
+    """y of the centroid of a shape of radius 1, relative to its center (x is always 0)."""
     return 0.0 if shape == "circle" else _shoelace(POLYGONS[shape])[1]
 
 

@@ -1,4 +1,4 @@
-"""Where samples come from: a folder, zip or tar of pictures, an array file, or a built-in set."""
+"""Data sources: a folder, zip or tar of images, an array file, or a built-in data set."""
 
 import os
 import stat
@@ -16,12 +16,12 @@ from gancli.data.images import SUFFIXES, Shape
 from gancli.errors import DataError, InputMissing
 from gancli.results import Progress, Rejected, printable
 
-MAX_FILE_BYTES = 256_000_000
+MAX_FILE_BYTES = 256_000_000  # of one image file
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture file: its name inside the set, and how to read it."""
+    """One image file: its name within the source, and a function that reads it."""
 
     name: str
     read: Callable[[], bytes]
@@ -29,27 +29,27 @@ class Entry:
 
 @dataclass(frozen=True)
 class Files:
-    """The picture files of a folder, zip or tar, sorted by name."""
+    """The image files of a folder, zip or tar, sorted by name."""
 
     name: str
-    stamp: str  # changes when any file does, as far as size, times and inode tell
+    stamp: str  # changes if the size, times or inode of a file changes
     entries: tuple[Entry, ...]
-    rejected: tuple[Rejected, ...]
-    ignored: Counter[str]  # other files, by suffix
+    rejected: tuple[Rejected, ...]  # image files that cannot be read
+    ignored: Counter[str]  # number of other files, by suffix
 
     def nbytes(self, shape: Shape) -> int:
-        """Of the cache of these pictures, at the most."""
+        """Size in bytes of the cache of these images, at most."""
         return len(self.entries) * shape.height * shape.width * (shape.channels or 3)
 
     def digest(self, progress: Progress) -> str:
-        """A hash of every name and every byte."""
+        """A hash of all names and contents."""
         whole = blake2b(digest_size=20)
         for i, entry in enumerate(self.entries):
             signals.poll()
             progress("reading", i, len(self.entries))
             try:
                 content = blake2b(entry.read()).hexdigest()
-            except Exception as error:  # the scan will name it
+            except Exception as error:  # reported by the scan
                 content = type(error).__name__
             whole.update(f"{entry.name}\0{content}\0".encode(errors="surrogateescape"))
         return whole.hexdigest()
@@ -57,21 +57,21 @@ class Files:
 
 @dataclass(frozen=True)
 class Array:
-    """One array file, or a built-in set; read only when the cache has no copy."""
+    """One array file or built-in data set; loaded only if it is not cached."""
 
     name: str
     stamp: str
-    load: Callable[[int], arrays.Samples]  # takes the picture size, for sets that are drawn
-    path: Path | None
+    load: Callable[[int], arrays.Samples]  # the argument is the image size, for built-in data sets
+    path: Path | None  # None: built-in
 
     def nbytes(self, shape: Shape) -> int:
-        """Of the cache of these samples, about: that of the file, or of a set that is drawn."""
+        """Approximate size in bytes of the cache: that of the file, or of the built-in data set."""
         if self.path is None:
             return builtin.nbytes(self.name.removeprefix("builtin:"), shape.height)
         return self.path.stat().st_size
 
     def digest(self, progress: Progress) -> str:
-        """A hash of the file's bytes; of a built-in set, its name and version."""
+        """A hash of the file; for a built-in data set, of its name and version."""
         if self.path is None:
             return blake2b(self.stamp.encode(), digest_size=20).hexdigest()
         whole = blake2b(digest_size=20)
@@ -83,7 +83,7 @@ class Array:
 
 
 def find(data: str) -> Files | Array:
-    """The source that DATA names. Raises InputMissing or DataError."""
+    """Find the source named by DATA. Raises InputMissing or DataError."""
     if data.startswith("builtin:"):
         name = builtin.known(data.removeprefix("builtin:"))
         return Array(
@@ -99,7 +99,9 @@ def find(data: str) -> Files | Array:
         raise InputMissing(f"no such file or folder: {printable(data)}", where="DATA", hint="check the path")
     if not path.is_file():
         raise DataError(
-            f"{printable(data)} is neither a file nor a folder", where="DATA", hint="give a folder or a zip"
+            f"{printable(data)} is neither a file nor a folder",
+            where="DATA",
+            hint="give a folder, a zip or an array file",
         )
     return _file(path)
 
@@ -110,7 +112,7 @@ def _file(path: Path) -> Files | Array:
     if _is_tar(path):
         return _tar(path)
     if path.suffix.lower() in SUFFIXES:
-        raise DataError("this is one picture", where=printable(str(path)), hint="give the folder that it stands in")
+        raise DataError("DATA is a single image", where=printable(str(path)), hint="give the folder that contains it")
     reader = arrays.reader(path)
     return Array(path.name, _stamp(path), lambda size: reader(path), path)
 
@@ -132,7 +134,7 @@ def _folder(folder: Path) -> Files:
         except (OSError, ValueError) as error:
             rejected.append(Rejected(printable(name), _reason(error)))
             continue
-        if identity not in seen:  # a link to a file that is there anyway
+        if identity not in seen:  # otherwise a link to a file that is already included
             seen.add(identity)
             stamps.append(_stamp(path))
             entries.append(Entry(name, path.read_bytes))
@@ -140,7 +142,7 @@ def _folder(folder: Path) -> Files:
 
 
 def _walk(folder: Path) -> list[Path]:
-    """Every file below, sorted by its whole name as in a zip; hidden ones and folder links are passed over."""
+    """All files below a folder, sorted by relative path as in a zip; hidden files and links to folders are skipped."""
     found = []
     for top, folders, files in os.walk(folder):
         signals.poll()
@@ -154,9 +156,9 @@ def _regular(path: Path) -> tuple[int, int]:
     if not stat.S_ISREG(s.st_mode):
         raise ValueError("not a regular file")
     if s.st_size > MAX_FILE_BYTES:
-        raise ValueError(f"{s.st_size:,} bytes are too many for one picture")
+        raise ValueError(f"{s.st_size:,} bytes are too many for one image")
     if not os.access(path, os.R_OK):
-        raise ValueError("no permission to read it")
+        raise ValueError("permission denied")
     return s.st_dev, s.st_ino
 
 
@@ -165,12 +167,12 @@ def _reason(error: Exception) -> str:
 
 
 def _zip(path: Path) -> Files:
-    """The pictures in a zip, the NVlabs layout (folders of pictures and a dataset.json) included."""
+    """The images in a zip, including the NVlabs layout (folders of images and a dataset.json)."""
     try:
         archive = zipfile.ZipFile(path)
         infos = sorted((i for i in archive.infolist() if not i.is_dir()), key=lambda i: i.filename)
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-        raise DataError(f"not a readable zip: {error}", where=printable(str(path)), hint="pack it again") from error
+        raise DataError(f"not a readable zip: {error}", where=printable(str(path)), hint="create it again") from error
     entries, rejected, ignored = [], [], Counter[str]()
     for info in infos:
         parts = Path(info.filename).parts
@@ -187,29 +189,29 @@ def _zip(path: Path) -> Files:
 
 def _zip_refusal(info: zipfile.ZipInfo) -> str | None:
     if ".." in Path(info.filename).parts or Path(info.filename).is_absolute():
-        return "its name leads out of the zip"
+        return "its path points outside the zip"
     if info.flag_bits & 1:
         return "encrypted"
     if info.file_size > MAX_FILE_BYTES:
-        return f"{info.file_size:,} bytes are too many for one picture"
+        return f"{info.file_size:,} bytes are too many for one image"
     return None
 
 
 def _is_tar(path: Path) -> bool:
     try:
         return tarfile.is_tarfile(path)
-    except (EOFError, OSError):  # a packed file that is cut short: whoever reads it will say so
+    except (EOFError, OSError):  # a truncated compressed file; reading it reports the error
         return False
 
 
 def _tar(path: Path) -> Files:
-    """The pictures in a tar that is not compressed, so that any of them can be read at once."""
+    """The images in an uncompressed tar, which allows random access."""
     try:
         with tarfile.open(path, "r:") as archive:
             members = sorted((m for m in archive.getmembers() if not m.isdir()), key=lambda m: m.name)
     except tarfile.TarError as error:
-        hint = "unpack it first (gunzip, bunzip2, unxz), or pack it again"
-        raise DataError(f"not a whole plain tar: {error}", where=printable(str(path)), hint=hint) from error
+        hint = "unpack it first (gunzip, bunzip2, unxz), or create it again"
+        raise DataError(f"not a complete uncompressed tar: {error}", where=printable(str(path)), hint=hint) from error
     entries, rejected, ignored = [], [], Counter[str]()
     for member in members:
         if any(part.startswith(".") and part not in (".", "..") for part in Path(member.name).parts):
@@ -226,7 +228,7 @@ def _tar(path: Path) -> Files:
 def _tar_refusal(member: tarfile.TarInfo) -> str | None:
     if not member.isreg() or member.issparse():
         return "not a regular file"
-    return f"{member.size:,} bytes are too many for one picture" if member.size > MAX_FILE_BYTES else None
+    return f"{member.size:,} bytes are too many for one image" if member.size > MAX_FILE_BYTES else None
 
 
 def _slice(path: Path, start: int, size: int) -> Callable[[], bytes]:

@@ -1,4 +1,4 @@
-"""From a config to a pair of networks."""
+"""Build generator and critic from a config."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ class Pair:
 
 
 class Makers(NamedTuple):
-    """What makes the networks of a family: of its config and (C, *S) of one sample; moments: see `output`."""
+    """Constructors of a family. Arguments: its config, the shape (C, *S) of one sample, and moments (see `output`)."""
 
     generator: Callable[[Any, Shape, Moments | None], Generator]
     critic: Callable[[Any, Shape], Critic]
@@ -37,44 +37,44 @@ MAKERS = {
     "conv": Makers(conv.Generator, lambda config, shape: conv.Critic(config, shape, config.critic)),
     "mlp": Makers(mlp.Generator, mlp.Critic),
     "superres": Makers(superres.Generator, lambda config, shape: conv.Critic(config, shape, config.critic)),
-}  # by the names of config.networks.FAMILIES; `gancli.register_family` adds to both
+}  # same keys as config.networks.FAMILIES; `gancli.register_family` adds to both
 
 
 def generator_of(config: ResolvedConfig) -> Generator:
-    """The generator of a config, wherever torch is making tensors. Raises ConfigError."""
-    with _own_randomness(config.train.seed, "G"):
+    """The generator of a config, on torch's current default device. Raises ConfigError."""
+    with _seeded(config.train.seed, "G"):
         return MAKERS[config.network.family].generator(config.network, config.samples.shape, _moments(config))
 
 
 @contextmanager
-def _own_randomness(seed: int, name: str) -> Iterator[None]:
-    """Layers that draw their weights from torch's global generator get the same ones each time; it is as before."""
+def _seeded(seed: int, name: str) -> Iterator[None]:
+    """Seed torch's global RNG for layers that initialize from it, and restore its state on exit."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, f"layers/{name}", 0).initial_seed())
         yield
 
 
 def _moments(config: ResolvedConfig) -> Moments | None:
-    """(means, deviations) of the data's channels, where the final layer starts from them. Raises ConfigError."""
+    """(means, standard deviations) of the data channels if the output is bn-clip. Raises ConfigError."""
     if config.network.output != "bn-clip":
         return None
     mean, std, channels = config.samples.mean, config.samples.std, config.samples.shape[0]
     if mean is None or std is None or not len(mean) == len(std) == channels:
-        what = f"bn-clip needs the mean and deviation of {channels} channels"
-        raise ConfigError(what, where="samples.mean, samples.std", hint="they are measured when a run starts")
+        what = f"bn-clip needs the mean and standard deviation of {channels} channels"
+        raise ConfigError(what, where="samples.mean, samples.std", hint="they are computed when a run starts")
     return mean, std
 
 
 def critic_of(config: ResolvedConfig) -> Critic:
-    """The critic of a config, likewise. Raises ConfigError."""
-    with _own_randomness(config.train.seed, "D"):
+    """The critic of a config, on torch's current default device. Raises ConfigError."""
+    with _seeded(config.train.seed, "D"):
         return MAKERS[config.network.family].critic(config.network, config.samples.shape)
 
 
 def build(config: ResolvedConfig, device: torch.device | None = None) -> Pair:
-    """The pair that a resolved config describes, with weights drawn from its seed, channels last.
+    """The pair of a resolved config, with weights initialized from its seed, in channels-last memory format.
 
-    Raises ConfigError where the parts do not fit.
+    Raises ConfigError if the network does not fit the samples.
     """
     pair = Pair(generator_of(config), critic_of(config))
     for name, network in (("G", pair.G), ("D", pair.D)):
@@ -85,27 +85,27 @@ def build(config: ResolvedConfig, device: torch.device | None = None) -> Pair:
 
 
 def build_generator(config: ResolvedConfig, device: torch.device | None = None) -> Generator:
-    """The generator alone: all that sampling needs."""
+    """Only the generator, for sampling. Its weights are not initialized from the seed."""
     G = generator_of(config).to(device)
     channels_last(G)
     return G
 
 
 def on_meta(config: ResolvedConfig) -> Pair:
-    """The pair without memory: shapes alone, for checking and counting. Raises ConfigError as `build`."""
+    """The pair on the meta device: shapes without memory, for checks and parameter counts. Raises as `build`."""
     with torch.device("meta"):
         return Pair(generator_of(config), critic_of(config))
 
 
 def channels_last(network: nn.Module) -> None:
-    """Lay every convolution's weight out as the fast kernels want it; the numbers stay the same."""
+    """Convert convolution weights to the channels-last memory format. Values do not change."""
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def learning_rates(network: nn.Module) -> dict[float, list[nn.Parameter]]:
-    """The parameters that learn, by the factor of their learning rate; see `WeightInit.wider`."""
+    """Trainable parameters grouped by learning rate factor; see `WeightInit.wider`."""
     factors = {id(m.weight): m.lr_scale for m in network.modules() if isinstance(m, EqualizedWeight)}
     rates: dict[float, list[nn.Parameter]] = {}
     for parameter in network.parameters():
@@ -115,6 +115,6 @@ def learning_rates(network: nn.Module) -> dict[float, list[nn.Parameter]]:
 
 
 def set_precision(pair: Pair, precision: str) -> None:
-    """bf16: convolutions and dense layers compute in bfloat16; weights, statistics and scores stay float32."""
+    """Set the compute dtype. bf16: convolutions and dense layers use bfloat16; the rest stays float32."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     pair.G.compute_dtype = pair.D.compute_dtype = dtype

@@ -1,7 +1,7 @@
-"""Convolutional pairs of one size, for pictures and for 1-D signals, described layer by layer.
+"""Convolutional networks of a fixed size for images and 1-D signals, specified layer by layer.
 
-The iWGAN of Mullery & Whelan, the 128 px pair of the minibatch-std source, its critic for signals, and
-convolutional moment GANs are presets of this family.
+Presets of this family: the iWGAN of Mullery & Whelan, the 128 px networks and the signal critic of the minibatch-std
+source, and convolutional moment GANs.
 """
 
 import math
@@ -18,8 +18,8 @@ from gancli.networks.layers import ACTIVATIONS, Conv, Dense, WeightInit, downsca
 from gancli.networks.output import Moments, Shape
 
 
-class Recipe:
-    """How the layers of a pair are drawn: equalized, at He's scale or at `init_std`, and at which width."""
+class LayerSettings:
+    """Initialization and width of the layers: equalized, He or `init_std`, and the width multiplier."""
 
     def __init__(self, config: Family) -> None:
         self.equalized = config.equalized_lr
@@ -27,16 +27,16 @@ class Recipe:
         self.width: float = getattr(config, "width", 1.0)
 
     def channels(self, full: int) -> int:
-        """A layer's channels at this width."""
+        """Channels of a layer after the width multiplier."""
         return max(1, round(full * self.width))
 
     def init(self, full_in: int = 1, own_in: int = 1) -> WeightInit:
-        """For a layer whose inputs would be `full_in` at full width and are `own_in` here."""
+        """For a layer with `full_in` inputs at width 1 and `own_in` inputs at this width."""
         return WeightInit(self.equalized, self.std, full_in / own_in)
 
 
 class Block(nn.Module):
-    """Convolution, norm and activation in either order, perhaps 2-means. (N, C_in, *S) -> (N, C_out, *S')."""
+    """Convolution, norm and activation in either order, optional 2x mean pooling. (N, C_in, *S) -> (N, C_out, *S')."""
 
     def __init__(self, convolution: Conv, side: ConvSide, layer: ConvLayer, keep: float) -> None:
         super().__init__()
@@ -54,16 +54,22 @@ class Block(nn.Module):
 
 
 def chain(
-    layers: Sequence[ConvLayer], side: ConvSide, recipe: Recipe, full_in: int, own_in: int, rank: int, keep: float
+    layers: Sequence[ConvLayer],
+    side: ConvSide,
+    settings: LayerSettings,
+    full_in: int,
+    own_in: int,
+    rank: int,
+    keep: float,
 ) -> tuple[nn.Sequential, int, int]:
-    """The blocks of some layers, and the channels that come out: at full width, at ours."""
+    """The blocks of a list of layers, and the output channels: at width 1, and at the configured width."""
     blocks = []
     for layer in layers:
-        full_out, own_out = layer.channels, recipe.channels(layer.channels)
+        full_out, own_out = layer.channels, settings.channels(layer.channels)
         convolution = Conv(
             own_in, own_out, layer.kernel, rank=rank, stride=layer.stride, padding=layer.padding,
             resample="up" if layer.resample == "up" else "keep",
-            bias=not (side.norm == "batch" and side.norm_first), init=recipe.init(full_in, own_in),
+            bias=not (side.norm == "batch" and side.norm_first), init=settings.init(full_in, own_in),
         )  # fmt: skip
         blocks.append(Block(convolution, side, layer, keep))
         full_in, own_in = full_out, own_out
@@ -71,7 +77,7 @@ def chain(
 
 
 def sizes_after(layers: Sequence[ConvLayer], space: Sequence[int]) -> list[int]:
-    """The sizes that layers leave of a sample's. Raises ConfigError where nothing is left."""
+    """Spatial size after a list of layers. Raises ConfigError if it becomes 0."""
     sizes = list(space)
     for number, layer in enumerate(layers):
         doubled = [size * (2 if layer.resample == "up" else 1) for size in sizes]
@@ -80,35 +86,36 @@ def sizes_after(layers: Sequence[ConvLayer], space: Sequence[int]) -> list[int]:
         sizes = [size // (2 if layer.resample == "down" else 1) for size in sizes]
         if min(sizes) < 1:
             small = " x ".join(map(str, space))
-            hint = "larger samples, or fewer layers that make them smaller"
+            hint = "use larger samples, or fewer layers that reduce the size"
             raise ConfigError(f"samples of {small} are too small", where=f"layer {number} of the critic", hint=hint)
     return sizes
 
 
 class Generator(base.Generator):
-    """A dense layer to a small base, the layers, one more convolution to the channels of the samples.
+    """A dense layer to a small base, the configured layers, and a final convolution to the channels of the samples.
 
-    The base is the samples' size halved by every `up`, rounded up; what is too much at the end is cut off
-    evenly, so that any size fits. Shape: (N, z_dim) -> (N, C, *S).
+    The base size is the sample size halved for each `up` layer, rounded up; the output is center-cropped, so
+    any size is possible. Shape: (N, z_dim) -> (N, C, *S).
     """
 
     def __init__(self, config: ConvConfig, shape: Shape, moments: Moments | None = None) -> None:
         super().__init__(config, shape, moments)
-        side, recipe, (channels, *self.space) = config.generator, Recipe(config), shape
+        side, settings, (channels, *self.space) = config.generator, LayerSettings(config), shape
         ups, rank = sum(layer.resample == "up" for layer in side.layers), len(self.space)
         self.base = [math.ceil(size / 2**ups) for size in self.space]
         reached = sizes_after(side.layers, self.base)
         if any(got < size for got, size in zip(reached, self.space, strict=True)):
-            what = f"the generator's layers reach {reached}, and the samples have {self.space}"
-            raise ConfigError(what, where="network.generator.layers", hint="no stride and no padding: none there")
-        full, own = side.dense, recipe.channels(side.dense)
-        self.dense = Dense(config.z_dim, own * math.prod(self.base), init=recipe.init())
-        self.norm = norm(side.norm, own * math.prod(self.base), 0, config.bn_decay)  # that of a dense layer: by feature
+            what = f"the generator's layers produce size {reached}, but the samples have size {self.space}"
+            hint = "use stride 1 and padding: same in the generator"
+            raise ConfigError(what, where="network.generator.layers", hint=hint)
+        full, own = side.dense, settings.channels(side.dense)
+        self.dense = Dense(config.z_dim, own * math.prod(self.base), init=settings.init())
+        self.norm = norm(side.norm, own * math.prod(self.base), 0, config.bn_decay)  # of the dense layer, per feature
         self.activation, self.norm_first = ACTIVATIONS[side.activation], side.norm_first
-        self.layers, full, own = chain(side.layers, side, recipe, full, own, rank, config.bn_decay)
+        self.layers, full, own = chain(side.layers, side, settings, full, own, rank, config.bn_decay)
         self.last = Conv(
             own, channels, side.last_kernel, 1.0, rank=rank, bias=not self.output.normalizes,
-            init=recipe.init(full, own),
+            init=settings.init(full, own),
         )  # fmt: skip
 
     def body(self, z: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
@@ -124,27 +131,27 @@ class Generator(base.Generator):
 
 
 class Critic(base.Critic):
-    """The layers, minibatch std if it is on, more layers, dense layers, a score. Shape: (N, C, *S) -> (N,)."""
+    """Layers, optional minibatch std, more layers, dense layers, score. Shape: (N, C, *S) -> (N,)."""
 
     def __init__(self, config: Family, shape: Shape, side: ConvCritic) -> None:
-        recipe, (channels, *space) = Recipe(config), shape
-        super().__init__(config, recipe.channels(side.layers[-1].channels) if side.layers else channels)
+        settings, (channels, *space) = LayerSettings(config), shape
+        super().__init__(config, settings.channels(side.layers[-1].channels) if side.layers else channels)
         rank, keep = len(space), config.bn_decay
-        self.layers, full, own = chain(side.layers, side, recipe, channels, channels, rank, keep)
+        self.layers, full, own = chain(side.layers, side, settings, channels, channels, rank, keep)
         extra = self.extra_channels
-        self.last, full, own = chain(side.last, side, recipe, full + extra, own + extra, rank, keep)
+        self.last, full, own = chain(side.last, side, settings, full + extra, own + extra, rank, keep)
         area = math.prod(sizes_after([*side.layers, *side.last], space))
         full, own = full * area, own * area
         hidden = []
         for width in side.dense:
-            hidden += [Dense(own, recipe.channels(width), init=recipe.init(full, own)), nn.ReLU()]
-            full, own = width, recipe.channels(width)
+            hidden += [Dense(own, settings.channels(width), init=settings.init(full, own)), nn.ReLU()]
+            full, own = width, settings.channels(width)
         self.dense = nn.Sequential(*hidden)
-        self.score = Dense(own, 1, 1.0, init=recipe.init(full, own))
+        self.score = Dense(own, 1, 1.0, init=settings.init(full, own))
         self.squash = torch.tanh if side.score == "tanh" else nn.Identity()
 
     def features(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
-        """What the minibatch-std layer sees. (N, C, *S) -> (N, F, *S')."""
+        """Features before minibatch std. (N, C, *S) -> (N, F, *S')."""
         x = x.to(self.compute_dtype)
         h: Tensor = self.layers(x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
         return h

@@ -1,4 +1,4 @@
-"""Judges: trained networks in whose features pictures are compared. The weights are the user's file, always."""
+"""Trained feature networks for FID and KID. The weights always come from a file of the user."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,10 +14,10 @@ from gancli.errors import CheckpointError
 from gancli.networks import inception, vgg
 from gancli.results import printable
 
-CHUNK = 32  # pictures at a time
-VGG_LAYER, VGG_SIZE = "conv5_3", 32  # px; the layer halves the picture four times
-INCEPTIONS = {1008: "inception-v3", 1000: "inception-v3 (torchvision)"}  # by the classes that they tell apart
-MEND = (
+CHUNK = 32  # images per batch
+VGG_LAYER, VGG_SIZE = "conv5_3", 32  # least px; the image is halved four times before this layer
+INCEPTIONS = {1008: "inception-v3", 1000: "inception-v3 (torchvision)"}  # by number of classes
+HINT = (
     "give a state dict, torch.save(model.state_dict(), FILE), of inception-v3 "
     "(the port that FID is computed with, or torchvision's) or of torchvision's vgg16"
 )
@@ -27,10 +27,10 @@ Network = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """A network that turns pictures into features. Two distances are comparable only where name and digest agree.
+    """A network that maps images to features. Distances are comparable only if name and digest are equal.
 
-    Shape: (N, 1, 3 or 4, H, W) in [-1, 1] -> (N, F) in float64, on the CPU. Gray stands in all three channels; alpha
-    is left aside. F = 2048 of Inception-v3, 512 of VGG-16.
+    Shape: (N, 1, 3 or 4, H, W) in [-1, 1] -> (N, F) in float64, on the CPU. Gray is repeated to three channels; alpha
+    is ignored. F = 2048 for Inception-v3, 512 for VGG-16.
     """
 
     name: str
@@ -41,22 +41,22 @@ class FeatureExtractor:
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        """The features, one row a picture. Raises CheckpointError where the weights give values that are not finite."""
+        """Features, one row per image. Raises CheckpointError if they are not finite."""
         found = torch.cat([self._of(part) for part in x.split(CHUNK)])
         if not found.isfinite().all():
-            raise CheckpointError("its features are not finite", where=printable(str(self.path)), hint=MEND)
+            raise CheckpointError("its features are not finite", where=printable(str(self.path)), hint=HINT)
         return found
 
     def _of(self, x: Tensor) -> Tensor:
         color = x[:, :3].to(self.device, torch.float32).expand(-1, 3, -1, -1)
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # a score is the same on every device
-            return self.network(color).cpu().double()  # Apple's MPS knows no float64
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # TF32 would change the features
+            return self.network(color).cpu().double()  # Apple's MPS has no float64
 
 
 def open_feature_extractor(path: str | Path, device: str = "cpu") -> FeatureExtractor:
-    """The network whose state dict the file is, known by its tensors' names, never by the file's.
+    """Open a state dict as a feature network, which is identified by its tensor names, not by the file name.
 
-    Raises InputMissing or CheckpointError; never runs code from the file, never fetches one.
+    Raises InputMissing or CheckpointError. Never runs code from the file, never downloads anything.
     """
     path = Path(path)
     found = safe_load.read_state_dict(path)
@@ -65,29 +65,29 @@ def open_feature_extractor(path: str | Path, device: str = "cpu") -> FeatureExtr
     elif "features.0.weight" in found:
         name, network = "vgg16", _vgg(found, path, device)
     else:
-        what = "it holds neither 'Conv2d_1a_3x3.conv.weight' of inception-v3 nor 'features.0.weight' of vgg16"
-        raise CheckpointError(what, where=printable(str(path)), hint=MEND)
+        what = "it contains neither 'Conv2d_1a_3x3.conv.weight' of inception-v3 nor 'features.0.weight' of vgg16"
+        raise CheckpointError(what, where=printable(str(path)), hint=HINT)
     return FeatureExtractor(name, safe_load.digest(path), path, network, device)
 
 
 def _inception(found: Mapping[str, Tensor], path: Path, device: str) -> tuple[str, Network]:
     classes = found["fc.weight"].shape[:1].numel() if "fc.weight" in found else 0
     if classes not in INCEPTIONS:
-        what = "it holds no 'fc.weight' of 1008 rows (FID's port of inception-v3) or of 1000 (torchvision's)"
-        raise CheckpointError(what, where=printable(str(path)), hint=MEND)
-    weights = inception.fold(safe_load.fitting(found, inception.shapes(), where=path, hint=MEND))
+        what = "it contains no 'fc.weight' of 1008 rows (FID's port of inception-v3) or of 1000 (torchvision's)"
+        raise CheckpointError(what, where=printable(str(path)), hint=HINT)
+    weights = inception.fold(safe_load.fitting(found, inception.shapes(), where=path, hint=HINT))
     moved = {key: (weight.to(device), bias.to(device)) for key, (weight, bias) in weights.items()}
     return INCEPTIONS[classes], partial(inception.features, weights=moved, ported=classes == 1008)
 
 
 def _vgg(found: Mapping[str, Tensor], path: Path, device: str) -> Network:
-    weights = safe_load.fitting(found, vgg.shapes(), where=path, hint=MEND)
+    weights = safe_load.fitting(found, vgg.shapes(), where=path, hint=HINT)
     network = vgg.FeatureNetwork({VGG_LAYER: 1.0}, weights).to(device)
     return partial(_vgg_features, network=network)
 
 
 def _vgg_features(x: Tensor, network: vgg.FeatureNetwork) -> Tensor:
-    """The means over positions of the last convolution's features. (N, 3, H, W) -> (N, 512)."""
+    """Spatial mean of the features of the last convolution. (N, 3, H, W) -> (N, 512)."""
     height, width = (max(side, VGG_SIZE) for side in x.shape[2:])
     if (height, width) != tuple(x.shape[2:]):
         x = interpolate(x, size=(height, width), mode="bilinear", align_corners=False)

@@ -1,10 +1,10 @@
-"""Inception-v3 without its classifier: the features that a Frechet Inception distance compares.
+"""Inception-v3 without its classifier: the feature network of the Frechet Inception distance.
 
-Its trained weights are the user's file. Two sets of them share one naming: the port of TensorFlow's network of 2015,
-which FID is defined by, and torchvision's. They differ only in how the pooling branches treat the border, and in that
-the ported network's last one takes a maximum where the other averages.
+The weights come from a file of the user. Two versions with the same tensor names are supported: the port of the 2015
+TensorFlow network, by which FID is defined, and torchvision's. They differ only in the border handling of the pooling
+branches and in the last pooling branch, which is a maximum in the port and an average in torchvision.
 
-Source: Szegedy et al. 2015, arXiv:1512.00567; as a judge of GANs, Heusel et al. 2017, arXiv:1706.08500.
+Source: Szegedy et al. 2015, arXiv:1512.00567; FID: Heusel et al. 2017, arXiv:1706.08500.
 """
 
 import re
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, max_pool2d, relu
 
-SIZE = 299  # px, of the pictures that it was trained on
-EPS = 1e-3  # of its batch norms
+SIZE = 299  # px; input size
+EPS = 1e-3  # of the batch norms
 
-Spec = Mapping[str, str]  # of one block: branch -> steps
+Spec = Mapping[str, str]  # one block: branch -> steps
 
 
 def _a(pooled: int) -> Spec:
@@ -48,8 +48,8 @@ def _e(pool: str) -> Spec:
     }
 
 
-# Block -> branch -> steps, one after another; branches are concatenated. A step is a pool or a convolution with batch
-# norm and ReLU, channels:kernel, 1x1 where none is written. /s: stride s without padding; else the size is kept.
+# Block -> branch -> steps in sequence; branches are concatenated. A step is a pool or a convolution with batch norm and
+# ReLU, written channels:kernel; the default kernel is 1x1. /s: stride s without padding; otherwise the size is kept.
 # a|b: two convolutions of the same input, concatenated.
 TABLE: Mapping[str, Spec] = {
     "Conv2d_1a_3x3": {"": "32:3x3/2"},
@@ -88,7 +88,7 @@ class Conv(NamedTuple):
 
 
 Step = str | tuple[Conv, ...]  # a pool, or convolutions side by side
-Folded = Mapping[str, tuple[Tensor, Tensor]]  # a convolution's weight and bias, the batch norm in them
+Folded = Mapping[str, tuple[Tensor, Tensor]]  # weight and bias of a convolution with its batch norm folded in
 
 
 def _conv(key: str, c_in: int, text: str) -> Conv:
@@ -100,7 +100,7 @@ def _conv(key: str, c_in: int, text: str) -> Conv:
 
 
 def _branch(name: str, spec: str, channels: int) -> tuple[list[Step], int]:
-    """The steps of one branch and the channels that come out. Several convolutions are numbered, forks lettered."""
+    """The steps of one branch and its output channels. Several convolutions are numbered, forks lettered."""
     steps: list[Step] = []
     alone = sum(text not in POOLS for text in spec.split()) == 1
     number = 0
@@ -118,7 +118,7 @@ def _branch(name: str, spec: str, channels: int) -> tuple[list[Step], int]:
 
 
 def _blocks() -> list[list[list[Step]]]:
-    """The table's blocks, branches and steps, with the channels that each convolution is given."""
+    """Blocks, branches and steps of TABLE, with the input channels of each convolution filled in."""
     blocks, channels = [], 3
     for block, spec in TABLE.items():
         parsed = [_branch(f"{block}.{name}".rstrip("."), steps, channels) for name, steps in spec.items()]
@@ -132,7 +132,7 @@ CONVS = [c for block in BLOCKS for branch in block for step in branch if not isi
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """The tensors that a file of weights must hold; it may hold more."""
+    """Names and shapes of the tensors that a weights file must contain; it may contain more."""
     needed: dict[str, tuple[int, ...]] = {}
     for conv in CONVS:
         needed[f"{conv.key}.conv.weight"] = (conv.c_out, conv.c_in, *conv.kernel)
@@ -141,7 +141,7 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 
 def fold(weights: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Weight and bias by key, each batch norm multiplied into its convolution.
+    """Weight and bias by key, with each batch norm folded into its convolution.
 
     g (w * x - mean) / sqrt(var + eps) + b  =  (s w) * x + (b - s mean),  s = g / sqrt(var + eps)
     """
@@ -157,9 +157,9 @@ def fold(weights: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def features(x: Tensor, weights: Folded, *, ported: bool) -> Tensor:
-    """The means over positions of the last block. (N, 3, H, W) in [-1, 1], of any size -> (N, 2048).
+    """Spatial mean of the last block. (N, 3, H, W) in [-1, 1], of any size -> (N, 2048).
 
-    ported: the weights are those of TensorFlow's network of 2015, not torchvision's.
+    ported: use the pooling of the 2015 TensorFlow network, not of torchvision.
     """
     h = interpolate(x, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
     for block in BLOCKS:

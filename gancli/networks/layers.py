@@ -1,4 +1,4 @@
-"""The building blocks: equalized layers, norms, minibatch standard deviation."""
+"""Building blocks of the networks: equalized layers, norms, minibatch standard deviation."""
 
 import math
 from collections.abc import Callable
@@ -15,13 +15,13 @@ Padding = Literal["same", "none"]
 
 
 class WeightInit(NamedTuple):
-    """How a layer's weights are drawn, and how fast they learn.
+    """How the weights of a layer are initialized, and their learning rate factor.
 
-    equalized: at N(0, 1), scaled at run time; else at their final scale.
-    std: that scale, in place of He's. Not with `equalized`.
-    wider: how many times more inputs the layer has at full width. A network drawn narrower keeps the
-        sizes of its activations, and the speed at which they change, only if `std` grows by sqrt(wider)
-        and the weight's learning rate by `wider`.
+    equalized: initialized from N(0, 1) and scaled at run time; else initialized at the final scale.
+    std: that scale, in place of He initialization. Not used with `equalized`.
+    wider: number of inputs at width 1 over the number here. A narrower network keeps the scale of its
+        activations, and the rate at which they change, only if `std` grows by sqrt(wider) and the learning
+        rate of the weight by `wider`.
     """
 
     equalized: bool = True
@@ -30,13 +30,13 @@ class WeightInit(NamedTuple):
 
 
 class EqualizedWeight(nn.Module):
-    """A weight drawn from N(0, 1) and scaled by gain / sqrt(fan_in) each time it is used.
+    """A weight initialized from N(0, 1) and scaled by gain / sqrt(fan_in) each time it is used.
 
-    Adam's step does not depend on the size of a gradient, so weights that differ in scale would
-    learn at different speeds. Scaling at run time, not at the start, gives all of them the same
-    dynamic range, and so the same speed.
+    Adam's update does not depend on the scale of the gradient, so weights of different scales would
+    learn at different speeds. Scaling at run time instead of at initialization gives all weights the
+    same dynamic range, and so the same learning speed.
 
-    Source: Karras et al. 2018, arXiv:1710.10196, section 4.1. See `WeightInit` for the other ways.
+    Source: Karras et al. 2018, arXiv:1710.10196, section 4.1. See `WeightInit` for the alternatives.
 
     Args:
         shape: (out, in, *kernel) for a convolution, (out, in) for a dense layer.
@@ -54,12 +54,12 @@ class EqualizedWeight(nn.Module):
         self.draw(None)
 
     def draw(self, generator: torch.Generator | None) -> None:
-        """Draw the weight anew."""
+        """Re-initialize the weight."""
         with torch.no_grad():
             self.weight.copy_(torch.randn(self.weight.shape, generator=generator)).mul_(self.initial_std)
 
     def scaled(self, dtype: torch.dtype) -> Tensor:
-        """The weight as a layer uses it, in its compute dtype."""
+        """The scaled weight in the compute dtype."""
         return (self.weight * self.scale).to(dtype)
 
 
@@ -84,16 +84,16 @@ class Dense(EqualizedWeight):
 
 
 class Conv(EqualizedWeight):
-    """A convolution of signals (rank 1) or pictures (rank 2), or one joined with doubling or halving.
+    """A convolution of signals (rank 1) or images (rank 2), optionally fused with 2x up- or downsampling.
 
-    up:   nearest-neighbor doubling, then convolution. For pictures and a 3x3 kernel as ONE 4x4 transposed
-          convolution with stride 2: the same function, with 16 multiplications where the plain form has 36.
-    down: convolution, then 2x2 mean, as one 4x4 convolution with stride 2; pictures and 3x3 only.
+    up:   nearest-neighbor doubling, then convolution. For images with a 3x3 kernel, computed as one 4x4 transposed
+          convolution with stride 2: the same function with 16 instead of 36 multiplications.
+    down: convolution, then 2x2 mean, computed as one 4x4 convolution with stride 2; only for images with 3x3.
 
     Shape: (N, C_in, *S) -> (N, C_out, *S), doubled, halved, or smaller by stride and padding.
 
     Args:
-        padding: "same" keeps the size at stride 1 (an even kernel takes the odd pixel on the right); "none".
+        padding: "same" keeps the size at stride 1 (an even kernel pads one more on the right), or "none".
     """
 
     def __init__(
@@ -147,9 +147,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"leaky": leaky, "relu": F.
 
 
 class ChannelNorm(nn.Module):
-    """Layer norm over the channels at each position: no sample and no position knows of another.
+    """Layer norm over the channels at each position. Samples and positions are independent.
 
-    Shape: (N, C, *S) -> the same. Source: Ba et al. 2016, arXiv:1607.06450, as the iWGAN's critic uses it.
+    Shape: (N, C, *S) -> the same. Source: Ba et al. 2016, arXiv:1607.06450, as in the critic of the iWGAN.
     """
 
     def __init__(self, channels: int) -> None:
@@ -164,21 +164,21 @@ class ChannelNorm(nn.Module):
 
 
 def batch_norm(channels: int, rank: int, keep: float) -> nn.Module:
-    """Batch norm over (N, C, *S) with S of `rank` dimensions; `keep`: share of the old moving statistics."""
+    """Batch norm over (N, C, *S) with S of `rank` dimensions; `keep`: decay of the running statistics."""
     return (nn.BatchNorm2d if rank == 2 else nn.BatchNorm1d)(channels, momentum=1 - keep)
 
 
 def norm(kind: str, channels: int, rank: int, keep: float) -> nn.Module:
-    """The layer that a config calls none, batch or layer."""
+    """The norm layer of a config value: none, batch or layer."""
     if kind == "none":
         return nn.Identity()
     return batch_norm(channels, rank, keep) if kind == "batch" else ChannelNorm(channels)
 
 
 def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
-    """x / sqrt(mean_C x^2 + eps): every pixel's feature vector brought to the same length.
+    """x / sqrt(mean_C x^2 + eps): normalizes the feature vector of each pixel.
 
-    Keeps the magnitudes of generator and critic from escalating. Shape: (N, C, *S) -> the same.
+    Prevents the magnitudes in generator and critic from escalating. Shape: (N, C, *S) -> the same.
     The mean square is taken in float32. Source: Karras et al. 2018, section 4.2.
     """
     mean_square = x.float().square().mean(dim=1, keepdim=True)
@@ -194,14 +194,14 @@ def largest_divisor(n: int, at_most: int) -> int:
 def minibatch_spread(
     x: Tensor, group_size: int, statistic: str = "position", feature_groups: int = 1, eps: float = 1e-8
 ) -> Tensor:
-    """How much the samples of a group differ: a mean of standard deviations. (N, C, *S) -> (N, F).
+    """Mean standard deviation over the samples of each group. (N, C, *S) -> (N, F).
 
-    position: the biased deviation over the group at each channel and position, averaged over them
-    (Karras et al. 2018). channel: the deviation over group and positions of each channel, averaged
-    over channels, which is what a batch-norm layer would divide by.
+    position: biased standard deviation over the group at each channel and position, averaged over both
+    (Karras et al. 2018). channel: standard deviation over group and positions of each channel, averaged
+    over channels; this is the divisor of a batch-norm layer.
 
-    Groups are strided: of M = N / G groups, sample i is in group i mod M. F = feature_groups.
-    In float32, since a variance of bfloat16 features is mostly rounding.
+    Groups are strided: with M = N / G groups, sample i is in group i mod M. F = feature_groups.
+    Computed in float32: a variance of bfloat16 features is mostly rounding error.
     """
     n = x.shape[0]
     group = largest_divisor(n, at_most=group_size)
@@ -214,20 +214,20 @@ def minibatch_spread(
 
 
 class MinibatchStdDev(nn.Module):
-    """Append channels that say how much the samples of a group differ.
+    """Append channels with the standard deviation over the samples of a group.
 
-    A critic that judges samples one by one cannot see that a generator keeps drawing the same
-    one. This channel shows it mode collapse.
+    A critic that scores samples one at a time cannot see that a generator repeats itself. These
+    channels make mode collapse visible to it.
 
-    Shape: (N, C, *S) -> (N, C + feature_groups, *S), S any spatial shape. The group is the
-        largest divisor of N up to group_size; where that is 1, the whole batch.
+    Shape: (N, C, *S) -> (N, C + feature_groups, *S), S any spatial shape. The group size is the
+        largest divisor of N up to group_size; if that is 1, the whole batch.
     Unit:  that of the input features (a standard deviation, not a variance).
     Source: Karras et al. 2018, arXiv:1710.10196, section 3.
 
     Args:
-        group_size: samples compared with one another; None for the whole batch.
-        statistic: "position" (the paper's) or "channel"; see `minibatch_spread`.
-        feature_groups: into how many parts the channels are split, each with its own figure.
+        group_size: samples per group; None for the whole batch.
+        statistic: "position" (as in the paper) or "channel"; see `minibatch_spread`.
+        feature_groups: number of parts into which the channels are split; each gives one output channel.
     """
 
     def __init__(self, group_size: int | None = 4, statistic: str = "position", feature_groups: int = 1) -> None:
@@ -245,13 +245,13 @@ class MinibatchStdDev(nn.Module):
 
 
 def interleave(x: Tensor, y: Tensor, group: int) -> Tensor:
-    """Two batches as one in which no strided group mixes them. (N, ...), (N, ...) -> (2N, ...)."""
+    """Join two batches so that no strided group mixes them. (N, ...), (N, ...) -> (2N, ...)."""
     both: list[Tensor] = [side.unflatten(0, (group, -1)) for side in (x, y)]
     return torch.cat(both, dim=1).flatten(0, 1)
 
 
 def undo_interleave(both: Tensor, group: int) -> tuple[Tensor, Tensor]:
-    """The two halves of what `interleave` joined. (2N, ...) -> (N, ...), (N, ...)."""
+    """Inverse of `interleave`. (2N, ...) -> (N, ...), (N, ...)."""
     x, y = both.unflatten(0, (group, -1)).chunk(2, dim=1)
     return x.flatten(0, 1), y.flatten(0, 1)
 
@@ -268,7 +268,7 @@ def downscale(x: Tensor, factor: int = 2) -> Tensor:
 
 
 def initialize(network: nn.Module, seed: int, name: str) -> None:
-    """Draw every equalized weight from a named stream of the run's seed: one seed, one network."""
+    """Initialize all equalized weights from a named random stream of the seed."""
     generator = stream(seed, f"weights/{name}", 0)
     for layer in network.modules():
         if isinstance(layer, EqualizedWeight):

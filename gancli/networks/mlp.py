@@ -1,6 +1,6 @@
-"""Pairs of dense layers, for samples of any shape: pictures, signals and points.
+"""Dense networks for samples of any shape: images, signals and points.
 
-The batch-normalized MLP GAN, the moment GANs and the networks for ring8 and grid25 are presets of this family.
+Presets of this family: the batch-normalized MLP GAN, the moment GANs, and the networks for ring8 and grid25.
 """
 
 import math
@@ -32,7 +32,7 @@ class Layer(nn.Module):
 
 
 def chain(side: MlpSide, sizes: list[int], config: MlpConfig, first: int = 0) -> nn.Sequential:
-    """Hidden layers from sizes[0] values to sizes[-1]; `first` is the number of the first of them."""
+    """Hidden layers from sizes[0] to sizes[-1] values. first: index of the first layer in `side.hidden`."""
     dropout = [*side.dropout, *[0.0] * len(side.hidden)][first:]
     init, keep = WeightInit(config.equalized_lr), config.bn_decay
     pairs = zip(sizes, sizes[1:], dropout, strict=False)
@@ -40,7 +40,7 @@ def chain(side: MlpSide, sizes: list[int], config: MlpConfig, first: int = 0) ->
 
 
 class Generator(base.Generator):
-    """Latents through hidden layers to all values of a sample. Shape: (N, z_dim) -> (N, C, *S)."""
+    """Hidden layers from a latent to all values of a sample. Shape: (N, z_dim) -> (N, C, *S)."""
 
     def __init__(self, config: MlpConfig, shape: Shape, moments: Moments | None = None) -> None:
         super().__init__(config, shape, moments)
@@ -56,7 +56,7 @@ class Generator(base.Generator):
 
 
 class Critic(base.Critic):
-    """All values of a sample through hidden layers to a score; minibatch std stands before the last hidden one.
+    """Hidden layers from all values of a sample to a score; minibatch std is before the last hidden layer.
 
     Shape: (N, C, *S) -> (N,).
     """
@@ -72,7 +72,7 @@ class Critic(base.Critic):
         self.score = Dense(sizes[-1] + alone, 1, 1.0, init=WeightInit(config.equalized_lr))
 
     def features(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
-        """What the minibatch-std layer sees. (N, C, *S) -> (N, F)."""
+        """Features before minibatch std. (N, C, *S) -> (N, F)."""
         h: Tensor = self.hidden(x.to(self.compute_dtype).flatten(1))
         return h
 

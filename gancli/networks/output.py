@@ -1,4 +1,4 @@
-"""The generator's final layer: how its last values become a picture.
+"""The final layer of the generator.
 
 Source: Mullery & Whelan, "Batch normalization in the final layer of generative networks" (bn-tanh, bn-clip).
 """
@@ -26,10 +26,10 @@ SQUASH: dict[str, Callable[[Tensor], Tensor]] = {
 class Output(nn.Module):
     """linear | tanh | sigmoid | bn-tanh | bn-clip, in the units of the data, [-1, 1].
 
-    bn-tanh: batch norm with gamma 1 and beta 0, then tanh. bn-clip: batch norm whose gamma and beta begin as
-    the standard deviation and mean of the training data's channels, then clip, so that the first pictures
-    have the colors of the data already. Clip's gradient is zero outside [-1, 1]: a value that lies there
-    learns through its batch-mates alone. `freeze_output` keeps gamma and beta as they begin.
+    bn-tanh: batch norm with gamma 1 and beta 0, then tanh. bn-clip: batch norm whose gamma and beta are initialized
+    to the standard deviation and mean of the channels of the training data, then clip, so that the first samples
+    already have the colors of the data. The gradient of clip is zero outside [-1, 1]: a value there is updated only
+    through the batch statistics. `freeze_output` freezes gamma and beta at their initial values.
 
     Shape: (N, C, *S) -> the same.
     """
@@ -43,7 +43,7 @@ class Output(nn.Module):
         channels, *space = shape
         self.norm = batch_norm(channels, len(space), config.bn_decay)
         if config.output == "bn-clip":
-            assert moments is not None, "build looks after that"
+            assert moments is not None, "checked in build"
             means, deviations = (torch.tensor(values) for values in moments)
             self.norm.load_state_dict({**self.norm.state_dict(), "bias": means, "weight": deviations})
         self.norm.requires_grad_(not config.freeze_output)
@@ -54,5 +54,5 @@ class Output(nn.Module):
 
     @property
     def normalizes(self) -> bool:
-        """Does a batch norm come first? The layer before it then needs no bias."""
+        """Whether a batch norm comes first, so that the layer before it needs no bias."""
         return not isinstance(self.norm, nn.Identity)

@@ -1,7 +1,7 @@
-"""The progressive pair: generator and critic that grow from 4 px, mirrored images of each other.
+"""Progressive networks: a generator and a critic of mirrored structure that grow from 4 px.
 
-Source: Karras et al. 2018, arXiv:1710.10196. The whole final network exists from the start;
-`stage` and `alpha` say how much of it is used.
+Source: Karras et al. 2018, arXiv:1710.10196. All layers of the final network exist from the start;
+`stage` and `alpha` select the part that is used.
 """
 
 import math
@@ -17,7 +17,7 @@ from gancli.networks.output import Moments, Shape
 
 
 class Generator(base.Generator):
-    """Latents to pictures: a 4x4 base, doubled stage by stage; every stage can speak RGB.
+    """Latents to images: a 4x4 base, doubled at each stage; each stage has its own to_rgb layer.
 
     Shape: (N, z_dim) -> (N, C, height, width) of the stage.
     """
@@ -28,7 +28,7 @@ class Generator(base.Generator):
         self.normalize_z, self.pixel_norm = config.normalize_z, config.pixel_norm
         width, init = config.width_of, WeightInit(config.equalized_lr)
         area = self.base[0] * self.base[1]
-        # sqrt(2) / 4, not sqrt(2): the paper's own exception for the first layer
+        # sqrt(2) / 4, not sqrt(2): the exception of the paper for the first layer
         self.dense = Dense(self.latent, width(0) * area, math.sqrt(2) / 4, init=init)
         self.first = Conv(width(0), width(0), 3, init=init)
         self.blocks = nn.ModuleList(
@@ -74,9 +74,9 @@ class Generator(base.Generator):
 
 
 class Critic(base.Critic):
-    """Pictures to scores: the generator's mirror image, with minibatch std before the last convolution.
+    """Images to scores: mirrors the generator, with minibatch std before the last convolution.
 
-    Shape: (N, C, height, width) of the stage -> (N,). Score linear.
+    Shape: (N, C, height, width) of the stage -> (N,). The score is linear.
     """
 
     def __init__(self, config: ProgressiveConfig, shape: Shape) -> None:
@@ -104,7 +104,7 @@ class Critic(base.Critic):
         return cast(Tensor, self.score(leaky(self.dense(h))))
 
     def features(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
-        """What the minibatch-std layer sees. (N, C, H, W) -> (N, C_0, h0, w0)."""
+        """Features before minibatch std. (N, C, H, W) -> (N, C_0, h0, w0)."""
         stage = self.stages - 1 if stage is None else stage
         x = x.to(self.compute_dtype).contiguous(memory_format=torch.channels_last)
         h = leaky(self.from_rgb[stage](x))

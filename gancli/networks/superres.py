@@ -1,4 +1,4 @@
-"""The residual generator that enlarges pictures fourfold.
+"""A residual generator for 4x super-resolution.
 
 Source: Johnson et al. 2016, arXiv:1603.08155, and its supplement, table 2; batch norm in the blocks.
 """
@@ -30,7 +30,7 @@ class Residual(nn.Module):
 class Generator(base.Generator):
     """9x9 convolution, residual blocks, twice (doubling, 3x3 convolution), 9x9 convolution.
 
-    Doubling and convolution stand for the source's convolution of stride 1/2. Every convolution but the last
+    Doubling and convolution replace the stride-1/2 convolution of the paper. Every convolution but the last
     is followed by batch norm and ReLU. Shape: (N, C, H / 4, W / 4) -> (N, C, H, W).
     """
 
@@ -46,7 +46,7 @@ class Generator(base.Generator):
         self.last = Conv(width, image_channels, 9, 1.0, bias=not self.output.normalizes, init=init)
 
     def body(self, z: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
-        """Small pictures to large ones. (N, C, H / 4, W / 4) -> (N, C, H, W)."""
+        """Enlarge images. (N, C, H / 4, W / 4) -> (N, C, H, W)."""
         h = self.blocks(relu(self.first_norm(self.first(z))))
         for up, normalize in zip(self.ups, self.up_norms, strict=True):
             h = relu(normalize(up(h)))

@@ -1,7 +1,7 @@
-"""A fixed network whose features say how alike two pictures look: the convolutions of VGG-16.
+"""The convolutions of VGG-16 as a fixed feature network, for the perceptual loss and as a feature extractor.
 
-Its trained weights are the user's file, a state dict with torchvision's names; without one the weights are
-random, drawn once from a fixed seed: still a comparison at several scales, but one that has seen no picture.
+The weights come from a file of the user, a state dict with torchvision's names. Without one they are random,
+from a fixed seed: features at several scales, but not trained on images.
 
 Source: Simonyan and Zisserman 2014, arXiv:1409.1556; as a loss, Johnson et al. 2016, arXiv:1603.08155.
 """
@@ -24,10 +24,10 @@ class Layer(NamedTuple):
     """One convolution of VGG-16."""
 
     name: str
-    key: str  # in torchvision's state dict
+    key: str  # prefix in torchvision's state dict
     c_in: int
     c_out: int
-    pool: bool  # 2x2 maximum before it
+    pool: bool  # 2x2 max pooling before it
 
 
 LAYERS = (
@@ -45,11 +45,11 @@ LAYERS = (
     Layer("conv5_2", "features.26", 512, 512, False),
     Layer("conv5_3", "features.28", 512, 512, False),
 )
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the pictures that VGG was trained on, in [0, 1]
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for values in [0, 1]
 
 
 class FeatureNetwork(nn.Module):
-    """VGG-16 up to the deepest layer that is asked for.
+    """VGG-16 up to the deepest requested layer.
 
     Shape: (N, 1 or 3, H, W) in [-1, 1] -> features after the ReLU, by layer name.
     """
@@ -60,7 +60,7 @@ class FeatureNetwork(nn.Module):
     def __init__(self, layers: Mapping[str, float], weights: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.wanted = dict(layers)
-        self.layers = through(layers)
+        self.layers = layers_up_to(layers)
         for layer in self.layers:
             self.register_buffer(f"{layer.name}_weight", weights[f"{layer.key}.weight"].float())
             self.register_buffer(f"{layer.name}_bias", weights[f"{layer.key}.bias"].float())
@@ -88,50 +88,50 @@ class FeatureNetwork(nn.Module):
 
 
 def check_names(layers: Iterable[str]) -> None:
-    """Raise ConfigError where a name is not known, or none is given."""
+    """Raise ConfigError if a layer name is unknown, or if none is given."""
     names = [layer.name for layer in LAYERS]
     unknown = [name for name in layers if name not in names]
     if unknown or not list(layers):
-        what = f"no layer {unknown[0]!r}" if unknown else "no layer is named"
+        what = f"unknown layer {unknown[0]!r}" if unknown else "no layer is given"
         raise ConfigError(what, where="loss.perceptual.layers", hint=f"use {', '.join(names)}")
 
 
 def identified(config: PerceptualConfig) -> dict[str, str | None]:
-    """Where the file of weights lies, in full, and its digest, by which a run knows it. Raises as `feature_network`."""
+    """Absolute path and digest of the weights file, which a run records. Raises as `feature_network`."""
     check_names(config.layers)
     if config.features is None:
         return {"features": None, "digest": None}
-    safe_load.read_tensors(config.features, shapes(through(config.layers)))
+    safe_load.read_tensors(config.features, shapes(layers_up_to(config.layers)))
     path = Path(config.features).absolute()
     return {"features": str(path), "digest": safe_load.digest(path)}
 
 
 def feature_network(layers: Mapping[str, float], file: str | None) -> FeatureNetwork:
-    """VGG-16's layers of these names, with the file's weights or with fixed random ones.
+    """VGG-16 with the given layers, with weights from a file or fixed random weights.
 
-    Raises ConfigError for a name that is not known, InputMissing or CheckpointError for the file.
+    Raises ConfigError for an unknown layer name, InputMissing or CheckpointError for the file.
     """
     check_names(layers)
-    needed = through(layers)
+    needed = layers_up_to(layers)
     return FeatureNetwork(
         layers, random_weights(needed) if file is None else safe_load.read_tensors(file, shapes(needed))
     )
 
 
-def through(names: Iterable[str]) -> tuple[Layer, ...]:
-    """The layers up to the deepest one that is named."""
+def layers_up_to(names: Iterable[str]) -> tuple[Layer, ...]:
+    """The layers up to the deepest named one."""
     wanted = set(names)
     return LAYERS[: 1 + max(i for i, layer in enumerate(LAYERS) if layer.name in wanted)]
 
 
 def shapes(layers: Sequence[Layer] = LAYERS) -> dict[str, tuple[int, ...]]:
-    """The tensors that a file of weights must hold; it may hold more."""
+    """Names and shapes of the tensors that a weights file must contain; it may contain more."""
     weights = {f"{layer.key}.weight": (layer.c_out, layer.c_in, 3, 3) for layer in layers}
     return weights | {f"{layer.key}.bias": (layer.c_out,) for layer in layers}
 
 
 def random_weights(layers: Sequence[Layer] = LAYERS) -> dict[str, Tensor]:
-    """He's scale, zero biases, always the same, however many layers are drawn."""
+    """He-initialized weights from a fixed seed, zero biases. A layer does not depend on how many layers follow it."""
     draw = stream(0, "feature network", 0)
     weights = {}
     for layer in layers:

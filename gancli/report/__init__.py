@@ -1,1 +1,1 @@
-"""Run folders as pages: one self-contained HTML file each, with inline SVG and nothing to fetch."""
+"""HTML reports: self-contained pages with inline SVG and no external resources."""

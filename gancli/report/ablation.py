@@ -1,4 +1,4 @@
-"""The page of an ablation: a table, curves, pictures at a few points, and histograms of colors against the data's."""
+"""The HTML page of an ablation: a table, curves, samples at a few points, and color histograms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ from gancli.stats.histograms import shares
 from gancli.training import curves
 from gancli.version import __version__
 
-POINTS = 4  # moments at which pictures are shown, beside the untrained ones
-TILES = 4  # pictures on a side of what is shown of a sheet
+POINTS = 4  # number of points of training at which samples are shown, besides untrained
+TILES = 4  # rows and columns of a sheet that are shown
 BINS = 32
 INKS = {1: ("#444444",), 3: ("#c43131", "#2e8b3d", "#2f5fc4"), 4: ("#c43131", "#2e8b3d", "#2f5fc4", "#888888")}
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """One picture of samples, and the histograms of its channels beside the data's."""
+    """One sheet of samples, and the histograms of its channels compared with the data."""
 
     caption: str
-    picture: str  # a data: address
+    picture: str  # a data: URL
     histograms: tuple[str, ...]  # SVG
 
 
 def page(ablation: Ablation, points: Sequence[float] = ()) -> str:
-    """The whole page as text, with everything in it. points: kimg at which samples are shown; none: four, evenly."""
+    """The page as HTML text. points: kimg at which samples are shown; empty: four evenly spaced ones."""
     values = {
         "ablation": ablation,
         "table": table(ablation),
@@ -49,12 +49,12 @@ def write(ablation: Ablation, path: Path, points: Sequence[float] = ()) -> None:
 
 
 def table(ablation: Ablation) -> list[tuple[str, list[str]]]:
-    """(head, one cell a variant) of every line: mean and spread over seeds."""
+    """The rows (heading, one cell per variant): mean and standard deviation over seeds."""
     return [(head.replace("_", " "), cells) for head, cells in ablation.table()]
 
 
 def chart(ablation: Ablation, key: str) -> str:
-    """A quantity's running mean, averaged over seeds, with the band of all of them."""
+    """Running mean of a quantity, averaged over seeds, with a band from the lowest to the highest seed."""
     lines = [line for row in ablation.rows if (line := _line(row, key, ablation.window))]
     return svg.line_chart(
         lines, "generator steps", f"{key.replace('_', ' ')}, running mean over {ablation.window} steps"
@@ -75,9 +75,9 @@ def _line(row: AblationRow, key: str, window: int) -> svg.Line | None:
 
 
 def sheets(row: AblationRow, points: Sequence[float] = ()) -> list[Sheet]:
-    """What the first seed's run drew: untrained, and at a few points of the training; the data last.
+    """Sheets of the first seed: untrained, at a few points of training, and the data last.
 
-    points: kimg, each the nearest sheet that was drawn; none: evenly spread ones.
+    points: kimg; the nearest existing sheet is used for each. Empty: evenly spaced sheets.
     """
     if not row.runs:
         return []
@@ -88,7 +88,7 @@ def sheets(row: AblationRow, points: Sequence[float] = ()) -> list[Sheet]:
     wanted = [point * 1000 for point in points] or even
     nearest = {min(drawn, key=lambda path: abs(pictures.images_of(path) - at)) for at in wanted} if drawn else set()
     chosen = sorted(nearest)
-    places = [*((pictures.caption(path, steps), path) for path in chosen), ("the data", run.path / "reals.png")]
+    places = [*((pictures.caption(path, steps), path) for path in chosen), ("real data", run.path / "reals.png")]
     places.insert(0, ("untrained", run.path / "samples" / "untrained.png"))
     return [_sheet(run, caption, path) for caption, path in places if path.exists()]
 
@@ -108,6 +108,6 @@ def _sheet(run: Run, caption: str, path: Path) -> Sheet:
 
 
 def levels(pixels: NDArray[np.uint8]) -> list[tuple[float, ...]]:
-    """The shares of each channel's values in equal bins. (H, W) or (H, W, C) -> C tuples."""
+    """Normalized histogram of each channel. (H, W) or (H, W, C) -> C tuples."""
     channels = pixels.reshape(-1, 1 if pixels.ndim == 2 else pixels.shape[2]).T
     return [shares(np.bincount(channel, minlength=256), BINS) for channel in channels]

@@ -1,4 +1,4 @@
-"""The panel as one SVG: every figure beside its baseline, the histograms, the spectra."""
+"""The panel as one SVG: each figure with its baseline, the histograms and the spectra."""
 
 import math
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from gancli import files
 from gancli.health import GROUPS, Figure, Health
 from gancli.report import svg
 
-WIDTH, ROW, NAMES, BARS = 900, 20, 330, 360  # px: of the paper, a row's height, the names' column, the bars'
+WIDTH, ROW, NAMES, BARS = 900, 20, 330, 360  # px: page width, row height, width of the name column, width of the bars
 SIGNS = {"good": ("●", "#2e8b3d"), "watch": ("▲", "#b26a00"), "bad": ("✖", "#c43131"), "": ("", "#667788")}
 STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#1d2330}.soft{fill:#667}.head{font-weight:600;font-size:14px}"
     ".rule{stroke:#dde1e8}polyline{stroke-width:2}"
 )
-HISTOGRAM, ASIDE, CHART = 90, 220, 320  # height, width with its gap; height
+HISTOGRAM, ASIDE, CHART = 90, 220, 320  # px: height of a histogram, its width with the gap; height of the spectrum
 
 
 def write(health: Health, path: Path) -> None:
@@ -26,9 +26,12 @@ def write(health: Health, path: Path) -> None:
 
 
 def plot(health: Health) -> str:
-    """A standalone SVG: a bar for every figure, its baseline as a line across; histograms; spectra."""
+    """A standalone SVG: a bar per figure with a line at its baseline, then histograms and spectra."""
     parts, down = [_text(16, 26, f"{health.verdict} (confidence {health.confidence})", "head")], 44
-    for line in (*health.evidence, f"{health.samples} samples a side; a bar is the figure, the dark line its baseline"):
+    for line in (
+        *health.evidence,
+        f"{health.samples} samples per side; bar: value of the figure, dark line: its baseline",
+    ):
         parts.append(_text(16, down, line, "soft"))
         down += ROW
     for group in GROUPS:
@@ -38,7 +41,7 @@ def plot(health: Health) -> str:
             down += 34
             parts += [_bar(figure, down + i * ROW) for i, figure in enumerate(figures)]
             down += len(figures) * ROW
-    for part, height in _pictures(health):
+    for part, height in _charts(health):
         parts.append(f'<g transform="translate(16 {down + 20})">{part}</g>')
         down += height
     label = escape(f"Health panel: {health.verdict}")
@@ -50,7 +53,7 @@ def plot(health: Health) -> str:
 
 
 def _bar(figure: Figure, down: float) -> str:
-    """One row: mark, name, bar on its own scale, value and baseline in numbers; no bar for what is no number."""
+    """One row: mark, name, bar on its own scale, value and baseline as text. No bar for a value that is not finite."""
     value = figure.value if math.isfinite(figure.value) else 0.0
     low, high = min(0.0, value, figure.baseline), max(0.0, value, figure.baseline)
     scale = BARS / (1.1 * (high - low) or 1.0)
@@ -65,22 +68,20 @@ def _bar(figure: Figure, down: float) -> str:
     )
 
 
-def _pictures(health: Health) -> Sequence[tuple[str, int]]:
-    """What stands below the bars, with its height: the histograms in a row, the spectra."""
+def _charts(health: Health) -> Sequence[tuple[str, int]]:
+    """The charts below the bars, with their heights: the histograms in a row, and the spectra."""
     found, row = [], ""
     for i, bars in enumerate(health.histograms):
         chart = svg.histogram(bars.real, bars.fake, svg.COLORS[1], bars.channel)
         placed = chart.replace("<svg ", f'<svg x="{i * ASIDE}" y="18" width="{ASIDE - 20}" height="{HISTOGRAM}" ', 1)
-        row += _text(i * ASIDE, 10, f"{bars.channel}: reals filled, samples a line", "soft") + placed
+        row += _text(i * ASIDE, 10, f"{bars.channel}: reals filled, samples as a line", "soft") + placed
     if row:
         found.append((row, HISTOGRAM + 40))
     if health.spectrum is not None:
         sides = (("reals", health.spectrum.real), ("samples", health.spectrum.fake))
         lines = [svg.Line(name, np.array(health.spectrum.frequency), np.array(power)) for name, power in sides]
-        inner = svg.bare_chart(lines, "cycles a pixel")
-        found.append(
-            (_text(0, 10, "power by frequency, powers of ten: reals blue, samples red", "soft") + inner, CHART)
-        )
+        inner = svg.bare_chart(lines, "cycles per pixel")
+        found.append((_text(0, 10, "power spectrum, log10: reals blue, samples orange", "soft") + inner, CHART))
     return found
 
 

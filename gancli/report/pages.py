@@ -1,4 +1,4 @@
-"""Templates to text: every page is one file with all it shows in it."""
+"""Render templates to HTML text. Each page is a single self-contained file."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,6 @@ from jinja2 import Environment, PackageLoader
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """A template of this package with its values. What is no SVG of ours is escaped."""
+    """Render a template of this package. Values are escaped unless the template marks them as safe."""
     environment = Environment(loader=PackageLoader("gancli.report"), autoescape=True, trim_blocks=True)
     return environment.get_template(template).render(values)

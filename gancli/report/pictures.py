@@ -1,4 +1,4 @@
-"""The pictures of a run folder for a page: chosen, cut to whole tiles, and turned into data: addresses."""
+"""The sample sheets of a run for a page: selected, cropped to whole tiles, and encoded as data: URLs."""
 
 import base64
 import io
@@ -19,17 +19,17 @@ from gancli.runs import Run
 
 Pixels = NDArray[np.uint8]  # (H, W) or (H, W, C)
 
-MOST_SHEETS = 24
-SIDE = 640  # pixels of a sheet on a page, at most
-BYTES = 5_000_000  # of all sheets of a page as PNG; as text they take a third more
+MOST_SHEETS = 24  # sheets on a page, at most
+SIDE = 640  # px; longest side of a sheet on a page
+BYTES = 5_000_000  # of all sheets of a page as PNG; base64 adds a third
 
 
 @dataclass(frozen=True)
 class SheetImage:
-    """A sheet of samples as a page shows it."""
+    """A sheet of samples on a page."""
 
     caption: str
-    picture: str  # a data: address
+    picture: str  # a data: URL
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Gallery:
     """The sheets of a run, oldest first, and the reals in the same layout."""
 
     sheets: tuple[SheetImage, ...] = ()
-    reals: str | None = None  # a data: address
-    cut: bool = False  # is only the upper left part of the sheets shown?
+    reals: str | None = None  # a data: URL
+    cut: bool = False  # whether only the upper left part of the sheets is shown
 
 
 def address(pixels: Pixels, at_most: int | None = None) -> str:
-    """A picture as a data: address; at_most: made smaller by a whole factor until it has no longer side."""
+    """An image as a data: URL. at_most: longest side in px; larger images are reduced by an integer factor."""
     picture = Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
     if at_most is not None:
         picture = picture.reduce(math.ceil(max(picture.size) / at_most))
@@ -52,7 +52,7 @@ def address(pixels: Pixels, at_most: int | None = None) -> str:
 
 
 def read(path: Path) -> Pixels | None:
-    """The pixels of a file; None where it is not there or damaged."""
+    """The pixels of an image file; None if it is missing or damaged."""
     try:
         with Image.open(path) as picture:
             known = picture if picture.mode in ("L", "RGB", "RGBA") else picture.convert("RGB")
@@ -62,12 +62,12 @@ def read(path: Path) -> Pixels | None:
 
 
 def images_of(path: Path) -> int:
-    """fakes-000020.png was drawn after 20,000 images."""
+    """Training position from the file name: fakes-000020.png is from 20,000 images."""
     return runs.images_of(path.stem.removeprefix("fakes-"))
 
 
 def caption(path: Path, steps: Mapping[int, int]) -> str:
-    """20 kimg, after so many generator steps. steps: generator steps by images, of the log."""
+    """Caption of a sheet, such as "20 kimg, step 900". steps: generator steps by images, from the log."""
     if path.stem == "untrained":
         return "untrained"
     images = images_of(path)
@@ -76,19 +76,19 @@ def caption(path: Path, steps: Mapping[int, int]) -> str:
 
 
 def sheets_of(run: Run) -> list[Path]:
-    """The sheets of samples of a run, oldest first."""
+    """Sample sheets of a run, oldest first."""
     found = run.path.glob("samples/fakes-*.png")
     return sorted((path for path in found if path.stem.removeprefix("fakes-").isdecimal()), key=images_of)
 
 
 def evenly(paths: Sequence[Path], most: int = MOST_SHEETS) -> list[Path]:
-    """At most so many, evenly spread, the first and the last among them."""
+    """At most `most` evenly spaced paths, including the first and the last."""
     places = np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int)
     return [paths[i] for i in places]
 
 
 def gallery(run: Run, config: ResolvedConfig, steps: Mapping[int, int]) -> Gallery:
-    """What a page shows of a run's sheets: those of pictures cut alike, so that each latent keeps its place."""
+    """The sheets of a run for a page. Image sheets are cropped equally, so that each latent keeps its position."""
     untrained = run.path / "samples" / "untrained.png"
     paths = evenly([*([untrained] if untrained.exists() else []), *sheets_of(run)])
     tiles = _tiles(config, sum(path.stat().st_size for path in paths))
@@ -109,17 +109,17 @@ def _layout(config: ResolvedConfig) -> tuple[int, int]:
 
 
 def _tiles(config: ResolvedConfig, size: int) -> tuple[int, int] | None:
-    """(rows, columns) of what is shown of every sheet, of `size` bytes in all; None: nothing is cut."""
+    """(rows, columns) of each sheet that are shown. size: total bytes of the sheets. None: no cropping."""
     if config.picture_size is None:
         return None
-    share = math.sqrt(BYTES / max(size, BYTES))  # of either side
+    share = math.sqrt(BYTES / max(size, BYTES))  # of each side
     pairs = zip(_layout(config), config.picture_size, strict=True)
     rows, columns = (min(count, max(1, int(min(SIDE, count * pixels * share)) // pixels)) for count, pixels in pairs)
     return rows, columns
 
 
 def _cut(pixels: Pixels, config: ResolvedConfig, tiles: tuple[int, int] | None, *, grown: bool) -> Pixels:
-    """The upper left tiles of a sheet, which are smaller while the network has not `grown`."""
+    """The upper left tiles of a sheet. grown: False if the tiles can be smaller than at full resolution."""
     if tiles is None or config.picture_size is None:
         return pixels
     whole = _layout(config)[1] * config.picture_size[1]

@@ -1,4 +1,4 @@
-"""The page of one run: what is wrong with it, how one knows, and how it came to it."""
+"""The HTML page of one run: verdict, figures, curves and samples."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,18 +30,18 @@ MARKS = {
     "collapsed": "bad",
     "memorizing": "bad",
     "diverged": "bad",
-}  # of verdicts; no other has one
+}  # color of each verdict; other verdicts have none
 GROUPS = {
-    "modes": "Modes: is every kind drawn?",
-    "spread": "Spread: do the samples differ from one another?",
-    "neighbors": "Neighbors: is every real met, and can the two sides be told apart?",
-    "memorization": "Memorization: copies of the training data?",
-    "distance": "Distance: how far is the whole set from the reals?",
-    "texture": "Texture: edges, grain and fine detail",
+    "modes": "Modes: are all known modes covered?",
+    "spread": "Spread: how much do the samples vary?",
+    "neighbors": "Neighbors: is all of the data covered, and do the samples look like it?",
+    "memorization": "Memorization: are samples copies of training data?",
+    "distance": "Distance: how different are the two distributions?",
+    "texture": "Texture: fine detail, noise and grid artifacts",
     "values": "Values: brightness and colors",
 }
-PAIR_SIDE = 320  # pixels of a neighbor's picture, at most
-WARNINGS = 12  # shown at once; the rest is folded away
+PAIR_SIDE = 320  # px; longest side of a neighbor image
+WARNINGS = 12  # shown by default; the rest is collapsed
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Pair:
 
 
 def page(run: Run, health: Health, pairs: Sequence[Pair] = ()) -> str:
-    """The whole page as text, with everything in it. Raises ConfigError or InputMissing for a folder that is no run."""
+    """The page as HTML text. Raises ConfigError or InputMissing if the folder is not a run."""
     config, ticks = run.config(), run.stats()
     steps = {tick["images"]: tick["generator_steps"] for tick in ticks}
     values = {
@@ -82,7 +82,7 @@ def write(run: Run, health: Health, path: Path, pairs: Sequence[Pair] = ()) -> N
 
 
 def heading(run: Run, config: ResolvedConfig, ticks: Ticks) -> dict[str, str]:
-    """What stands at the head of the page."""
+    """Values of the page header."""
     source = config.data.source
     return {
         "name": printable(run.path.resolve().name),
@@ -95,14 +95,14 @@ def heading(run: Run, config: ResolvedConfig, ticks: Ticks) -> dict[str, str]:
 
 
 def number(value: float | None) -> str:
-    """A figure for a table: four digits, a dash where it is no number."""
+    """A number for a table: four digits, or a dash if it is not finite."""
     if value is None or not math.isfinite(value):
         return "-"
     return f"{value:,.0f}" if 10_000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def groups(panel: Sequence[Figure]) -> list[tuple[str, list[tuple[Figure, list[str]]]]]:
-    """The figures under the question they answer, each with its value, baseline, fake and real as text."""
+    """The figures by heading, each with its value, baseline, fake and real as text."""
     found: dict[str, list[tuple[Figure, list[str]]]] = {}
     for figure in sorted(panel, key=lambda figure: (*ORDER, figure.group).index(figure.group)):
         sides = ["" if side is None else number(side) for side in (figure.fake, figure.real)]
@@ -114,35 +114,37 @@ def groups(panel: Sequence[Figure]) -> list[tuple[str, list[tuple[Figure, list[s
 def histogram(bars: Histogram, kind: str) -> tuple[str, str]:
     """(SVG, caption) of a channel."""
     apart = sum(abs(real - fake) for real, fake in zip(bars.real, bars.fake, strict=True)) / 2
-    words = f"{bars.channel}: {apart:.0%} of the values would have to move"
+    words = f"{bars.channel}: histograms differ by {apart:.0%}"
     ink = INKS.get(bars.channel, svg.COLORS[0])
-    return svg.histogram(bars.real, bars.fake, ink, f"Histogram, {words} for the samples to be as the reals"), words
+    return svg.histogram(bars.real, bars.fake, ink, f"Histogram, {words}"), words
 
 
 def spectrum(found: Spectrum) -> str:
-    """Power by spatial frequency, both sides."""
+    """Power spectra of both sides."""
     sides = (("reals", found.real), ("samples", found.fake))
     lines = [svg.Line(name, _floats(found.frequency), _floats(power)) for name, power in sides]
-    return svg.line_chart(lines, "cycles a pixel, from coarse to fine", "power of the pictures, as powers of ten")
+    return svg.line_chart(lines, "cycles per pixel (coarse to fine)", "power spectrum, log10")
 
 
 def charts(config: ResolvedConfig, ticks: Ticks) -> list[str]:
-    """The curves of the run over kimg; those that were never measured are left out."""
+    """Curves of the run over kimg. Quantities that were not measured are omitted."""
     gap = "Wasserstein estimate" if config.loss.adversarial == "wasserstein" else "score gap"
     wanted = {
         "critic loss": {"critic loss": "critic_loss"},
         "D(real) and D(fake)": {"D(real)": "d_real", "D(fake)": "d_fake"},
         gap: {gap: "score_gap"},
-        "spread of the samples over that of the reals": {
+        "batch std of the samples over that of the reals": {
             "batch std ratio": "std_ratio",
             "feature std ratio": "feature_std_ratio",
-            "batch std ratio of the average": "ema_std_ratio",
+            "batch std ratio (EMA)": "ema_std_ratio",
         },
-        "overfitting: how far the critic tells the training set from held-out samples": {"overfitting": "overfitting"},
+        "overfitting of the critic: scores of training data compared with held-out data": {
+            "overfitting": "overfitting"
+        },
     }
     if any((tick.get("saturation") or 0) > 0 for tick in ticks):
         sides = {"samples": "saturation", "reals": "saturation_real"}
-        wanted["saturation: share of the values at the ends of the range"] = sides
+        wanted["saturation: share of values at the limits of the range"] = sides
     kimg, shades = _column(ticks, "kimg"), phases(ticks)
     drawn = [
         svg.line_chart([svg.Line(k, kimg, _column(ticks, key)) for k, key in lines.items()], "kimg", title, shades)
@@ -152,7 +154,7 @@ def charts(config: ResolvedConfig, ticks: Ticks) -> list[str]:
 
 
 def phases(ticks: Ticks) -> list[svg.Phase]:
-    """The stretches of one resolution, fading in or stable; none where only one was trained."""
+    """The phases of growth, fading in or stable; empty if only one resolution was trained."""
     if len({tick["resolution"] for tick in ticks}) < 2:
         return []
     found, start = [], float(ticks[0]["kimg"])
@@ -164,10 +166,12 @@ def phases(ticks: Ticks) -> list[svg.Phase]:
 
 
 def neighbors(pair: Pair) -> dict[str, str]:
-    """A pair's pictures and words."""
+    """Images and captions of a pair."""
     near = pair.nearest
     far = (
-        f"{near.distance:.2f} times as far as unseen reals lie" if math.isfinite(near.distance) else "distance unknown"
+        f"distance is {near.distance:.2f} times that of unseen reals"
+        if math.isfinite(near.distance)
+        else "distance unknown"
     )
     return {
         "fake": pictures.address(pair.fake, PAIR_SIDE),
@@ -179,7 +183,7 @@ def neighbors(pair: Pair) -> dict[str, str]:
 
 
 def _column(ticks: Ticks, key: str) -> svg.Floats:
-    """One quantity of the log, NaN where it has null. (T,)."""
+    """One quantity of the log, NaN where it is null. (T,)."""
     return _floats([math.nan if tick.get(key) is None else tick[key] for tick in ticks])
 
 

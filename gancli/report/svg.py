@@ -1,4 +1,4 @@
-"""Charts as SVG text: lines with bands, and histograms. Pure functions of numbers."""
+"""Charts as SVG text: line charts with bands, and histograms. Pure functions."""
 
 import math
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# Okabe and Ito's palette, told apart by color-blind readers too
+# the color-blind safe palette of Okabe and Ito
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#8f7a00")
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 24, 22, 40
-MOST_POINTS = 600  # of a line; more are not seen
-HATCH = 6  # pixels between the strokes of what fades in
+MOST_POINTS = 600  # of a line; more are not visible
+HATCH = 6  # px between the strokes of a fade-in phase
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart, perhaps with a band around it."""
+    """One line of a chart, with an optional band."""
 
     name: str
     x: Floats
@@ -31,7 +31,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the training that is shaded behind the lines: every other name, and what fades in is hatched."""
+    """A phase of training, drawn behind the lines: alternate names are shaded, fade-in phases are hatched."""
 
     name: str
     start: float
@@ -40,7 +40,7 @@ class Phase:
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers from `low` to `high`, about so many: multiples of 1, 2 or 5 times a power of ten."""
+    """About `about` round numbers from `low` to `high`: multiples of 1, 2 or 5 times a power of ten."""
     if not high > low:
         return [low]
     rough = (high - low) / about
@@ -50,27 +50,27 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def line_chart(lines: Sequence[Line], across: str, title: str, phases: Sequence[Phase] = ()) -> str:
-    """Lines over a common axis, with a legend; what is not finite is left out."""
+def line_chart(lines: Sequence[Line], x_name: str, title: str, phases: Sequence[Phase] = ()) -> str:
+    """Lines over a common axis, with a legend. Values that are not finite are omitted."""
     lines = _drawable(lines)
-    return _svg(_drawn(lines, across, phases), title, lines) if lines else ""
+    return _svg(_drawn(lines, x_name, phases), title, lines) if lines else ""
 
 
-def bare_chart(lines: Sequence[Line], across: str) -> str:
-    """The same as an SVG to stand inside another: no legend, no title."""
+def bare_chart(lines: Sequence[Line], x_name: str) -> str:
+    """The same chart as a nested SVG, without legend and title."""
     lines = _drawable(lines)
-    return f'<svg width="{WIDTH}" height="{HEIGHT}">{"".join(_drawn(lines, across))}</svg>' if lines else ""
+    return f'<svg width="{WIDTH}" height="{HEIGHT}">{"".join(_drawn(lines, x_name))}</svg>' if lines else ""
 
 
 def _drawable(lines: Sequence[Line]) -> list[Line]:
     return [_thinned(line) for line in lines if np.isfinite(line.y).any()]
 
 
-def _drawn(lines: Sequence[Line], across: str, phases: Sequence[Phase] = ()) -> list[str]:
+def _drawn(lines: Sequence[Line], x_name: str, phases: Sequence[Phase] = ()) -> list[str]:
     x_low, x_high = _range([line.x for line in lines], 0.0)
     y_low, y_high = _range([part for line in lines for part in (line.y, line.low, line.high) if part is not None], 0.04)
     frame = Frame(x_low, x_high, y_low, y_high)
-    parts = [frame.shades(phases), frame.axes(across)]
+    parts = [frame.shades(phases), frame.axes(x_name)]
     for number, line in enumerate(lines):
         color = COLORS[number % len(COLORS)]
         if line.low is not None and line.high is not None:
@@ -81,7 +81,7 @@ def _drawn(lines: Sequence[Line], across: str, phases: Sequence[Phase] = ()) -> 
 
 @dataclass(frozen=True)
 class Frame:
-    """From values to places on the paper."""
+    """Maps values to positions in the SVG."""
 
     x_low: float
     x_high: float
@@ -89,39 +89,39 @@ class Frame:
     y_high: float
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """(across, down) in pixels."""
+        """(x, y) in pixels."""
         right = LEFT + (x - self.x_low) / (self.x_high - self.x_low or 1) * (WIDTH - LEFT - RIGHT)
         down = TOP + (self.y_high - y) / (self.y_high - self.y_low or 1) * (HEIGHT - TOP - BOTTOM)
         return round(right, 1), round(down, 1)
 
     def points(self, x: Floats, y: Floats) -> str:
-        """An SVG list of points."""
+        """SVG point list of the finite values."""
         kept = np.isfinite(x) & np.isfinite(y)
         placed = (self.place(float(a), float(b)) for a, b in zip(x[kept], y[kept], strict=True))
         return " ".join(f"{a},{b}" for a, b in placed)
 
     def band(self, line: Line) -> str:
-        """The outline of a line's band."""
+        """SVG point list of the outline of a band."""
         assert line.low is not None
         assert line.high is not None
         return f"{self.points(line.x, line.high)} {self.points(line.x[::-1], line.low[::-1])}"
 
     def stroke(self, line: Line, color: str) -> str:
-        """The line itself; a single point as a dot."""
+        """The line; a single point is drawn as a dot."""
         points = self.points(line.x, line.y)
         cap = ' stroke-width="6" stroke-linecap="round"' if " " not in points else ""
-        twice = f"{points} {points}" if cap else points  # a dot is a line to where it began
+        twice = f"{points} {points}" if cap else points  # a dot is a line of length 0
         return f'<polyline points="{twice}" fill="none" stroke="{color}"{cap}/>'
 
     def shades(self, phases: Sequence[Phase]) -> str:
-        """A rectangle a phase, and each name once above its phases, where there is room."""
+        """A rectangle per phase, and each name once above its phases if there is room."""
         names, parts = list(dict.fromkeys(phase.name for phase in phases)), []
         edges = {phase: [self._edge(at) for at in (phase.start, phase.end)] for phase in phases}
         for phase, (left, right) in edges.items():
             parts.append(_shade(left, right, dark=names.index(phase.name) % 2 == 1, hatched=phase.fading))
         for name in names:
             own = [x for phase in phases if phase.name == name for x in edges[phase]]
-            if max(own) - min(own) >= 13 * len(name) + 6:  # as large as letters are on a phone
+            if max(own) - min(own) >= 13 * len(name) + 6:  # width of the letters on a phone
                 middle = round((min(own) + max(own)) / 2, 1)
                 parts.append(f'<text x="{middle}" y="{TOP - 6}" text-anchor="middle">{escape(name)}</text>')
         return "".join(parts)
@@ -129,8 +129,8 @@ class Frame:
     def _edge(self, x: float) -> float:
         return self.place(min(max(x, self.x_low), self.x_high), self.y_low)[0]
 
-    def axes(self, across: str) -> str:
-        """Rules, numbers, and the name of the axis that runs across."""
+    def axes(self, x_name: str) -> str:
+        """Grid lines, tick labels, and the name of the x axis."""
         parts = []
         for value in ticks(self.y_low, self.y_high):
             x, y = self.place(self.x_low, value)
@@ -140,7 +140,7 @@ class Frame:
             x, _ = self.place(value, self.y_low)
             parts.append(f'<text x="{x}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{_number(value)}</text>')
         middle = (LEFT + WIDTH - RIGHT) / 2
-        parts.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(across)}</text>')
+        parts.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_name)}</text>')
         return "".join(parts)
 
 
@@ -152,7 +152,7 @@ def _shade(left: float, right: float, *, dark: bool, hatched: bool) -> str:
 
 
 def histogram(real: Sequence[float], fake: Sequence[float], color: str, title: str) -> str:
-    """Two sets of shares in the same bins: the reals filled, the fakes as a line. No axes."""
+    """Two normalized histograms: the reals filled, the fakes as a line. No axes."""
     top = max([*real, *fake, 1e-9])
     steps = len(real)
 

@@ -1,4 +1,4 @@
-"""write_report(): the page of a run, with what inspect_stats finds in it."""
+"""write_report(): inspect a run and write its HTML page."""
 
 from pathlib import Path
 
@@ -29,14 +29,14 @@ def write_report(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> PageReport:
-    """Judge a run folder (left out: the newest) and write its page, `report.html` in it unless `out` says otherwise.
+    """Inspect a run folder (default: the newest) and write its page to `out`, by default `report.html` in the folder.
 
-    Raises UsageError where the target is no run folder, and as inspect_stats.
+    Raises UsageError if the target is not a run folder, and as inspect_stats.
     """
     run = runs.newest(Path(outdir)) if target is None else Run(Path(target))
     if not run.config_file.is_file():
-        hint = "give a run folder, as gancli runs lists them"
-        raise UsageError("a report is made of a run folder", where=printable(str(run.path)), hint=hint)
+        hint = "give a run folder, as listed by `gancli runs`"
+        raise UsageError("not a run folder", where=printable(str(run.path)), hint=hint)
     health = inspect_stats(run.path, data, samples=samples, quick=quick, device=device, progress=progress)
     path = out or run.path / "report.html"
     run_page.write(run, health, path, _pairs(run, health, data, device))
@@ -44,7 +44,7 @@ def write_report(
 
 
 def _pairs(run: Run, health: Health, data: str | None, device: str) -> list[Pair]:
-    """The samples that look most like copies, drawn again beside the training samples that they are nearest to."""
+    """The samples that look most like copies, regenerated, with their nearest training samples."""
     if not health.nearest or health.kind == "points":
         return []
     opened = checkpoint.read(run.path)

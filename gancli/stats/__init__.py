@@ -1,1 +1,1 @@
-"""Statistics of sample sets, and the verdict on them."""
+"""Statistics that compare generated samples with real ones, and the verdict."""

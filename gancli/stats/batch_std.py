@@ -1,12 +1,12 @@
-"""Batch standard deviation: how much samples differ from one another. The first thing to look at."""
+"""Batch standard deviation: how much samples differ from one another. The first figure to check for collapse."""
 
 from torch import Tensor
 
-EDGE = 1 - 1 / 255  # a value beyond this is drawn as black or white
+EDGE = 1 - 1 / 255  # absolute values from here up render as black or white
 
 
 def batch_std(x: Tensor) -> float:
-    """Mean over values of the biased deviation over the batch. (N, C, *S) -> number in units of x."""
+    """Biased standard deviation over the batch, averaged over values. (N, C, *S) -> number in units of x."""
     return float(x.cpu().double().std(dim=0, correction=0).mean())
 
 
@@ -21,10 +21,10 @@ def channel_std(x: Tensor) -> list[float]:
 
 
 def saturation(x: Tensor) -> float:
-    """Share of the values at or beyond the ends of [-1, 1], to within one gray level."""
+    """Share of the values at or beyond the limits of [-1, 1], to within one gray level."""
     return float((x.abs() >= EDGE).float().mean())
 
 
-def inner_std(x: Tensor) -> float:
-    """Mean over samples and channels of the biased deviation inside a sample: its contrast. (N, C, *S) -> number."""
+def contrast(x: Tensor) -> float:
+    """Biased standard deviation within a sample, averaged over samples and channels. (N, C, *S) -> number."""
     return float(x.cpu().double().flatten(2).std(dim=2, correction=0).mean())

@@ -1,4 +1,4 @@
-"""One set of fakes, evaluated: the panel, the verdict, and the samples that look most like copies."""
+"""Evaluate one set of fakes: the panel, the verdict, and the samples that look most like copies."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,9 +12,9 @@ from gancli.results import Progress, silent
 from gancli.stats import histograms
 from gancli.stats.comparison import Comparison
 from gancli.stats.figures import panel
-from gancli.stats.verdict import judge
+from gancli.stats.verdict import decide
 
-SHOWN = 8  # samples of which the nearest training sample is named
+SHOWN = 8  # number of samples whose nearest training sample is reported
 
 Rows = NDArray[np.int64]
 
@@ -28,15 +28,17 @@ def evaluate(
     quick: bool = False,
     progress: Progress = silent,
 ) -> Health:
-    """`base` with the verdict on the fakes of a comparison, and all that it rests on.
+    """`base`, completed with the verdict on the fakes of a comparison and the figures behind it.
 
-    names: of the fakes, seeds or places. rows: of the training set in the data, where copies are looked for.
+    names: one per fake: its seed, or its index in the files. rows: row numbers of the training set in the data.
     """
     if not c.fakes.isfinite().all():
         share = float(c.fakes.flatten(1).isfinite().all(1).float().mean())
-        return replace(base, verdict="diverged", confidence="high", evidence=(f"only {share:.0%} of it is finite",))
+        return replace(
+            base, verdict="diverged", confidence="high", evidence=(f"only {share:.0%} of the samples are finite",)
+        )
     figures = panel(c, quick=quick, progress=progress)
-    verdict = judge(figures, len(c.fakes), None if c.modes is None else c.modes[0])
+    verdict = decide(figures, len(c.fakes), None if c.modes is None else c.modes[0])
     return replace(
         base,
         verdict=verdict.word,
@@ -57,13 +59,13 @@ def channel_histograms(c: Comparison) -> tuple[Histogram, ...]:
 
 
 def spectrum_curves(c: Comparison) -> Spectrum:
-    """The spectra of both sides."""
+    """The power spectra of both sides."""
     frequency, (fake, real, _) = c.spectra
     return Spectrum(*(tuple(round(float(v), 4) for v in x) for x in (frequency, real, fake)))
 
 
 def nearest(c: Comparison, rows: Rows | None, names: Sequence[int]) -> tuple[Nearest, ...]:
-    """The fakes that lie nearest to a training sample, the nearest first."""
+    """The fakes that are nearest to a training sample, nearest first."""
     found = c.memorization
     if found is None or rows is None:
         return ()

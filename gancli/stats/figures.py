@@ -1,7 +1,7 @@
-"""Every figure of the panel, in one table: its key, what it means, when it is good, and how it is computed.
+"""Every figure of the panel in one table: its key, meaning, thresholds, and how it is computed.
 
-A figure is known by its key, everywhere: in the verdict, the JSON, the plots, the report and the docs. To add one,
-add a line to FIGURES; docs/figures.md is made from it by `python docs/generate.py`.
+The verdict, the JSON, the plots, the report and the docs all refer to a figure by its key. To add one, add a line to
+FIGURES; `python docs/generate.py` generates docs/figures.md from it.
 """
 
 from collections.abc import Iterator
@@ -12,23 +12,23 @@ from typing import Literal
 from gancli.health import Figure
 from gancli.results import Progress, silent
 from gancli.stats import clusters, frechet, kernel, measures, neighbors
-from gancli.stats.batch_std import batch_std, inner_std
+from gancli.stats.batch_std import batch_std, contrast
 from gancli.stats.comparison import Comparison
-from gancli.stats.measures import Compute, Measured, color_matched, features, in_clusters, on, ratio_of
+from gancli.stats.measures import Compute, Measured, color_matched, in_clusters, on, random_features, ratio_of
 
 KINDS = ("image", "signal", "points")
 
 
 @dataclass(frozen=True)
 class Mark:
-    """When a figure is to be watched, and when it is bad, in relation to its baseline."""
+    """Thresholds of a figure, relative to its baseline: `watch`, then `bad`."""
 
     rule: Literal["below", "above", "times", "away"]
     watch: float
     bad: float
 
     def of(self, value: float, baseline: float) -> str:
-        """good, watch or bad; empty where the value is no number."""
+        """good, watch or bad; an empty string if the value is not finite."""
         if not isfinite(value):
             return ""
         if self._beyond(self.bad, value, baseline):
@@ -47,7 +47,7 @@ class Mark:
                 return abs(value - baseline) > limit
 
     def __str__(self) -> str:
-        """For the docs."""
+        """The thresholds as text, for the docs."""
         rule = {
             "below": "< {} baseline",
             "above": "> baseline + {}",
@@ -58,22 +58,22 @@ class Mark:
 
 
 def below(watch: float, bad: float) -> Mark:
-    """Worse the smaller it is in relation to its baseline."""
+    """Lower is worse. Thresholds are multiples of the baseline."""
     return Mark("below", watch, bad)
 
 
 def above(watch: float, bad: float) -> Mark:
-    """Worse the farther it lies above its baseline, in units of its own."""
+    """Higher is worse. Thresholds are added to the baseline."""
     return Mark("above", watch, bad)
 
 
 def times(watch: float, bad: float) -> Mark:
-    """Worse the more often its baseline it is."""
+    """Higher is worse. Thresholds are multiples of the baseline."""
     return Mark("times", watch, bad)
 
 
 def away(watch: float, bad: float) -> Mark:
-    """Worse the farther it lies from its baseline on either side."""
+    """Farther from the baseline, in either direction, is worse. Thresholds are distances from it."""
     return Mark("away", watch, bad)
 
 
@@ -81,23 +81,23 @@ def away(watch: float, bad: float) -> Mark:
 class FigureSpec:
     """One row of the table."""
 
-    key: str  # stable: scripts and the verdict go by it
-    label: str  # for people
+    key: str  # stable: scripts and the verdict refer to it
+    label: str  # shown to users
     group: str  # one of health.GROUPS
     compute: Compute
     meaning: str  # one sentence
-    mark: Mark | None = None  # None: nothing is judged by it
-    advice: str = ""  # what to try where the mark is not good
-    kinds: tuple[str, ...] = KINDS  # of data that have it
-    quick: bool = True  # is it cheap enough for --quick?
+    mark: Mark | None = None  # None: informational only
+    advice: str = ""  # what to try if the mark is watch or bad
+    kinds: tuple[str, ...] = KINDS  # kinds of data that it is computed for
+    quick: bool = True  # cheap enough for --quick?
 
     def figures(self, c: Comparison) -> Iterator[Figure]:
-        """The figure, or one a part, with group, sentence, mark and, where that is not good, advice."""
+        """The figure, or one per part, with its group, meaning, mark and, if the mark is not good, advice."""
         for found in self.compute(c):
             yield self.explained(found)
 
     def explained(self, found: Measured) -> Figure:
-        """A figure of what was measured."""
+        """The figure of one measurement."""
         mark = self.mark.of(found.value, found.baseline) if self.mark else ""
         return Figure(
             key=self.key,
@@ -115,7 +115,7 @@ class FigureSpec:
 
 
 def panel(c: Comparison, *, quick: bool = False, progress: Progress = silent) -> tuple[Figure, ...]:
-    """Every figure that this comparison has, explained and marked. quick: without the slower ones."""
+    """All figures of a comparison, with meanings and marks. quick: skip the slower ones."""
     wanted = [spec for spec in FIGURES.values() if c.kind in spec.kinds and (spec.quick or not quick)]
     found: list[Figure] = []
     for done, spec in enumerate(wanted):
@@ -134,171 +134,176 @@ def _table(*specs: FigureSpec) -> dict[str, FigureSpec]:
 MORE_VARIED = "minibatch std, more regularization of the critic (R1, R2), more data, or an earlier checkpoint"
 LESS_COPYING = "more data, --mirror, a smaller network, or an earlier checkpoint"
 TEXTURE = "train longer; bilinear or nearest upsampling before a convolution instead of a strided one"
-COLORS = "network.output=bn-clip starts from the data's colors; train longer"
-WASHED = "train longer; check that the data was scaled to [-1, 1]; --trunc 1"
+COLORS = "train longer; network.output=bn-clip starts from the colors of the data"
+WASHED = "train longer; check that the data is scaled to [-1, 1]; sample with --trunc 1"
 
 PICTURES, NOT_POINTS = ("image",), ("image", "signal")
 
 FIGURES = _table(
     FigureSpec(
         "batch_std_ratio", "batch std ratio", "spread", ratio_of(batch_std),
-        "how much samples differ, over how much reals do; near 0 is total collapse", below(0.8, 0.6), MORE_VARIED,
+        "batch std of the samples over that of the reals; near 0 is total collapse", below(0.8, 0.6),
+        MORE_VARIED,
     ),
     FigureSpec(
         "critic_feature_std_ratio", "critic feature std ratio", "spread", measures.critic_feature_std_ratio,
-        "the same spread on what the critic sees; low where the critic already knows", below(0.6, 0.3),
+        "the same ratio on the features of the critic; low if the critic already detects the collapse", below(0.6, 0.3),
         MORE_VARIED,
     ),
     FigureSpec(
         "channel_std_ratio", "channel std ratio", "spread", measures.channel_std_ratio,
-        "how much samples differ, over how much reals do; near 0 is total collapse", below(0.8, 0.6), MORE_VARIED,
+        "batch std of the samples over that of the reals, per channel; near 0 is total collapse", below(0.8, 0.6),
+        MORE_VARIED,
     ),
     FigureSpec(
-        "contrast_ratio", "contrast ratio", "spread", ratio_of(inner_std),
-        "contrast inside a sample, over that of reals", below(0.85, 0.7), WASHED, NOT_POINTS,
+        "contrast_ratio", "contrast ratio", "spread", ratio_of(contrast),
+        "contrast within a sample, over that of the reals", below(0.85, 0.7), WASHED, NOT_POINTS,
     ),
     FigureSpec(
         "effective_rank_ratio", "effective rank ratio", "spread", measures.effective_rank_ratio,
-        "in how many directions samples vary, over the reals' number", below(0.8, 0.5), MORE_VARIED,
+        "number of directions in which the samples vary, over that of the reals", below(0.8, 0.5), MORE_VARIED,
     ),
     FigureSpec(
         "unique_fraction", "unique fraction", "spread", measures.unique_fraction,
-        "samples left when near-copies of one another count once", below(0.9, 0.6), MORE_VARIED,
+        "fraction of unique samples; near-duplicates count once", below(0.9, 0.6), MORE_VARIED,
     ),
     FigureSpec(
-        "cluster_coverage", "cluster coverage", "spread", in_clusters(color_matched, clusters.kept),
-        "share of the data in clusters that the fakes have not all but left", below(0.9, 0.6), MORE_VARIED,
+        "cluster_coverage", "cluster coverage", "spread", in_clusters(color_matched, clusters.coverage),
+        "share of the data in clusters that the fakes cover", below(0.9, 0.6), MORE_VARIED,
     ),
     FigureSpec(
-        "cluster_overlap", "cluster overlap", "spread", in_clusters(features, clusters.overlap),
-        "what both sides have in common when counted by clusters of the data", below(0.87, 0.6), MORE_VARIED,
+        "cluster_overlap", "cluster overlap", "spread", in_clusters(random_features, clusters.overlap),
+        "overlap of the two histograms over clusters of the data; 1 if they are equal", below(0.87, 0.6), MORE_VARIED,
     ),
     FigureSpec(
         "cluster_overlap_color_matched", "cluster overlap, colors matched", "spread",
         in_clusters(color_matched, clusters.overlap),
-        "what both sides have in common when counted by clusters of the data", below(0.87, 0.6), MORE_VARIED,
+        "the same overlap after matching colors and contrast", below(0.87, 0.6), MORE_VARIED,
     ),
     FigureSpec(
-        "coverage", "coverage", "neighbors", on(features, neighbors.coverage),
+        "coverage", "coverage", "neighbors", on(random_features, neighbors.coverage),
         "share of the reals with a fake nearby", below(0.7, 0.3), MORE_VARIED,
     ),
     FigureSpec(
         "coverage_color_matched", "coverage, colors matched", "neighbors", on(color_matched, neighbors.coverage),
-        "share of the reals with a fake nearby", below(0.7, 0.3), MORE_VARIED,
+        "the same after matching colors and contrast", below(0.7, 0.3), MORE_VARIED,
     ),
     FigureSpec(
-        "recall", "recall", "neighbors", on(features, neighbors.recall),
-        "share of the reals inside the fakes' reach", below(0.6, 0.2), MORE_VARIED,
+        "recall", "recall", "neighbors", on(random_features, neighbors.recall),
+        "share of the reals within a nearest-neighbor ball of a fake", below(0.6, 0.2), MORE_VARIED,
     ),
     FigureSpec(
-        "precision", "precision", "neighbors", on(features, neighbors.precision),
-        "share of the fakes inside the reals' reach; blurred or pale fakes raise it", below(0.7, 0.3), TEXTURE,
+        "precision", "precision", "neighbors", on(random_features, neighbors.precision),
+        "share of the fakes within a nearest-neighbor ball of a real; blur or low contrast raises it",
+        below(0.7, 0.3), TEXTURE,
     ),
     FigureSpec(
-        "density", "density", "neighbors", on(features, neighbors.density),
-        "how deep fakes lie among reals; blurred or pale fakes raise it",
+        "density", "density", "neighbors", on(random_features, neighbors.density),
+        "number of nearest-neighbor balls of reals that a fake is in, over k; blur or low contrast raises it",
     ),
     FigureSpec(
         "nn_accuracy_reals", "1-NN accuracy, reals", "neighbors", measures.nn_accuracy(0),
-        "how often a sample's nearest neighbor is of its own side; .5: cannot be told apart, 1: can, 0: copies",
-        away(0.25, 0.4), "read with the others: 1 on the fakes' side alone is repetition or blur",
+        "how often the nearest neighbor is on the same side; 0.5: indistinguishable, 1: distinguishable, 0: copies",
+        away(0.25, 0.4), "read with the other figures: near 1 for the fakes only means repetition or blur",
     ),
     FigureSpec(
         "nn_accuracy_fakes", "1-NN accuracy, fakes", "neighbors", measures.nn_accuracy(1),
-        "how often a sample's nearest neighbor is of its own side; .5: cannot be told apart, 1: can, 0: copies",
-        away(0.25, 0.4), "read with the others: 1 on the fakes' side alone is repetition or blur",
+        "how often the nearest neighbor is on the same side; 0.5: indistinguishable, 1: distinguishable, 0: copies",
+        away(0.25, 0.4), "read with the other figures: near 1 for the fakes only means repetition or blur",
     ),
     FigureSpec(
         "train_distance_ratio", "distance to the training set", "memorization", measures.train_distance,
-        "how far the nearest training sample is, over the same for unseen reals", below(0.8, 0.5), LESS_COPYING,
+        "distance to the nearest training sample, over that of unseen reals", below(0.8, 0.5), LESS_COPYING,
     ),
     FigureSpec(
         "train_nearer_fraction", "share nearer than unseen reals", "memorization", measures.train_nearer,
-        "samples nearer to a training sample than 95 % of unseen reals are", above(0.15, 0.35), LESS_COPYING,
+        "share of samples nearer to a training sample than 95% of unseen reals are", above(0.15, 0.35), LESS_COPYING,
     ),
     FigureSpec(
-        "kid_random", "KID, random features", "distance", on(features, kernel.kernel_distance),
-        "unbiased kernel distance on fixed random features; 0 is the same distribution", above(0.2, 1.0), TEXTURE,
+        "kid_random", "KID, random features", "distance", on(random_features, kernel.kernel_distance),
+        "unbiased kernel distance on fixed random features; 0 for equal distributions", above(0.2, 1.0), TEXTURE,
     ),
     FigureSpec(
         "sliced_wasserstein", "sliced Wasserstein", "distance", measures.texture_by_level,
-        "texture at this scale, times 1,000; compare at the same N only", times(1.6, 3.0), TEXTURE, PICTURES,
+        "distance of texture at this scale, times 1,000; compare only at equal N", times(1.6, 3.0), TEXTURE, PICTURES,
         quick=False,
     ),
     FigureSpec(
-        "fid", "FID", "distance", measures.by_network(frechet.frechet_distance),
-        "Frechet distance on the features of your file; compare at the same N only", times(2.0, 5.0), TEXTURE,
+        "fid", "FID", "distance", measures.on_network_features(frechet.frechet_distance),
+        "Frechet distance on the features of the given network; compare only at equal N", times(2.0, 5.0), TEXTURE,
         PICTURES,
     ),
     FigureSpec(
-        "kid", "KID", "distance", measures.by_network(kernel.kernel_distance),
-        "unbiased kernel distance on the features of your file", kinds=PICTURES,
+        "kid", "KID", "distance", measures.on_network_features(kernel.kernel_distance),
+        "unbiased kernel distance on the features of the given network", kinds=PICTURES,
     ),
     FigureSpec(
-        "spectrum_distance", "spectrum, mean distance", "texture", measures.spectrum_of(measures.size),
-        "distance of the spectra, in powers of ten", above(0.2, 0.5), TEXTURE, NOT_POINTS,
+        "spectrum_distance", "spectrum, mean distance", "texture", measures.spectrum_of(measures.mean_size),
+        "mean distance of the log power spectra, in powers of ten", above(0.2, 0.5), TEXTURE, NOT_POINTS,
     ),
     FigureSpec(
         "spectrum_fine", "spectrum, fine half", "texture", measures.spectrum_of(measures.fine, shape=True),
-        "fine detail beside coarse: below 0 is blur, above is noise, in powers of ten", away(0.3, 0.6), TEXTURE,
-        NOT_POINTS,
+        "power of fine detail relative to coarse, in powers of ten; below 0: blur, above 0: noise",
+        away(0.3, 0.6), TEXTURE, NOT_POINTS,
     ),
     FigureSpec(
         "spectrum_spike", "spectrum, highest spike", "texture", measures.spectrum_of(measures.spike),
-        "a line that reals have not: a checkerboard or a grid, in powers of ten", above(0.5, 1.0), TEXTURE,
+        "highest peak that the reals do not have (a checkerboard or grid), in powers of ten", above(0.5, 1.0), TEXTURE,
         NOT_POINTS,
     ),
     FigureSpec(
         "grain", "grain", "texture", measures.grain_distance,
-        "distance of the noise in flat areas, in gray levels", above(2.0, 5.0), TEXTURE, PICTURES,
+        "difference of the noise level in flat areas, in gray levels", above(2.0, 5.0), TEXTURE, PICTURES,
     ),
     FigureSpec(
         "ms_ssim", "MS-SSIM of pairs", "texture", measures.pair_similarity,
-        "how alike two samples are; sees near-total collapse within a class", above(0.1, 0.3), MORE_VARIED,
+        "similarity of pairs of samples; detects only near-total collapse within a class", above(0.1, 0.3), MORE_VARIED,
         PICTURES, quick=False,
     ),
     FigureSpec(
         "channel_mean_distance", "mean", "values", measures.channel_moment(0),
-        "distance of the means", above(0.05, 0.15), COLORS,
+        "difference of the channel means", above(0.05, 0.15), COLORS,
     ),
     FigureSpec(
         "channel_variance_distance", "variance", "values", measures.channel_moment(1),
-        "distance of the variances", above(0.05, 0.15), COLORS,
+        "difference of the channel variances", above(0.05, 0.15), COLORS,
     ),
     FigureSpec(
         "color_distance", "color distance", "values", measures.level_distance,
-        "Wasserstein, in gray levels of 255", above(6.0, 20.0), COLORS, PICTURES,
+        "1-D Wasserstein distance of the channel values, in gray levels (0 to 255)", above(6.0, 20.0), COLORS, PICTURES,
     ),
     FigureSpec(
         "value_distance", "value distance", "values", measures.level_distance,
-        "Wasserstein, in 255ths of the data's range", above(6.0, 20.0), COLORS, ("signal", "points"),
+        "1-D Wasserstein distance of the channel values, in 255ths of the range of the data", above(6.0, 20.0),
+        COLORS, ("signal", "points"),
     ),
     FigureSpec(
         "pixel_mean_distance", "pixel means", "values", measures.value_moment(0),
-        "distance of the means, value by value", above(0.05, 0.15), COLORS,
+        "mean difference of the per-pixel (or per-value) means", above(0.05, 0.15), COLORS,
     ),
     FigureSpec(
         "pixel_variance_distance", "pixel variances", "values", measures.value_moment(1),
-        "distance of the variances, value by value", above(0.05, 0.15), COLORS,
+        "mean difference of the per-pixel (or per-value) variances", above(0.05, 0.15), COLORS,
     ),
     FigureSpec(
         "saturation", "saturation", "values", measures.saturated,
-        "share of values at the ends of the range", above(0.1, 0.4), COLORS,
+        "share of values at the limits of the range", above(0.1, 0.4), COLORS,
     ),
     FigureSpec(
         "modes_covered", "known modes covered", "modes", measures.modes_covered,
-        "modes with three samples or more", below(0.8, 0.6), MORE_VARIED,
+        "number of modes with at least three samples", below(0.8, 0.6), MORE_VARIED,
     ),
     FigureSpec(
         "recognized_fraction", "recognizable share", "modes", measures.recognized,
-        "samples that are of one mode beyond doubt", below(0.5, 0.3), TEXTURE,
+        "share of samples that are assigned to a mode with certainty", below(0.5, 0.3), TEXTURE,
     ),
     FigureSpec(
         "reverse_kl", "reverse KL", "modes", measures.reverse_kl,
-        "nats; 0 if every mode is drawn equally often", above(0.2, 0.7), MORE_VARIED,
+        "KL divergence to uniform mode frequencies, in nats; 0 if all modes are equally frequent",
+        above(0.2, 0.7), MORE_VARIED,
     ),
     FigureSpec(
         "mode_std_ratio", "spread inside a mode", "modes", measures.mode_std_ratio,
-        "over the data's own; below 1 is too narrow", below(0.7, 0.4), MORE_VARIED,
+        "standard deviation within a mode, over that of the data; below 1 is too narrow", below(0.7, 0.4), MORE_VARIED,
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Histograms of the values of channels, and the distance between two of them."""
+"""Histograms of channel values, and the distance between two of them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,14 @@ BINS = 16
 
 
 def levels(x: Tensor) -> Levels:
-    """How often each of 256 equal levels of [-1, 1] occurs in each channel. (N, C, *S) -> (C, 256)."""
+    """Histogram of each channel over 256 equal levels of [-1, 1]. (N, C, *S) -> (C, 256)."""
     steps = x.detach().float().add(1).mul(127.5).round().clamp(0, 255).nan_to_num().byte().cpu()
     channels = steps.movedim(1, 0).flatten(1).numpy()
     return np.stack([np.bincount(channel, minlength=256) for channel in channels])
 
 
 def shares(counts: NDArray[np.int64], bins: int = BINS) -> tuple[float, ...]:
-    """One channel's levels in equal bins, as shares. (256,) -> bins numbers that add up to 1."""
+    """The histogram of one channel in equal bins, normalized. (256,) -> `bins` numbers that sum to 1."""
     binned = counts.reshape(bins, -1).sum(1)
     return tuple(float(c) for c in binned / binned.sum())
 

@@ -1,4 +1,4 @@
-"""inspect_stats(): is this generator healthy? Samples of it beside the reals, a verdict, and the run's history."""
+"""inspect_stats(): compare samples with the reals, decide a verdict, and add the history of the run."""
 
 import zipfile
 from dataclasses import dataclass, replace
@@ -22,9 +22,9 @@ from gancli.seeds import permutation
 from gancli.stats import sample_sets
 from gancli.stats.comparison import Comparison
 from gancli.stats.evaluate import evaluate
-from gancli.stats.known_modes import counter_of
+from gancli.stats.known_modes import mode_counter
 from gancli.stats.sample_sets import FIRST_SEED, MAX_HEIGHT, Reals
-from gancli.stats.verdict import ENOUGH, judge
+from gancli.stats.verdict import MIN_SAMPLES, decide
 
 EARLY = 0.1  # share of the schedule below which nothing is decided
 EVEN_SMALL = ("collapsed", "low-diversity", "memorizing")  # verdicts that hold before full size, too
@@ -47,13 +47,13 @@ def inspect_stats(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Health:
-    """Judge a run folder or checkpoint (left out: the newest run under `outdir`), or a set of samples, by its reals.
+    """Evaluate a run folder, a checkpoint or a set of samples against real data.
 
-    target: also a folder, zip, tar, array or tensor of samples; `data` then has to name the reals. data: the
-    reals, where they no longer lie where the run found them. raw: judge the last weights instead of their average.
-    quick: at most 400 samples, and without the slower figures. features: weights of a feature network, for a FID.
-    N is the same on both sides: min(samples, reals / 2). Without reals the verdict is `undecided`, or InputMissing
-    with `need_reals`. Raises UsageError, InputMissing, CheckpointError, DataError.
+    target: defaults to the newest run under `outdir`. It may also be a folder, zip, tar, array or tensor of samples from
+    any source; `data` must then name the reals. data: the reals, if they have moved since training. raw: evaluate the raw
+    weights instead of their EMA. quick: use at most 400 samples and skip the slower figures. features: weights of a
+    feature network, for FID. Both sides have the same N: min(samples, reals / 2). Without reals the verdict is
+    `undecided`, or InputMissing is raised if `need_reals`. Raises UsageError, InputMissing, CheckpointError, DataError.
     """
     target, data = place_of(target), place_of(data)
     wanted = min(samples, QUICK_SAMPLES) if quick else samples
@@ -80,9 +80,9 @@ def inspect_stats(
 
 @dataclass(frozen=True)
 class How:
-    """How a set of samples is inspected."""
+    """Options of an inspection."""
 
-    samples: int  # of each side, at the most
+    samples: int  # per side, at most
     quick: bool
     network: FeatureExtractor | None
     device: str
@@ -90,7 +90,7 @@ class How:
 
 
 def _is_samples(target: str | Path) -> bool:
-    """By content: a folder that is no run, or a file that is no checkpoint."""
+    """Decided by content: True for a folder that is not a run, or a file that is not a checkpoint."""
     path = Path(target)
     if path.is_dir():
         return not (path / "config.yaml").exists() and not (path / "last.pt").exists()
@@ -105,38 +105,42 @@ def _is_samples(target: str | Path) -> bool:
 
 
 def _files(target: str, data: str | None, how: How) -> Health:
-    """A set of anybody's samples against a set of reals, at the size of the samples."""
+    """Evaluate samples from files against a set of reals, at the size of the samples."""
     if data is None:
-        hint = "add --against REALS, a folder or zip of the pictures that it was trained on"
-        raise UsageError("these are samples, and nothing to compare them with", where=printable(target), hint=hint)
-    fakes, reals = _alike(target, data, how.progress)
+        hint = "add --against REALS, a folder or zip of the training images"
+        raise UsageError(
+            "the target is a set of samples, and no reals are given to compare it with",
+            where=printable(target),
+            hint=hint,
+        )
+    fakes, reals = _open_both(target, data, how.progress)
     count = min(how.samples, len(fakes.values), len(reals.values) // 2)
     center, scale = _range(reals)
-    base = _base(count, "files", target, data, reals.kind, how)
-    if count < ENOUGH:
+    base = _undecided(count, "files", target, data, reals.kind, how)
+    if count < MIN_SAMPLES:
         return _too_few(base)
     reference, trained = Reals(reals, center=center, scale=scale).reference(
         count, quick=how.quick, progress=how.progress
     )
     places = permutation(0, 1, len(fakes.values)).numpy()[:count]
     x = Reals(fakes, center=center, scale=scale).shown(places)
-    c = Comparison(x, reference, network=how.network, count_modes=counter_of(data, center, scale))
+    c = Comparison(x, reference, network=how.network, count_modes=mode_counter(data, center, scale))
     health = evaluate(base, c, places.tolist(), rows=trained, quick=how.quick, progress=how.progress)
     if 2 * reals.report.enlarged <= len(reals.values):
         return health
-    enlarged = f"{reals.report.enlarged} of the reals are smaller than the samples and were enlarged: no sharp measure"
+    enlarged = f"{reals.report.enlarged} of the reals were upscaled to the size of the samples: sharpness is unreliable"
     return replace(health, confidence="low", evidence=(*health.evidence, enlarged))
 
 
-def _base(count: int, weights: str, source: str, reals: str, kind: str, how: How) -> Health:
-    """A judgment before anything was looked at."""
+def _undecided(count: int, weights: str, source: str, reals: str, kind: str, how: How) -> Health:
+    """A Health with the verdict `undecided`, before any figure is computed."""
     return Health(
         "undecided", "low", (), samples=count, weights=weights, source=source, reals=reals, kind=kind, quick=how.quick
     )
 
 
-def _alike(target: str, data: str, progress: Progress) -> tuple[Dataset, Dataset]:
-    """Samples and reals at the size of the samples, at most MAX_HEIGHT; gray beside color as color."""
+def _open_both(target: str, data: str, progress: Progress) -> tuple[Dataset, Dataset]:
+    """Samples and reals at the size of the samples, at most MAX_HEIGHT; gray becomes color if the other is color."""
     height, width = picture_size(target) or USUAL_SIZE
     shrink = max(1.0, max(height, width) / MAX_HEIGHT)
     shape = Shape(max(1, round(height / shrink)), max(1, round(width / shrink)), None, "crop")
@@ -146,13 +150,13 @@ def _alike(target: str, data: str, progress: Progress) -> tuple[Dataset, Dataset
         shape = replace(shape, channels=max(fakes.sample_shape[0], reals.sample_shape[0]))
         fakes, reals = opened(target, shape), opened(data, shape)
     if fakes.sample_shape != reals.sample_shape:
-        what = f"the samples have shape {fakes.sample_shape}, and the reals {reals.sample_shape}"
+        what = f"the samples have shape {fakes.sample_shape}, the reals {reals.sample_shape}"
         raise DataError(what, where=printable(data), hint="give reals of the same kind")
     return fakes, reals
 
 
 def _range(reals: Dataset) -> tuple[float, float]:
-    """Center and half of the range of signals and points; pictures have theirs."""
+    """Center and half-width of the value range of signals and points; (0, 1) for images."""
     if reals.kind == "image":
         return 0.0, 1.0
     low, high = float(reals.values.min()), float(reals.values.max())
@@ -160,27 +164,31 @@ def _range(reals: Dataset) -> tuple[float, float]:
 
 
 def _too_few(health: Health) -> Health:
-    few = judge((), health.samples, None)
+    few = decide((), health.samples, None)
     return replace(health, verdict=few.word, confidence=few.confidence, evidence=few.evidence)
 
 
 def reals_of(opened: Opened, data: str | None, progress: Progress) -> Dataset:
-    """The data set that the checkpoint was trained on, or the one given. Raises InputMissing where it has changed."""
+    """The training data of the checkpoint, or the given data. Raises InputMissing if the training data has changed."""
     config = opened.config
     source = data or config.data.source
     if source is None:
-        raise InputMissing("the checkpoint names no data", where="DATA", hint="give the data after the checkpoint")
+        raise InputMissing(
+            "the checkpoint does not name its training data", where="DATA", hint="give DATA after the checkpoint"
+        )
     dataset = _opened(opened, source, config.data.channels, progress)
     shape = dataset.sample_shape
     both_pictures = len(shape) == len(config.samples.shape) == 3
-    if both_pictures and shape[0] != config.samples.shape[0]:  # a gray set beside a generator of color
+    if both_pictures and shape[0] != config.samples.shape[0]:  # gray data, color generator
         dataset = _opened(opened, source, config.samples.shape[0], progress)
         shape = dataset.sample_shape
     if shape != config.samples.shape:
-        what = f"the generator draws samples of shape {config.samples.shape}, and these have {shape}"
-        raise DataError(what, where=source, hint="give data of the kind that it was trained on")
+        what = f"the generator makes samples of shape {config.samples.shape}, the data has {shape}"
+        raise DataError(what, where=source, hint="give data with the shape of the training data")
     if data is None and dataset.fingerprint != config.samples.fingerprint:
-        raise InputMissing("the data has changed since the training", where=source, hint="give the data as DATA")
+        raise InputMissing(
+            "the data has changed since training", where=source, hint="give DATA explicitly to compare with it anyway"
+        )
     return dataset
 
 
@@ -192,33 +200,33 @@ def _opened(opened: Opened, source: str, channels: int | None, progress: Progres
 
 
 def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Health:
-    """Both weights of a checkpoint, against the data set. The headline is the average's, or with raw the last's."""
+    """Evaluate the EMA and the raw weights of a checkpoint. The verdict is of the EMA weights unless `raw`."""
     config, source = opened.config, dataset.report.source
     count, names = min(how.samples, len(dataset.values) // 2), ("raw", "ema") if raw else ("ema", "raw")
-    base = _base(count, names[0], str(opened.path), source, dataset.kind, how)
-    if count < ENOUGH:
+    base = _undecided(count, names[0], str(opened.path), source, dataset.kind, how)
+    if count < MIN_SAMPLES:
         return _too_few(base)
     first = Generator.of(opened, raw=raw, device=how.device)
-    trained = dataset.fingerprint == config.samples.fingerprint and not first.network.enlarges  # else all is near it
+    trained = dataset.fingerprint == config.samples.fingerprint and not first.network.enlarges
     reals = sample_sets.of_generator(first, dataset, trained=trained)
     reference, rows = reals.reference(count, quick=how.quick, progress=how.progress)
-    count_modes = counter_of(
+    count_modes = mode_counter(
         source if config.data.source == source else "", config.samples.center, config.samples.scale
     )
 
-    def judged(generator: Generator, network: FeatureExtractor | None, *, quick: bool) -> Health:
+    def evaluated(generator: Generator, network: FeatureExtractor | None, *, quick: bool) -> Health:
         fakes = sample_sets.generated(generator, reference.others, how.progress)
         c = Comparison(fakes, reference, sample_sets.critic_features(generator), network, count_modes)
         seeds = range(FIRST_SEED, FIRST_SEED + count)
         return _early(evaluate(base, c, seeds, rows=rows, quick=quick, progress=how.progress), generator)
 
-    health = judged(first, how.network, quick=how.quick)
+    health = evaluated(first, how.network, quick=how.quick)
     if not {"G", "ema"} <= opened.weights.keys():
         return health
-    other = judged(Generator.of(opened, raw=not raw, device=how.device), None, quick=True)
+    other = evaluated(Generator.of(opened, raw=not raw, device=how.device), None, quick=True)
     evidence = health.evidence
     if other.verdict != health.verdict:
-        evidence += (f"the {names[1]} weights are judged otherwise: {other.verdict}",)
+        evidence += (f"the verdict on the {names[1]} weights differs: {other.verdict}",)
     return replace(health, evidence=evidence, raw_verdict=health.verdict if raw else other.verdict)
 
 

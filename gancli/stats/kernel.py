@@ -1,14 +1,14 @@
-"""Kernel inception distance on any features: unbiased, so that its baseline is 0 at any N."""
+"""Kernel inception distance on any features. It is unbiased: its expected baseline is 0 at any N."""
 
 from torch import Tensor
 
-ROWS = 1_024  # of a matrix at once
+ROWS = 1_024  # rows of the kernel matrix computed at once
 
 
 def kernel_distance(a: Tensor, b: Tensor) -> float:
-    """Unbiased squared maximum mean discrepancy with the kernel (x.y / F + 1)^3. (N, F), (M, F) -> about 0 and more.
+    """Unbiased squared maximum mean discrepancy with the kernel (x.y / F + 1)^3. (N, F), (M, F) -> about 0 or more.
 
-    All pairs are used, no random subsets, so neither order nor batch size matters. It may be a little below 0.
+    All pairs are used, no random subsets, so neither order nor batch size matters. It can be slightly below 0.
     Source: Binkowski et al. 2018 (KID), arXiv:1801.01401.
     """
     a, b = a.double(), b.double()

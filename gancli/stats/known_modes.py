@@ -1,4 +1,4 @@
-"""The modes of the built-in sets, counted in samples of any kind. x: (N, C, *S) as the networks know them."""
+"""Count the modes of the built-in data sets in samples of any kind. x: (N, C, *S), scaled as for the networks."""
 
 from collections.abc import Callable
 
@@ -13,19 +13,19 @@ from gancli.stats.modes import MIN_HITS, UNRECOGNIZED, ModeCoverage, reverse_kl
 
 Floats = NDArray[np.float64]
 
-NEAR = 3.0  # standard deviations from a mode's center within which a point is its own; exp(-9 / 2) = 1.1 % are not
-PURE = 0.6  # share of a signal's power that must lie around its peak; reals have .75 and more
-AROUND = 2.5  # cycles
+NEAR = 3.0  # a point within so many standard deviations of a center belongs to its mode; exp(-9 / 2) = 1.1% do not
+PURE = 0.6  # share of a signal's power that must be near its peak; for reals it is at least 0.75
+AROUND = 2.5  # cycles; half-width of the band around the peak
 
 
-def counter_of(source: str, center: float, scale: float) -> Callable[[Tensor], ModeCoverage | None]:
-    """What counts how samples spread over the modes of a built-in set; for any other source it gives None."""
+def mode_counter(source: str, center: float, scale: float) -> Callable[[Tensor], ModeCoverage | None]:
+    """A function that counts the modes of a built-in data set in samples; it returns None for any other source."""
     count = COUNTERS.get(source)
     return lambda x: count(x, center, scale) if count else None
 
 
 def _shapes(x: Tensor, center: float, scale: float) -> ModeCoverage | None:
-    return modes.count_modes(to_bytes(x)) if x.shape[1] == 3 else None  # a color is half of the mode
+    return modes.count_modes(to_bytes(x)) if x.shape[1] == 3 else None  # modes are defined by color
 
 
 def _ring(x: Tensor, center: float, scale: float) -> ModeCoverage:
@@ -49,15 +49,15 @@ COUNTERS: dict[str, Callable[[Tensor, float, float], ModeCoverage | None]] = {
 
 
 def in_units(x: Tensor, center: float, scale: float) -> Floats:
-    """Samples in the units of the data."""
+    """Samples in the units of the data, as float64."""
     return x.detach().cpu().numpy().astype(np.float64) * scale + center
 
 
 def of_points(points: Floats, centers: Floats, spread: float) -> ModeCoverage:
-    """Points within three deviations of their nearest center are of high quality, and count for its mode.
+    """Assign points to the nearest center if it is within three standard deviations ("high-quality" points).
 
-    points (N, D), centers (K, D). `spread` of the result: their deviation inside a mode over the data's own; for a
-    perfect sampler .974, since what lies farther out is not counted. Protocol: Srivastava et al. 2017 (VEEGAN).
+    points (N, D), centers (K, D). `spread` of the result: standard deviation within a mode over that of the data; for
+    a perfect sampler 0.974, since points farther out are not counted. Protocol: Srivastava et al. 2017 (VEEGAN).
     """
     apart = points[:, None] - centers[None]  # (N, K, D)
     distance = np.sqrt((apart**2).sum(-1))
@@ -70,9 +70,9 @@ def of_points(points: Floats, centers: Floats, spread: float) -> ModeCoverage:
 
 
 def frequencies(signals: Floats) -> NDArray[np.int64]:
-    """Which of the set's frequencies a signal has, or UNRECOGNIZED. (N, C, L) -> (N,).
+    """Index of the frequency of each signal, or UNRECOGNIZED. (N, C, L) -> (N,).
 
-    The center of its power around the highest line of the spectrum, if most of the power lies there.
+    The frequency is the power-weighted mean around the spectral peak, if most of the power is there.
     """
     power = (np.abs(np.fft.rfft(signals, axis=2)) ** 2).sum(1)[:, 1:]  # (N, F), without the mean
     at = np.arange(1, power.shape[1] + 1)

@@ -1,4 +1,4 @@
-"""From one comparison to the numbers of a figure, beside its baseline. Pure functions, listed in `figures`."""
+"""The values and baselines of all figures, computed from one comparison. Pure functions, listed in `figures`."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -10,37 +10,37 @@ from gancli.stats.batch_std import batch_std, channel_std, saturation
 from gancli.stats.comparison import Comparison, Sides
 from gancli.stats.modes import ModeCoverage
 
-FINE = 0.25  # cycles a pixel from which the spectrum is called fine
-MIDDLE = 0.1  # from which a spike in it is looked for
+FINE = 0.25  # cycles per pixel; frequencies from here up are the fine half of the spectrum
+MIDDLE = 0.1  # cycles per pixel; spikes are searched for from here up
 
 
 class Measured(NamedTuple):
-    """What one figure, or one part of it, came out as."""
+    """The value of one figure, or of one part of it, with its baseline."""
 
-    value: float  # fakes against reals
-    baseline: float  # one half of the reals against the other: what a perfect generator would get
-    fake: float | None = None  # the quantity itself, where the value is a ratio or a distance of two
-    real: float | None = None
-    part: str = ""  # a channel, a level, a network
+    value: float  # fakes compared with reals
+    baseline: float  # one half of the reals compared with the other: the value for a perfect generator
+    fake: float | None = None  # the quantity on the fakes alone, if the value is a ratio or a difference
+    real: float | None = None  # the same on the reals
+    part: str = ""  # channel, pyramid level or network, if the figure has several
 
 
-Compute = Callable[[Comparison], Iterable[Measured]]  # nothing where it cannot be computed
+Compute = Callable[[Comparison], Iterable[Measured]]  # empty if it cannot be computed
 
 
 def ratio(each: Iterable[float], part: str = "") -> Measured:
-    """fake / real beside other / real, of a quantity of each side."""
+    """fake / real as the value and other / real as the baseline. each: the quantity on fakes, reals, other reals."""
     fake, real, other = each
     base = max(real, 1e-12)
     return Measured(fake / base, other / base, fake, real, part)
 
 
 def ratio_of(quantity: Callable[[Tensor], float]) -> Compute:
-    """A quantity of the fakes over that of the reals."""
+    """The ratio of a quantity on the fakes to the same on the reals."""
     return lambda c: [ratio(quantity(x) for x in c.each)]
 
 
 def on(sides: Callable[[Comparison], Sides | None], statistic: Callable[[Tensor, Tensor], float]) -> Compute:
-    """A statistic of two sets of features, reals first."""
+    """A statistic of two sets of features; its arguments are (reals, fakes)."""
 
     def compute(c: Comparison) -> list[Measured]:
         found = sides(c)
@@ -52,18 +52,18 @@ def on(sides: Callable[[Comparison], Sides | None], statistic: Callable[[Tensor,
     return compute
 
 
-def features(c: Comparison) -> Sides:
-    """Random features."""
+def random_features(c: Comparison) -> Sides:
+    """Fixed random features of each side."""
     return c.features
 
 
 def color_matched(c: Comparison) -> Sides:
-    """Random features when colors and contrast are set aside."""
+    """Fixed random features of each side after matching colors and contrast."""
     return c.matched
 
 
 def channel_std_ratio(c: Comparison) -> list[Measured]:
-    """The ratio of every channel, where there are several."""
+    """The batch std ratio of each channel, if there are several."""
     if len(c.channels) < 2:
         return []
     each = zip(c.channels, *(channel_std(x) for x in c.each), strict=True)
@@ -71,23 +71,23 @@ def channel_std_ratio(c: Comparison) -> list[Measured]:
 
 
 def critic_feature_std_ratio(c: Comparison) -> list[Measured]:
-    """Of what the run's own critic sees."""
+    """The batch std ratio of the critic's features."""
     return [] if c.critic_features is None else [ratio(batch_std(x) for x in c.critic_features)]
 
 
 def effective_rank_ratio(c: Comparison) -> list[Measured]:
-    """Of the random features."""
+    """The ratio of the effective ranks of the random features."""
     return [ratio(rank.effective_rank(x) for x in c.features)]
 
 
 def unique_fraction(c: Comparison) -> list[Measured]:
-    """See `neighbors.distinct_share`; colors set aside."""
+    """See `neighbors.unique_fraction`; with colors and contrast matched."""
     fakes, reals, others = c.matched
-    return [Measured(neighbors.distinct_share(fakes, reals), neighbors.distinct_share(others, reals))]
+    return [Measured(neighbors.unique_fraction(fakes, reals), neighbors.unique_fraction(others, reals))]
 
 
 def in_clusters(sides: Callable[[Comparison], Sides], count: Callable[[Tensor, Tensor, Tensor], float]) -> Compute:
-    """A count of both sides by the clusters of the reals."""
+    """A statistic of both sides' histograms over the clusters of the reals."""
 
     def compute(c: Comparison) -> list[Measured]:
         fakes, reals, others = sides(c)
@@ -98,7 +98,7 @@ def in_clusters(sides: Callable[[Comparison], Sides], count: Callable[[Tensor, T
 
 
 def nn_accuracy(side: int) -> Compute:
-    """Of reals (0) or fakes (1)."""
+    """1-NN accuracy on the reals (side 0) or the fakes (side 1)."""
     return lambda c: [Measured(c.nn_accuracy[0][side], c.nn_accuracy[1][side])]
 
 
@@ -112,8 +112,8 @@ def train_nearer(c: Comparison) -> list[Measured]:
     return [] if c.memorization is None else [Measured(c.memorization.share, 0.05)]
 
 
-def by_network(statistic: Callable[[Tensor, Tensor], float]) -> Compute:
-    """A distance of two sets of the user's network's features."""
+def on_network_features(statistic: Callable[[Tensor, Tensor], float]) -> Compute:
+    """A distance between two sets of features of the user's network."""
 
     def compute(c: Comparison) -> list[Measured]:
         if c.network is None or c.network_features is None:
@@ -125,7 +125,7 @@ def by_network(statistic: Callable[[Tensor, Tensor], float]) -> Compute:
 
 
 def texture_by_level(c: Comparison) -> list[Measured]:
-    """Level by level of the pyramid; nothing where the pictures are too small."""
+    """Sliced Wasserstein distance per pyramid level; empty if the images are too small."""
     if min(c.fakes.shape[2:]) < sliced_wasserstein.LEAST:
         return []
     value, baseline = sliced_wasserstein.sliced_wasserstein([c.fakes, c.reference.others], c.reference.reals)
@@ -133,7 +133,7 @@ def texture_by_level(c: Comparison) -> list[Measured]:
 
 
 def spectrum_of(quantity: Callable[[Tensor, Tensor], Tensor], *, shape: bool = False) -> Compute:
-    """A quantity of (frequencies, difference of two spectra). shape: of spectra without their level."""
+    """A quantity of (frequencies, difference of two log spectra). shape: normalize each spectrum by its total power."""
 
     def compute(c: Comparison) -> list[Measured]:
         frequency, lines = c.spectra
@@ -143,29 +143,29 @@ def spectrum_of(quantity: Callable[[Tensor, Tensor], Tensor], *, shape: bool = F
     return compute
 
 
-def size(frequency: Tensor, difference: Tensor) -> Tensor:
-    """Mean size of a difference of spectra."""
+def mean_size(frequency: Tensor, difference: Tensor) -> Tensor:
+    """Mean absolute difference of two log spectra."""
     return difference.abs().mean()
 
 
 def fine(frequency: Tensor, difference: Tensor) -> Tensor:
-    """Mean of the fine half of a difference of spectra."""
+    """Mean difference of two log spectra over the fine half."""
     return difference[frequency >= FINE].mean()
 
 
 def spike(frequency: Tensor, difference: Tensor) -> Tensor:
-    """How far the highest line of a difference of spectra stands out."""
+    """The highest value of a difference of log spectra, above the median of its fine half."""
     return (difference - difference[frequency >= FINE].median())[frequency >= MIDDLE].max()
 
 
 def grain_distance(c: Comparison) -> list[Measured]:
-    """Of the deviations of the noise in flat areas, in gray levels."""
+    """Difference of the noise standard deviations in flat areas, in gray levels."""
     fake, real, other = (127.5 * spectrum.grain(x) for x in c.each)
     return [Measured(abs(fake - real), abs(other - real), fake, real)]
 
 
 def pair_similarity(c: Comparison) -> list[Measured]:
-    """Of pairs of one side; nothing where the pictures are too small."""
+    """Mean MS-SSIM of pairs within each side; empty if the images are too small."""
     if min(c.fakes.shape[2:]) < ms_ssim.LEAST:
         return []
     fake, real, other = (ms_ssim.pair_similarity(x) for x in c.each)
@@ -173,7 +173,7 @@ def pair_similarity(c: Comparison) -> list[Measured]:
 
 
 def channel_moment(which: int) -> Compute:
-    """The distance of the means (0) or variances (1) of every channel."""
+    """Difference of the means (0) or variances (1) of each channel."""
 
     def compute(c: Comparison) -> Iterator[Measured]:
         for i, name in enumerate(c.channels):
@@ -184,40 +184,40 @@ def channel_moment(which: int) -> Compute:
 
 
 def level_distance(c: Comparison) -> Iterator[Measured]:
-    """1-D Wasserstein distance of the values of every channel, in gray levels."""
+    """1-D Wasserstein distance of the values of each channel, in gray levels."""
     for i, name in enumerate(c.channels):
         fake, real, other = (side[i] for side in c.levels)
         yield Measured(histograms.wasserstein(fake, real), histograms.wasserstein(other, real), part=name)
 
 
 def value_moment(which: int) -> Compute:
-    """The distance of means (0) or variances (1), value by value."""
+    """Mean difference of the per-value means (0) or variances (1)."""
     return lambda c: [Measured(c.moment_distances[0][which], c.moment_distances[1][which])]
 
 
 def saturated(c: Comparison) -> list[Measured]:
-    """Share of values at the ends of the range."""
+    """Share of values at the limits of the range."""
     fake, real, other = (saturation(x) for x in c.each)
     return [Measured(fake, other, fake, real)]
 
 
 def modes_covered(c: Comparison) -> list[Measured]:
-    """Modes with three samples or more."""
+    """Number of modes with at least three samples."""
     return [Measured(f.covered, o.covered, f.covered, f.modes) for f, o in _modes(c)]
 
 
 def recognized(c: Comparison) -> list[Measured]:
-    """Share of the samples that are of one mode beyond doubt."""
+    """Share of the samples that are assigned to a mode with certainty."""
     return [Measured(f.recognized, o.recognized) for f, o in _modes(c)]
 
 
 def reverse_kl(c: Comparison) -> list[Measured]:
-    """KL of the modes' shares to uniform, in nats."""
+    """KL divergence of the mode frequencies to uniform, in nats."""
     return [Measured(f.reverse_kl, o.reverse_kl) for f, o in _modes(c)]
 
 
 def mode_std_ratio(c: Comparison) -> list[Measured]:
-    """Deviation inside a mode over the data's own, where the modes are points."""
+    """Standard deviation within a mode over that of the data, for sets of points."""
     return [Measured(f.spread, o.spread) for f, o in _modes(c) if f.spread is not None and o.spread is not None]
 
 

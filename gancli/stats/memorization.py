@@ -1,4 +1,4 @@
-"""Has the generator copied its training set? Samples beside the training samples that lie nearest to them."""
+"""Detect copies of the training set: the distance of each sample to its nearest training sample."""
 
 from dataclasses import dataclass
 
@@ -9,40 +9,40 @@ from torch.nn.functional import adaptive_avg_pool2d
 from gancli.seeds import permutation
 from gancli.stats import neighbors
 
-SIDE, COARSE = 32, 8  # px at which pictures are compared, and at which candidates are looked for
-CANDIDATES = 8
+SIDE, COARSE = 32, 8  # px; images are compared at SIDE, and candidates are searched for at COARSE
+CANDIDATES = 8  # training samples per fake that are compared at full precision
 SHIFTS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
-QUANTILE = 0.05
-MOST_UNSEEN = 1_000
-FLAT = 8.0  # gray levels
+QUANTILE = 0.05  # of the distances of unseen reals, below which a fake counts as near
+MOST_UNSEEN = 1_000  # training samples used in place of unseen reals, at most
+FLAT = 8.0  # gray levels; images of lower contrast are not amplified
 CHUNK = 64
 
 
 @dataclass(frozen=True)
 class Memorization:
-    """How near samples lie to a training set, and how near samples lie that were never trained on."""
+    """Distances of fakes to the training set, and distances of unseen reals for comparison."""
 
-    distance: Tensor  # (N,) of every fake to its nearest training sample
-    row: Tensor  # (N,) which one
-    mirrored: Tensor  # (N,) bool: is it the mirror image that is near?
-    unseen: Tensor  # (M,) the same distance of samples that were not trained on, twins aside
+    distance: Tensor  # (N,) from each fake to its nearest training sample
+    row: Tensor  # (N,) index of that training sample
+    mirrored: Tensor  # (N,) bool: whether the mirror image of the fake is nearest
+    unseen: Tensor  # (M,) the same distance for samples that were not trained on, without duplicates
 
     @property
     def ratio(self) -> float:
-        """Median distance of the fakes over that of unseen reals: about 1; toward 0 where they are copies."""
+        """Median distance of the fakes over that of unseen reals. About 1 without memorization, toward 0 for copies."""
         return float(self.distance.median() / self.unseen.median().clamp(min=1e-12))
 
     @property
     def share(self) -> float:
-        """The share of the fakes that lie nearer than all but a twentieth of the unseen reals: .05 is honest."""
+        """Share of the fakes nearer than 95% of the unseen reals. 0.05 is expected without memorization."""
         return float((self.distance < self.unseen.quantile(QUANTILE)).double().mean())
 
 
 def compare(fakes: Tensor, train: Tensor, unseen: Tensor | None) -> Memorization:
-    """The nearest training sample of every fake, as `small` makes them: (N, C, *s), (M, C, *s).
+    """Find the nearest training sample of each fake, both as returned by `small`: (N, C, *s), (M, C, *s).
 
-    Pictures may be mirrored, moved by a pixel, of another brightness, contrast or tint. unseen: reals that were not
-    trained on; None: up to 1,000 of the training samples, each among the others.
+    For images the comparison ignores mirroring, shifts by one pixel, brightness, contrast and tint. unseen: reals that
+    were not trained on; None: up to 1,000 training samples, each compared with the others.
     """
     coarse = _coarse(train)
     distance, row, mirrored = _nearest(fakes, train, coarse)
@@ -55,7 +55,7 @@ def compare(fakes: Tensor, train: Tensor, unseen: Tensor | None) -> Memorization
 
 
 def small(x: Tensor) -> Tensor:
-    """Pictures brought to at most 32 px by means of areas, as bytes; signals and points as they are. (N, C, *S)."""
+    """Images downscaled by area averaging to at most 32 px, as bytes; other kinds unchanged. (N, C, *S)."""
     if x.ndim != 4:
         return x.float()
     if max(x.shape[2:]) > SIDE:
@@ -64,16 +64,16 @@ def small(x: Tensor) -> Tensor:
 
 
 def _coarse(x: Tensor) -> Tensor:
-    """What candidates are looked for by. (N, F) float32."""
+    """Low-resolution features for the candidate search. (N, F) float32."""
     if x.ndim != 4:
         return x.flatten(1)
-    return torch.cat([adaptive_avg_pool2d(plain(part), COARSE).flatten(1) for part in x.split(1_024)])
+    return torch.cat([adaptive_avg_pool2d(normalized(part), COARSE).flatten(1) for part in x.split(1_024)])
 
 
-def plain(x: Tensor) -> Tensor:
-    """Pictures without brightness, tint and contrast: every channel of each less its mean, over their common deviation.
+def normalized(x: Tensor) -> Tensor:
+    """Images with zero mean per channel, divided by the standard deviation over all channels.
 
-    A flat picture stays flat: its grain is not made more of. (..., C, H, W) bytes -> float32.
+    The divisor is at least FLAT, so that noise in flat images is not amplified. (..., C, H, W) bytes -> float32.
     """
     x = x.float()
     x = x - x.mean((-2, -1), keepdim=True)
@@ -81,7 +81,7 @@ def plain(x: Tensor) -> Tensor:
 
 
 def _nearest(x: Tensor, train: Tensor, coarse: Tensor, itself: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Distance, row and mirroredness of the nearest training sample. `itself`: the rows that the samples are."""
+    """Distance, row and mirror flag of the nearest training sample. itself: rows of the samples, to be excluded."""
     parts = []
     for start in range(0, len(x), CHUNK):
         part = x[start : start + CHUNK]
@@ -111,10 +111,10 @@ def _one_way(x: Tensor, train: Tensor, coarse: Tensor, own: Tensor | None) -> tu
 
 
 def _aligned(x: Tensor, among: Tensor) -> Tensor:
-    """Root mean squared difference of plain pictures, the least of nine moves. (N, C, *s), (N, K, C, *s) -> (N, K)."""
+    """RMS difference of normalized images, minimum over nine shifts. (N, C, *s), (N, K, C, *s) -> (N, K)."""
     if x.ndim != 4:
         return (among - x[:, None]).square().flatten(2).mean(2).sqrt()
-    x, among = plain(x), plain(among)
+    x, among = normalized(x), normalized(among)
     h, w = x.shape[2:]
     middle = among[..., 1 : h - 1, 1 : w - 1]
     moved = [x[:, None, :, 1 + a : h - 1 + a, 1 + b : w - 1 + b] for a, b in SHIFTS]

@@ -1,4 +1,4 @@
-"""Which modes of builtin:shapes a set of pictures covers: a classifier by analytic templates, nothing trained."""
+"""Count the modes of builtin:shapes in images, with an analytic template classifier that needs no training."""
 
 from dataclasses import dataclass
 
@@ -10,28 +10,28 @@ from gancli.data import shapes
 Floats = NDArray[np.float64]
 
 UNRECOGNIZED = -1
-MIN_COSINE = 0.94  # between the foreground's color and the palette's, both mean-free
+MIN_COSINE = 0.94  # between the foreground color and a palette color, both mean-free
 MIN_OVERLAP = 0.80  # soft intersection over union with the best template
-MIN_MARGIN = 0.015  # by which the best template beats the second
+MIN_MARGIN = 0.015  # of the overlap of the best template over the second best
 MIN_CONTRAST = 0.25  # between foreground and background, Euclidean in RGB 0..1
-AREA = (70.0, 520.0)  # of the shape, in pixels of a 32 px picture
-FOREGROUND = 60  # most chromatic pixels whose mean is the foreground's color
-MIN_HITS = 3  # pictures that make a mode covered: one may be the classifier's mistake
+AREA = (70.0, 520.0)  # (least, most) of the shape, in pixels of a 32 px image
+FOREGROUND = 60  # number of most chromatic pixels whose mean is the foreground color
+MIN_HITS = 3  # images for a mode to count as covered; a single one may be a classification error
 
 
 @dataclass(frozen=True)
 class ModeCoverage:
-    """How a set of pictures spreads over the known modes."""
+    """How a set of samples is distributed over the known modes."""
 
-    covered: int  # modes with at least MIN_HITS pictures
-    modes: int
-    recognized: float  # share of the pictures
-    reverse_kl: float  # KL(q || uniform) over the recognized ones, in nats; nan if there are none
-    spread: float | None = None  # deviation inside a mode over the data's own, where that is known
+    covered: int  # modes with at least MIN_HITS samples
+    modes: int  # number of known modes
+    recognized: float  # share of the samples that are assigned to a mode
+    reverse_kl: float  # KL(q || uniform) over the recognized samples, in nats; nan if there are none
+    spread: float | None = None  # standard deviation within a mode over that of the data, if known
 
 
 def count_modes(pictures: NDArray[np.uint8]) -> ModeCoverage:
-    """Count the modes of builtin:shapes among pictures (N, H, W, 3)."""
+    """Count the modes of builtin:shapes in images (N, H, W, 3)."""
     found = classify(pictures)
     hits = np.bincount(found[found != UNRECOGNIZED], minlength=len(shapes.MODES))
     return ModeCoverage(
@@ -43,7 +43,7 @@ def count_modes(pictures: NDArray[np.uint8]) -> ModeCoverage:
 
 
 def reverse_kl(hits: NDArray[np.int64]) -> float:
-    """KL(q || uniform) = sum q ln(q K), q the shares of K modes, in nats: 0 when equal, ln K for one mode."""
+    """KL(q || uniform) = sum q ln(q K), q the shares of K modes, in nats: 0 if uniform, ln K for one mode."""
     if hits.sum() == 0:
         return float("nan")
     q = hits / hits.sum()
@@ -54,10 +54,10 @@ def reverse_kl(hits: NDArray[np.int64]) -> float:
 def classify(pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
     """The mode of each picture (N, H, W, 3), or UNRECOGNIZED. Shape (N,).
 
-    1. The foreground's color is the mean of the most chromatic pixels, the background's that of the
-       outer columns, row by row. 2. A soft mask: how far each pixel has gone from one to the other.
-    3. For each shape, center and radius follow from the mask's centroid and area; the analytic
-       template drawn there is compared with the mask.
+    1. The foreground color is the mean of the most chromatic pixels; the background color is the mean of
+       the outer columns, per row. 2. A soft mask interpolates each pixel between the two colors.
+    3. For each shape, the centroid and area of the mask give a center and radius; the analytic
+       template rendered there is compared with the mask.
     """
     rgb = pictures.astype(np.float64) / 255
     scale = rgb.shape[1] / shapes.UNIT
@@ -112,7 +112,7 @@ def _cosines(color: Floats) -> Floats:
 
 
 def _overlap(mask: Floats, shape: str) -> Floats:
-    """Soft intersection over union of masks with a shape's template where its area and centroid put it. -> (N,)."""
+    """Soft intersection over union of masks with a shape's template at their centroid and area. -> (N,)."""
     area = np.maximum(mask.sum((1, 2)), 1e-9)
     at = np.arange(mask.shape[1]) + 0.5
     x, y = (mask.sum(1) * at).sum(1) / area, (mask.sum(2) * at).sum(1) / area

@@ -1,4 +1,4 @@
-"""Means and variances of samples, channel by channel and value by value."""
+"""Means and variances of samples, per channel and per value."""
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ def channel_moments(x: Tensor) -> list[tuple[float, float]]:
 def moment_distance(fakes: Tensor, reals: Tensor) -> tuple[float, float]:
     """Mean over values of |mean_N f - mean_N r| and |var_N f - var_N r|, in float64.
 
-    The quantity that moment stabilization pulls to zero. (N, C, *S), (M, C, *S) -> two numbers.
+    The quantity that moment stabilization minimizes. (N, C, *S), (M, C, *S) -> two numbers.
     """
     (mean_f, var_f), (mean_r, var_r) = (_moments(side) for side in (fakes, reals))
     return float((mean_f - mean_r).abs().mean()), float((var_f - var_r).abs().mean())

@@ -1,4 +1,4 @@
-"""Multi-scale structural similarity of pairs of pictures: near-total collapse within one class, and little else."""
+"""Multi-scale structural similarity of image pairs. Detects near-total collapse within a class, and little else."""
 
 import numpy as np
 import torch
@@ -10,14 +10,14 @@ from gancli.stats import order
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 K1, K2, RANGE = 0.01, 0.03, 255.0
 WINDOW, SIGMA = 11, 1.5
-LEAST = 16  # px: below it the coarsest level has no pixel left
+LEAST = 16  # px; below this the coarsest level would be empty
 CHUNK = 64
 
 
 def pair_similarity(x: Tensor) -> float:
     """Mean `ms_ssim` over disjoint pairs of one set of pictures. (N, C, H, W) in [-1, 1] -> number up to 1.
 
-    High where pictures repeat. Who is paired with whom follows from content. Sources: Odena et al. 2016,
+    High if images repeat. The pairing depends only on the content of the images. Sources: Odena et al. 2016,
     arXiv:1610.09585; Karras et al. 2017, arXiv:1710.10196, who take 10,000 pairs.
     """
     x = x[torch.from_numpy(np.argsort(order.keys(x)))]
@@ -29,8 +29,8 @@ def pair_similarity(x: Tensor) -> float:
 def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     """Multi-scale SSIM of pictures, pair by pair. (N, C, H, W) in [-1, 1] twice -> (N,).
 
-    An 11 x 11 Gaussian window of sigma 1.5, without borders, shrunk where a level is smaller; five levels by
-    2 x 2 means; K .01 and .03. A level whose mean contrast is negative counts as 0. Source: Wang et al. 2003.
+    An 11 x 11 Gaussian window with sigma 1.5, no padding, smaller where a level is smaller; five levels by
+    2 x 2 means; K1 = 0.01, K2 = 0.03. A level whose mean contrast is negative counts as 0. Source: Wang et al. 2003.
     """
     a, b = (side.double().add(1).mul(RANGE / 2) for side in (a, b))
     product = a.new_ones(len(a))

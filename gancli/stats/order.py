@@ -1,4 +1,4 @@
-"""An order of samples that follows from their content, so that no figure depends on the order they came in."""
+"""An order of samples derived from their content, so that no figure depends on the order of the input."""
 
 from hashlib import blake2b
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def keys(x: Tensor) -> NDArray[np.uint64]:
-    """A number for every sample: of its content, and of how many equal ones came before it. (N, ...) -> (N,)."""
+    """A hash of each sample's content and of its rank among identical samples. (N, ...) -> (N,)."""
     seen: dict[bytes, int] = {}
     found = []
     for row in x.float().contiguous().numpy():

@@ -1,7 +1,7 @@
-"""What samples are compared by where nothing was trained: fixed random features. The same on every machine and run.
+"""Fixed random features for comparing samples without a trained network. The same on every machine and run.
 
 Random convolutions rank generators much like trained networks do (Lee et al. 2022, arXiv:2208.09218; Naeem et al.
-2020, arXiv:2002.09797, advise them off ImageNet), and nothing has to be fetched.
+2020, arXiv:2002.09797, recommend them for data unlike ImageNet), and there is nothing to download.
 """
 
 import math
@@ -13,18 +13,18 @@ from torch.nn.functional import conv2d, leaky_relu
 
 from gancli.seeds import stream
 
-WIDTHS = (3, 64, 128, 256)  # channels of three convolutions of 4 x 4, stride 2
+WIDTHS = (3, 64, 128, 256)  # channels before and after each of three 4 x 4 convolutions of stride 2
 CHUNK = 64
-LEAST = 8  # px: smaller pictures are enlarged by a whole factor
-STEADY = 0.05  # of the median deviation of a feature: what varies less is not made more of
+LEAST = 8  # px; smaller images are upscaled by an integer factor
+STEADY = 0.05  # times the median standard deviation of the features: the least divisor when standardizing
 
 
 @torch.no_grad()
 def of_samples(x: Tensor, kind: str) -> Tensor:
-    """Features of samples, one row each: (N, C, *S) -> (N, 512) for pictures, all values (N, C * S) for the rest.
+    """Features of samples, one row each: (N, C, *S) -> (N, 512) for images, all values (N, C * S) otherwise.
 
-    Pictures: three orthogonal strided convolutions, each with a leaky ReLU, then the mean and the deviation of every
-    channel over positions. Gray ones stand in all three channels; alpha is left aside. float64.
+    Images: three orthogonal strided convolutions, each with a leaky ReLU, then the mean and standard deviation of each
+    channel over positions. Gray images are repeated to three channels; alpha is ignored. float64.
     """
     if kind != "image":
         return x.double().flatten(1)
@@ -43,7 +43,7 @@ def _convolved(x: Tensor, weights: list[Tensor]) -> Tensor:
 
 
 def _orthogonal(c_out: int, c_in: int) -> Tensor:
-    """Orthogonal rows or columns, scaled so that activations keep their size. (c_out, c_in, 4, 4)."""
+    """A weight with orthogonal rows or columns, scaled to preserve the scale of activations. (c_out, c_in, 4, 4)."""
     rows, columns = c_out, c_in * 16
     draw = torch.randn(max(rows, columns), min(rows, columns), generator=stream(0, f"features/{c_out}", 0))
     basis: Tensor = torch.linalg.qr(draw.double())[0]
@@ -51,10 +51,10 @@ def _orthogonal(c_out: int, c_in: int) -> Tensor:
     return (oriented * math.sqrt(2 * max(1.0, rows / columns))).float().reshape(c_out, c_in, 4, 4)
 
 
-def standardised(features: Tensor, reals: Tensor) -> Tensor:
-    """Every feature with the mean 0 and the deviation 1 of the reals'. (N, F), (M, F) -> (N, F).
+def standardized(features: Tensor, reals: Tensor) -> Tensor:
+    """Features minus the mean of the reals, over their standard deviation. (N, F), (M, F) -> (N, F).
 
-    A feature that hardly varies in the reals, such as the padding of signals, is not blown up.
+    Features that hardly vary in the reals, such as the padding of signals, are not amplified.
     """
     std = reals.std(0, correction=0)
     return (features - reals.mean(0)) / std.clamp(min=max(STEADY * float(std.median()), 1e-6))

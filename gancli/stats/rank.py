@@ -1,13 +1,13 @@
-"""In how many directions samples vary."""
+"""Effective rank: the number of directions in which samples vary."""
 
 import torch
 from torch import Tensor
 
 
 def effective_rank(x: Tensor) -> float:
-    """exp of the entropy of the singular values of the centered samples, as shares. (N, F) -> 1 to min(N, F).
+    """exp of the entropy of the normalized singular values of the centered samples. (N, F) -> 1 to min(N, F).
 
-    Source: Roy and Vetterli 2007, EUSIPCO. 1 where nothing varies.
+    Source: Roy and Vetterli 2007, EUSIPCO. 1 if the samples do not vary.
     """
     x = x.double().flatten(1)
     values = torch.linalg.eigvalsh(_gram(x - x.mean(0))).clamp(min=0).sqrt()

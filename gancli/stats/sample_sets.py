@@ -1,4 +1,4 @@
-"""The sets that inspect_stats compares: fakes, two halves of the reals, the training set, all as a viewer has them."""
+"""The sample sets that inspect_stats compares: fakes, two halves of the reals, and the training set."""
 
 from dataclasses import dataclass
 
@@ -20,22 +20,22 @@ from gancli.seeds import permutation
 from gancli.stats import memorization
 from gancli.stats.comparison import Features, Reference
 
-MAX_HEIGHT = 128  # larger pictures are judged after 2x2 means down to this height
-FIRST_SEED = 1_000_000  # of the judged samples: not those that people look at
-FEWEST_UNSEEN = 20  # held-out samples below which the training samples are compared with one another instead
-MOST_TRAINED = 60_000  # training samples among which copies are looked for
+MAX_HEIGHT = 128  # px; larger images are downscaled by 2x2 means to at most this height
+FIRST_SEED = 1_000_000  # first seed of the evaluated samples, far from the seeds that users sample by hand
+FEWEST_UNSEEN = 20  # with fewer held-out samples, training samples are compared with one another instead
+MOST_TRAINED = 60_000  # at most so many training samples are searched for copies
 CHUNK = 64
 
 
 @dataclass(frozen=True)
 class Reals:
-    """A data set as a generator, or a set of files, would show it."""
+    """A data set at the size, scale and fade of the samples that it is compared with."""
 
     dataset: Dataset
-    phase: Phase | None = None  # of the generator that is judged; None: at full size
+    phase: Phase | None = None  # growth phase of the evaluated generator; None: full size
     center: float = 0.0
     scale: float = 1.0
-    trained: bool = True  # is this what the generator was trained on?
+    trained: bool = True  # whether the generator was trained on this data set
 
     @property
     def kind(self) -> str:
@@ -48,7 +48,7 @@ class Reals:
         return self.shown(rows[:count]), self.shown(rows[count : 2 * count])
 
     def reference(self, count: int, *, quick: bool, progress: Progress) -> tuple[Reference, NDArray[np.int64] | None]:
-        """What fakes are compared with; and where copies are looked for, the rows of the training set."""
+        """The reference for fakes, and the rows of the training set if copies are searched for."""
         halves = self.halves(count)
         if quick or not self.trained:
             return Reference(*halves, self.kind), None
@@ -56,11 +56,11 @@ class Reals:
         return Reference(*halves, self.kind, train, unseen), rows
 
     def shown(self, rows: NDArray[np.int64]) -> Tensor:
-        """Samples by their rows, at the phase's size and alpha. (len(rows), C, *S)."""
+        """Samples by row number, at the size and alpha of the phase. (len(rows), C, *S)."""
         return torch.cat([self._part(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)])
 
     def training_set(self, progress: Progress = silent) -> tuple[NDArray[np.int64], Tensor, Tensor | None]:
-        """The rows that were trained on, those samples small, and small held-out ones if there are enough."""
+        """Training row numbers, the downscaled training samples, and downscaled held-out ones if there are enough."""
         rows, held = self.dataset.train_rows, np.flatnonzero(self.dataset.held_out)
         if len(rows) > MOST_TRAINED:
             rows = np.sort(rows[permutation(0, 0, len(rows)).numpy()[:MOST_TRAINED]])
@@ -84,13 +84,13 @@ class Reals:
 
 
 def of_generator(generator: Generator, dataset: Dataset, *, trained: bool) -> Reals:
-    """The reals as they look at the size and alpha of a generator."""
+    """The reals at the size and alpha of a generator."""
     samples = generator.checkpoint.config.samples
     return Reals(dataset, generator.phase, samples.center, samples.scale, trained)
 
 
 def prepared(x: Tensor, kind: str) -> Tensor:
-    """Pictures as a viewer has them: in whole gray levels, at most MAX_HEIGHT high. Others as they are."""
+    """Images rounded to whole gray levels and downscaled to at most MAX_HEIGHT. Other kinds are unchanged."""
     if kind != "image":
         return x
     while x.shape[2] > MAX_HEIGHT and x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0:
@@ -99,7 +99,7 @@ def prepared(x: Tensor, kind: str) -> Tensor:
 
 
 def generated(generator: Generator, others: Tensor, progress: Progress) -> Tensor:
-    """Fakes of latents that nobody has looked at, or the other half of the reals made small and enlarged again."""
+    """Fakes from seeds FIRST_SEED on; for super-resolution, the other half of the reals downscaled and enlarged."""
     if generator.network.enlarges:
         z = downscale(others, generator.network.enlarges)
     else:
@@ -108,7 +108,7 @@ def generated(generator: Generator, others: Tensor, progress: Progress) -> Tenso
 
 
 def critic_features(generator: Generator) -> Features | None:
-    """What the run's own critic sees of samples; None where it cannot take them, or is not there."""
+    """A function that returns critic features of samples; None if there is no critic or it cannot process them."""
     opened, phase = generator.checkpoint, generator.phase
     if generator.network.enlarges or phase.height > MAX_HEIGHT or "D" not in opened.weights:
         return None

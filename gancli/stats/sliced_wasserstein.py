@@ -1,8 +1,8 @@
-"""Sliced Wasserstein distance of patches, level by level of a Laplacian pyramid: fine and coarse texture.
+"""Sliced Wasserstein distance of image patches on each level of a Laplacian pyramid: fine to coarse texture.
 
-Definition: Karras et al. 2017, arXiv:1710.10196, section 5, as in their reference: a 5 x 5 binomial kernel, edges
-mirrored without repeating them, down to 16 px; 128 patches of 7 x 7 a picture; every set of patches normalized by its
-own mean and deviation per channel; 4 x 128 random directions; mean distance of the sorted projections, times 1,000.
+Definition: Karras et al. 2017, arXiv:1710.10196, section 5, as in their implementation: a 5 x 5 binomial kernel with
+reflect padding, down to 16 px; 128 patches of 7 x 7 per image; each set of patches normalized by its own mean and
+standard deviation per channel; 4 x 128 random directions; mean distance of the sorted projections, times 1,000.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,20 +17,20 @@ from torch.nn.functional import conv2d, pad
 from gancli import signals
 from gancli.stats import order
 
-PATCHES, PATCH = 128, 7  # of a picture; its side
+PATCHES, PATCH = 128, 7  # patches per image; side of a patch in px
 REPEATS, DIRECTIONS = 4, 128
-LEAST = 16  # px: the coarsest level, and the smallest picture
-CHUNK, BATCH = 16, 128  # directions projected, pictures blurred at once
+LEAST = 16  # px; height of the coarsest level, and of the smallest image supported
+CHUNK, BATCH = 16, 128  # directions projected at once; images blurred at once
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 Floats = NDArray[np.float32]
 
 
 def sliced_wasserstein(sets: Sequence[Tensor], reals: Tensor) -> list[dict[int, float]]:
-    """Of every set: height of the level in pixels -> distance to the reals times 1,000. (N, C, H, W) each, equal N.
+    """For each set: {height of the level in px: distance to the reals times 1,000}. (N, C, H, W) each, equal N.
 
-    Its baseline falls as 1/sqrt(N): never compare values at different N. Where the patches lie follows from a
-    picture's content, so the order of the pictures does not matter.
+    The baseline falls as 1/sqrt(N): never compare values at different N. The positions of the patches depend only on
+    the content of the image, so the order of the images does not matter.
     """
     found: list[dict[int, float]] = [{} for _ in sets]
     for level in zip(patches_of(reals), *(patches_of(x) for x in sets), strict=True):
@@ -41,14 +41,14 @@ def sliced_wasserstein(sets: Sequence[Tensor], reals: Tensor) -> list[dict[int, 
 
 
 def patches_of(x: Tensor) -> Iterator[tuple[int, Floats]]:
-    """Level by level: its height, and the patches of all pictures, normalized. (N, C, H, W) -> (N * 128, C * 49)."""
+    """For each level: its height, and the normalized patches of all images. (N, C, H, W) -> (N * 128, C * 49)."""
     seeds = order.keys(x)
     for level in pyramid(x.float()):
         yield level.shape[2], normalized(_cut(level, seeds), x.shape[1])
 
 
 def pyramid(x: Tensor) -> list[Tensor]:
-    """What each size adds to the next smaller one; the smallest as it is. (N, C, H, W) -> levels, the largest first."""
+    """Laplacian pyramid: the detail of each level, and the smallest image. (N, C, H, W) -> levels, largest first."""
     parts = [_levels(part) for part in x.split(BATCH)]
     return [torch.cat(level) for level in zip(*parts, strict=True)]
 
@@ -76,7 +76,7 @@ def _down(x: Tensor) -> Tensor:
 
 
 def _up(x: Tensor) -> Tensor:
-    """Every second value, zeros between them, blurred with four times the weight."""
+    """Upscale by inserting zeros, then blur with four times the weight."""
     n, c, h, w = x.shape
     spread = x.new_zeros(n, c, 2 * h, 2 * w)
     spread[:, :, ::2, ::2] = x
@@ -84,7 +84,7 @@ def _up(x: Tensor) -> Tensor:
 
 
 def _cut(level: Tensor, seeds: NDArray[np.uint64]) -> Floats:
-    """128 patches of every picture at places drawn from its seed. (N, C, H, W) -> (N * 128, C * 49)."""
+    """128 patches of each image at positions sampled from its seed. (N, C, H, W) -> (N * 128, C * 49)."""
     n, c, h, w = level.shape
     windows = np.lib.stride_tricks.sliding_window_view(level.numpy(), (PATCH, PATCH), axis=(2, 3))
     out = np.empty((n, PATCHES, c, PATCH, PATCH), np.float32)
@@ -95,13 +95,13 @@ def _cut(level: Tensor, seeds: NDArray[np.uint64]) -> Floats:
 
 
 def places(seed: int, height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where the patches of a picture lie, by its seed: rows and columns of their upper left corners. (128,) twice."""
+    """Positions of the patches of an image, by seed: rows and columns of the upper left corners. (128,) twice."""
     draw = np.random.RandomState([seed & 0xFFFFFFFF, seed >> 32, height])
     return draw.randint(0, height - PATCH + 1, PATCHES), draw.randint(0, width - PATCH + 1, PATCHES)
 
 
 def normalized(patches: Floats, channels: int) -> Floats:
-    """Every channel with the mean 0 and the deviation 1 over all the patches, in place. (M, C * 49) -> the same."""
+    """Standardize each channel over all patches, in place. (M, C * 49) -> the same."""
     split = patches.reshape(len(patches), channels, -1)
     split -= split.mean((0, 2), keepdims=True, dtype=np.float64).astype(np.float32)
     variance = [np.einsum("mp,mp->", part, part, dtype=np.float64) / part.size for part in split.swapaxes(0, 1)]
@@ -110,14 +110,14 @@ def normalized(patches: Floats, channels: int) -> Floats:
 
 
 def directions(length: int) -> Floats:
-    """512 unit vectors, always the same. (length, 512)."""
+    """512 fixed random unit vectors. (length, 512)."""
     drawn = np.random.RandomState(0).randn(length, REPEATS * DIRECTIONS)
     unit: Floats = (drawn / np.linalg.norm(drawn, axis=0)).astype(np.float32)
     return unit
 
 
 def distance(sets: Sequence[Floats], reals: Floats) -> list[float]:
-    """Of every set: mean |sort(a v) - sort(b v)| over 512 directions v, times 1,000. (M, F) each."""
+    """For each set: mean |sort(a v) - sort(b v)| over 512 directions v, times 1,000. (M, F) each."""
     ways = directions(reals.shape[1])
     parts = [ways[:, start : start + CHUNK] for start in range(0, ways.shape[1], CHUNK)]
 
@@ -126,6 +126,6 @@ def distance(sets: Sequence[Floats], reals: Floats) -> list[float]:
         right, *left = (np.sort(part.T @ side.T, axis=1) for side in (reals, *sets))
         return [float(np.abs(np.subtract(side, right, out=side), out=side).mean(dtype=np.float64)) for side in left]
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy sorts without holding the interpreter
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy releases the GIL while sorting
         found = np.array(list(pool.map(apart, parts)))
     return [float(value) for value in 1000 * found.mean(0)]

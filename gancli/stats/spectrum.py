@@ -1,19 +1,19 @@
-"""The power of pictures and signals by frequency: blur takes from the fine end, upsampling adds spikes to it."""
+"""Power spectra of images and signals. Blur lowers high frequencies; upsampling artifacts add spikes."""
 
 import math
 
 import torch
 from torch import Tensor
 
-RELATIVE = 1e-4  # of the mean power: what is less is nothing; real sets keep the lines that blur and noise change
+RELATIVE = 1e-4  # times the mean power: lower power is clipped to it; low enough to keep the effects of blur and noise
 
 
 def power_spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Azimuthal mean of the power of the Fourier transform. (N, C, *S) -> (bins,) cycles a sample, (bins,) power.
+    """Azimuthally averaged power of the Fourier transform. (N, C, *S) -> (bins,) cycles per sample, (bins,) power.
 
-    Mean over samples and channels, without the line of each sample's own mean. A bin is one line of the longest side; a
-    plane's reach to sqrt(1/2), its corner: a checkerboard lies there, beyond the half to which it is often cut.
-    float64. Source: Durall et al. 2020, arXiv:2003.01826.
+    Averaged over samples and channels, without the zero frequency. A bin is one frequency step of the longest side. For
+    images the bins go up to sqrt(1/2), the corner of the plane, where a checkerboard is; many implementations stop at
+    1/2. float64. Source: Durall et al. 2020, arXiv:2003.01826.
     """
     space = x.shape[2:]
     axes = tuple(range(2, x.ndim))
@@ -27,7 +27,7 @@ def power_spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
     power = torch.bincount(bins, weights=total.flatten()) / count.clamp(min=1)
     frequency = torch.bincount(bins, weights=radius.flatten()) / count.clamp(min=1)
     there = count > 0
-    there[0] = False  # the mean
+    there[0] = False  # the zero frequency
     return frequency[there], power[there]
 
 
@@ -45,24 +45,24 @@ def _radius(space: torch.Size) -> Tensor:
     return squares.sqrt()
 
 
-def decades(power: Tensor, like: Tensor) -> Tensor:
-    """Logarithm to base 10; a line with less than RELATIVE of the mean power of `like` counts as that much.
+def log_power(power: Tensor, like: Tensor) -> Tensor:
+    """Logarithm to base 10 of the power, clipped from below at RELATIVE times the mean power of `like`.
 
-    Where reals have (almost) nothing, how little it is says nothing. (bins,), (bins,) -> (bins,).
+    Differences between powers that are nearly 0 are not meaningful. (bins,), (bins,) -> (bins,).
     """
     return power.clamp(min=max(RELATIVE * float(like.mean()), 1e-30)).log10()
 
 
 def shape(line: Tensor) -> Tensor:
-    """A spectrum in powers of ten without its level: contrast does not change it. (bins,) -> (bins,)."""
+    """A log10 spectrum normalized to total power 1, so that contrast does not change it. (bins,) -> (bins,)."""
     return line - torch.logsumexp(line * math.log(10), 0) / math.log(10)
 
 
 def grain(x: Tensor) -> float:
-    """The deviation of white noise that would explain the finest differences of pictures. (N, C, H, W) -> units of x.
+    """Standard deviation of the white noise in images. (N, C, H, W) -> units of x.
 
-    Median size of the diagonal differences of 2 x 2 blocks over .6745: edges are few and do not count, noise is
-    everywhere. Source: Donoho and Johnstone 1994, with Haar's wavelet.
+    Median absolute diagonal difference of 2 x 2 blocks, over 0.6745. The median ignores edges, which are rare. Source:
+    Donoho and Johnstone 1994, with the Haar wavelet.
     """
     h, w = x.shape[2] // 2 * 2, x.shape[3] // 2 * 2
     x = x[:, :, :h, :w]
