@@ -21,6 +21,7 @@ def inspect_stats(
             help="Run folder, .pt, or a folder, zip, tar or array of anybody's samples; - is a pipe. "
             "Left out: the newest run.",
             show_default=False,
+            autocompletion=options.complete_run,
         ),
     ] = None,
     data: Annotated[

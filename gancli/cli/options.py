@@ -8,7 +8,7 @@ import typer
 
 from gancli import process, runs
 from gancli.cli import show
-from gancli.config import overrides
+from gancli.config import overrides, presets
 from gancli.errors import CannotCreate, UsageError
 from gancli.results import printable
 
@@ -50,9 +50,23 @@ NoProgressOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object with schema_version.")]
 
+
+def complete_preset(incomplete: str) -> list[str]:
+    """For Tab: presets that begin so."""
+    return [name for name in presets.names() if name.startswith(incomplete)]
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """For Tab: run folders below runs/, or whatever folder was begun, that begin so."""
+    outdir = Path(incomplete).parent if "/" in incomplete else Path("runs")
+    return [path for run in runs.all_runs(outdir) if (path := str(run.path)).startswith(incomplete)]
+
+
 Checkpoint = Annotated[
     str | None,
-    typer.Argument(help="A .pt file or a run folder. Left out: the newest run.", show_default=False),
+    typer.Argument(
+        help="A .pt file or a run folder. Left out: the newest run.", show_default=False, autocompletion=complete_run
+    ),
 ]
 Data = Annotated[
     str | None,
@@ -155,6 +169,7 @@ PresetOption = Annotated[
     typer.Option(
         "--preset",
         envvar="GANCLI_PRESET",
+        autocompletion=complete_preset,
         help="Name or .yaml file.",
         show_default="quickstart",
     ),

@@ -6,7 +6,7 @@ import typer
 
 from gancli import config
 from gancli.cli import show
-from gancli.cli.options import JsonOption, SetOption
+from gancli.cli.options import JsonOption, SetOption, complete_preset
 from gancli.config import overrides, presets
 from gancli.growth import Schedule
 
@@ -49,7 +49,9 @@ def summary(name: str) -> dict[str, Any]:
 
 @app.command("show")
 def show_preset(
-    preset: Annotated[str, typer.Argument(help="Name or .yaml file.", show_default=False)],
+    preset: Annotated[
+        str, typer.Argument(help="Name or .yaml file.", show_default=False, autocompletion=complete_preset)
+    ],
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -67,7 +69,9 @@ def show_preset(
 
 @app.command("validate")
 def validate_preset(
-    preset: Annotated[str, typer.Argument(help="Name or .yaml file.", show_default=False)],
+    preset: Annotated[
+        str, typer.Argument(help="Name or .yaml file.", show_default=False, autocompletion=complete_preset)
+    ],
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:

@@ -11,7 +11,10 @@ from gancli.cli.options import JsonOption, NoProgressOption, QuietOption, Verbos
 
 def report(
     target: Annotated[
-        str | None, typer.Argument(help="Run folder. Left out: the newest run.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="Run folder. Left out: the newest run.", show_default=False, autocompletion=options.complete_run
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Argument(help="The reals. Left out: the data of the training.", show_default=False)

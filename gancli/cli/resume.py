@@ -12,7 +12,12 @@ from gancli.errors import Finding
 
 
 def resume(
-    run: Annotated[str | None, typer.Argument(help="Run folder. Left out: the newest run.", show_default=False)] = None,
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            help="Run folder. Left out: the newest run.", show_default=False, autocompletion=options.complete_run
+        ),
+    ] = None,
     kimg: options.KimgOption = None,
     stop_on: options.StopOnOption = None,
     outdir: options.OutdirOption = "runs",

@@ -51,7 +51,8 @@ class EqualizedWeight(nn.Module):
         self.initial_std = 1.0 if init.equalized else plain
         self.lr_scale = 1.0 if init.equalized else init.wider
         self.weight = nn.Parameter(torch.empty(shape))
-        self.draw(None)
+        if not self.weight.is_meta:
+            self.draw(None)
 
     def draw(self, generator: torch.Generator | None) -> None:
         """Re-initialize the weight."""

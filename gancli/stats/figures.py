@@ -4,8 +4,8 @@ The verdict, the JSON, the plots, the report and the docs all refer to a figure 
 FIGURES; `python docs/generate.py` generates docs/figures.md from it.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Literal
 
@@ -87,7 +87,7 @@ class FigureSpec:
     compute: Compute
     meaning: str  # one sentence
     mark: Mark | None = None  # None: informational only
-    advice: str = ""  # what to try if the mark is watch or bad
+    advice: tuple[str, ...] = ()  # what to try if the mark is watch or bad: alternatives
     kinds: tuple[str, ...] = KINDS  # kinds of data that it is computed for
     quick: bool = True  # cheap enough for --quick?
 
@@ -110,7 +110,7 @@ class FigureSpec:
             group=self.group,
             note=self.meaning,
             mark=mark,
-            advice=self.advice if mark in ("watch", "bad") else "",
+            advice=", or ".join(self.advice) if mark in ("watch", "bad") else "",
         )
 
 
@@ -125,17 +125,30 @@ def panel(c: Comparison, *, quick: bool = False, progress: Progress = silent) ->
     return tuple(found)
 
 
+def advised(figures: Sequence[Figure], used: Container[str]) -> tuple[Figure, ...]:
+    """The figures with advice that leaves out what is used already, such as MINIBATCH_STD."""
+    found = []
+    for figure in figures:
+        left = [text for text in FIGURES[figure.key].advice if text not in used]
+        found.append(replace(figure, advice=", or ".join(left)) if figure.advice else figure)
+    return tuple(found)
+
+
 def _table(*specs: FigureSpec) -> dict[str, FigureSpec]:
     table = {spec.key: spec for spec in specs}
     assert len(table) == len(specs), "two figures share a key"
     return table
 
 
-MORE_VARIED = "minibatch std, more regularization of the critic (R1, R2), more data, or an earlier checkpoint"
-LESS_COPYING = "more data, --mirror, a smaller network, or an earlier checkpoint"
-TEXTURE = "train longer; bilinear or nearest upsampling before a convolution instead of a strided one"
-COLORS = "train longer; network.output=bn-clip starts from the colors of the data"
-WASHED = "train longer; check that the data is scaled to [-1, 1]; sample with --trunc 1"
+MINIBATCH_STD = "minibatch std (network.minibatch_std)"
+MIRROR = "--mirror"
+BN_CLIP = "network.output=bn-clip, which starts from the colors of the data"
+LONGER, MORE_DATA, EARLIER = "train longer", "more data", "an earlier checkpoint"
+MORE_VARIED = (MINIBATCH_STD, "more regularization of the critic (loss.r1, loss.r2)", MORE_DATA, EARLIER)
+LESS_COPYING = (MORE_DATA, MIRROR, "a smaller network", EARLIER)
+TEXTURE = (LONGER, "nearest upsampling before a convolution instead of a strided one")
+COLORS = (LONGER, BN_CLIP)
+WASHED = (LONGER, "check that the data is scaled to [-1, 1]", "sample with --trunc 1")
 
 PICTURES, NOT_POINTS = ("image",), ("image", "signal")
 
@@ -204,12 +217,12 @@ FIGURES = _table(
     FigureSpec(
         "nn_accuracy_reals", "1-NN accuracy, reals", "neighbors", measures.nn_accuracy(0),
         "how often the nearest neighbor is on the same side; 0.5: indistinguishable, 1: distinguishable, 0: copies",
-        away(0.25, 0.4), "read with the other figures: near 1 for the fakes only means repetition or blur",
+        away(0.25, 0.4), ("read with the other figures: near 1 for the fakes only means repetition or blur",),
     ),
     FigureSpec(
         "nn_accuracy_fakes", "1-NN accuracy, fakes", "neighbors", measures.nn_accuracy(1),
         "how often the nearest neighbor is on the same side; 0.5: indistinguishable, 1: distinguishable, 0: copies",
-        away(0.25, 0.4), "read with the other figures: near 1 for the fakes only means repetition or blur",
+        away(0.25, 0.4), ("read with the other figures: near 1 for the fakes only means repetition or blur",),
     ),
     FigureSpec(
         "train_distance_ratio", "distance to the training set", "memorization", measures.train_distance,

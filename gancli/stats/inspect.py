@@ -8,6 +8,7 @@ from typing import Any
 
 from gancli import checkpoint, devices, runs
 from gancli.checkpoint import Opened
+from gancli.config import ResolvedConfig
 from gancli.config.family import USUAL_SIZE
 from gancli.data import Dataset, Shape, open_dataset, picture_size
 from gancli.data.given import Data, place_of
@@ -19,7 +20,7 @@ from gancli.results import Progress, printable, silent, warnings_of
 from gancli.runs import Run, StoredVerdict
 from gancli.sampling import Generator
 from gancli.seeds import permutation
-from gancli.stats import sample_sets
+from gancli.stats import figures, sample_sets
 from gancli.stats.comparison import Comparison
 from gancli.stats.evaluate import evaluate
 from gancli.stats.known_modes import mode_counter
@@ -49,10 +50,10 @@ def inspect_stats(
 ) -> Health:
     """Evaluate a run folder, a checkpoint or a set of samples against real data.
 
-    target: defaults to the newest run under `outdir`. It may also be a folder, zip, tar, array or tensor of samples from
-    any source; `data` must then name the reals. data: the reals, if they have moved since training. raw: evaluate the raw
-    weights instead of their EMA. quick: use at most 400 samples and skip the slower figures. features: weights of a
-    feature network, for FID. Both sides have the same N: min(samples, reals / 2). Without reals the verdict is
+    target: defaults to the newest run under `outdir`. It may also be a folder, zip, tar, array or tensor of samples
+    of any source; `data` must then name the reals. data: the reals, if they have moved since training. raw: evaluate
+    the raw weights instead of their EMA. quick: use at most 400 samples and skip the slower figures. features: weights
+    of a feature network, for FID. Both sides have the same N: min(samples, reals / 2). Without reals the verdict is
     `undecided`, or InputMissing is raised if `need_reals`. Raises UsageError, InputMissing, CheckpointError, DataError.
     """
     target, data = place_of(target), place_of(data)
@@ -214,11 +215,14 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
         source if config.data.source == source else "", config.samples.center, config.samples.scale
     )
 
+    used = _used(config)
+
     def evaluated(generator: Generator, network: FeatureExtractor | None, *, quick: bool) -> Health:
         fakes = sample_sets.generated(generator, reference.others, how.progress)
         c = Comparison(fakes, reference, sample_sets.critic_features(generator), network, count_modes)
         seeds = range(FIRST_SEED, FIRST_SEED + count)
-        return _early(evaluate(base, c, seeds, rows=rows, quick=quick, progress=how.progress), generator)
+        health = evaluate(base, c, seeds, rows=rows, quick=quick, progress=how.progress)
+        return _early(replace(health, panel=figures.advised(health.panel, used)), generator)
 
     health = evaluated(first, how.network, quick=how.quick)
     if not {"G", "ema"} <= opened.weights.keys():
@@ -228,6 +232,16 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
     if other.verdict != health.verdict:
         evidence += (f"the verdict on the {names[1]} weights differs: {other.verdict}",)
     return replace(health, evidence=evidence, raw_verdict=health.verdict if raw else other.verdict)
+
+
+def _used(config: ResolvedConfig) -> set[str]:
+    """The techniques among the advice of the figures that a config already uses, or cannot use."""
+    used = {
+        figures.MINIBATCH_STD: config.network.minibatch_std is not None,
+        figures.MIRROR: config.data.mirror or config.samples.kind != "image",
+        figures.BN_CLIP: config.network.output == "bn-clip",
+    }
+    return {name for name, on in used.items() if on}
 
 
 def _early(health: Health, generator: Generator) -> Health:

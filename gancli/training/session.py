@@ -10,7 +10,7 @@ from gancli.checkpoint import Opened
 from gancli.config import ResolvedConfig
 from gancli.data import Dataset, write_rejected
 from gancli.errors import Interrupted
-from gancli.growth import lr_factor
+from gancli.growth import Schedule, lr_factor
 from gancli.results import TrainReport
 from gancli.runs import Run
 from gancli.training import loop
@@ -42,6 +42,7 @@ def go_on(
             )
             return TrainReport(run.path, run.last, state.images, duration, "already finished", state.seconds)
         say_rate(run, config, state, callback)
+        say_size(config, callback)
         files.replace_text(run.config_file, configs.as_text(config))
         callback.start(run, config, state.images, partial(forecast, config, dataset, device))
         try:
@@ -77,6 +78,15 @@ def sweep(run: Run) -> None:
     """Remove temporary files that a killed process left behind."""
     for stale in [*run.path.glob(".*.tmp-*"), *run.path.glob("*/.*.tmp-*")]:
         stale.unlink(missing_ok=True)
+
+
+def say_size(config: ResolvedConfig, callback: Callback) -> None:
+    """Say at which size a run will end that is too short for all resolutions."""
+    end, full = Schedule.of(config).phase_at(config.train.duration), config.full_height
+    if end.height < full or end.alpha < 1:
+        at = f"{end.height} px" + (", still fading in" if end.alpha < 1 else "")
+        kimg = f"{config.train.duration / 1000:g} kimg"
+        callback.say(f"{kimg} will end at {at}: the schedule reaches full size ({full} px) later; see train --dry-run")
 
 
 def say_rate(run: Run, config: ResolvedConfig, state: TrainState, callback: Callback) -> None:
