@@ -13,6 +13,11 @@ from gancli.growth import Schedule
 app = typer.Typer(help="List, show and check presets.", no_args_is_help=True)
 
 
+PresetArgument = Annotated[
+    str, typer.Argument(help="Name or .yaml file.", show_default=False, autocompletion=complete_preset)
+]
+
+
 @app.command("list")
 def list_presets(json: JsonOption = False) -> None:
     """The presets that came with gancli, with the first line of each one's story.
