@@ -14,7 +14,7 @@ from conftest import make_pictures, write_preset
 from PIL import Image
 
 from gancli import results, runs
-from gancli.cli import app, options, show, tables
+from gancli.cli import app, live, options, show, tables
 from gancli.errors import UsageError
 from gancli.health import WORDS
 
@@ -140,7 +140,7 @@ class TestStreams:
 
     def test_inspect_stats_for_people(self, gancli, trained):
         """A verdict, a table, histograms as bars, the history as a sparkline; never cut off a terminal."""
-        _, out, _ = gancli("inspect-stats", trained[0])
+        _, out, _ = gancli("inspect-stats", trained[0], "--all")
 
         assert "verdict: " in out
         assert "color distance, green" in out
@@ -214,8 +214,8 @@ class TestErrors:
             (["interpolate", "CKPT", "-"], 2, "written to a file"),
             (["inspect-stats", "CKPT", "--fail-on", ""], 2, "unknown word ''"),
             (["sample", "CKPT", "--seeds", "99999999999"], 2, "too large"),
-            (["train", "DATA", "--preset", "PRESET", "--tick", "inf"], 2, "no number of images"),
-            (["inspect-stats", "CKPT", "builtin:ring8"], 65, "draws samples of shape"),
+            (["train", "DATA", "--preset", "PRESET", "--tick", "inf"], 2, "not a number of images"),
+            (["inspect-stats", "CKPT", "builtin:ring8"], 65, "samples of shape"),
             (["presets", "show", "nope"], 78, "no preset 'nope'"),
         ],
     )
@@ -466,3 +466,94 @@ class TestShow:
         """From the smallest to the largest, from zero to the largest; a missing number is a blank."""
         assert tables.sparkline([0, None, float("nan"), float("inf"), 1]) == "▁   █"
         assert tables.bars([0, 0.5, 1]) == " ▄█"
+
+
+class TestHelpPanels:
+    @pytest.mark.parametrize("command", COMMANDS[:-1])
+    def test_shows_defaults_and_panels_and_no_type_of_flags(self, gancli, command, monkeypatch):
+        """Options stand in panels; no [default: ...] is lost as markup."""
+        monkeypatch.setenv("COLUMNS", "140")
+        code, out, _ = gancli(command, "-h")
+        assert code == 0
+        assert "<bool>" not in out
+        assert "[default: (" in out or command in ("runs", "doctor", "sample", "interpolate", "inspect-stats")
+        assert "─ Logging ─" in out
+
+    def test_the_defaults_of_train(self, gancli, monkeypatch):
+        """What is taken where nothing is said."""
+        monkeypatch.setenv("COLUMNS", "140")
+        out = gancli("train", "-h")[1]
+        for default in ("quickstart", "the schedule", "as the data", "crop"):
+            assert f"[default: ({default})]" in out
+
+
+class TestUsageErrors:
+    def test_obey_json(self, gancli):
+        """As every other error."""
+        code, _, err = gancli("train", "--fooo", "--json")
+        assert (code, json.loads(err)["error"]["code"]) == (2, 2)
+
+    def test_look_like_every_other_error(self, gancli):
+        """What, where, hint."""
+        code, _, err = gancli("sample", "--cols", "x")
+        assert code == 2
+        assert err.startswith("error: ")
+        assert "--help" in err
+
+    def test_a_wrong_stop_word_is_found_in_a_dry_run(self, gancli):
+        """Before the hours that end there."""
+        assert gancli("train", "--stop-on", "foo", "-n")[0] == 2
+
+    def test_binary_data_does_not_flood_a_terminal(self, gancli, trained, monkeypatch):
+        """-o - on a terminal is refused."""
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        code, _, err = gancli("sample", trained[0], "-o", "-")
+        assert (code, "terminal" in err) == (2, True)
+
+
+class TestPresetsAsJson:
+    def test_say_what_a_loop_needs(self, gancli):
+        """Data, size, length and cost of every preset."""
+        rows = {row["name"]: row for row in json.loads(gancli("presets", "list", "--json")[1])["items"]}
+        assert rows["quickstart"]["data"] == "builtin:shapes"
+        assert (rows["quickstart"]["kimg"], rows["quickstart"]["size"]) == (40, [32, 32])
+        assert (rows["progan-64"]["data"], rows["progan-64"]["kinds"]) == (None, ["image"])
+        assert rows["bn-mlp-28"]["epochs"] == 20
+        assert "two cores" in rows["quickstart"]["cost"]
+
+
+class TestCompletion:
+    def test_of_presets_and_runs(self, trained, monkeypatch):
+        """What begins so."""
+        monkeypatch.chdir(trained[0].parents[2])
+        assert options.complete_preset("progan-1") == ["progan-1024", "progan-128", "progan-128-lite"]
+        assert options.complete_run("runs/0") == ["runs/00000-pictures-tiny"]
+        assert options.complete_run("") == ["runs/00000-pictures-tiny"]
+
+
+class TestTimeLeft:
+    STAGES = tuple(
+        results.StageForecast(2**i, 1, 100, 900, 8, 1, seconds, timed=True) for i, seconds in ((2, 10), (3, 40))
+    )
+
+    def test_counts_what_later_stages_cost(self):
+        """Half of a stage of 10 s for 1,000 images, then one of 40 s; at twice the speed half as long."""
+        assert live.seconds_left(self.STAGES, 500, 100.0) == pytest.approx(5 + 40)
+        assert live.seconds_left(self.STAGES, 500, 200.0) == pytest.approx((5 + 40) / 2)
+        assert live.seconds_left(self.STAGES, 1_500, 25.0) == pytest.approx(20)
+
+    def test_is_unknown_without_a_forecast(self):
+        """Or before the first speed."""
+        assert live.seconds_left((), 10, 5.0) is None
+        assert live.seconds_left(self.STAGES, 10, 0.0) is None
+
+
+def test_the_panel_is_short_unless_all_is_asked_for(gancli, trained):
+    """The verdict comes first and last."""
+    short, everything = (gancli("inspect-stats", trained[0], *words)[1] for words in ((), ("--all",)))
+    heads = [line for line in short.splitlines() if line.startswith("verdict: ")]
+
+    assert len(heads) == 2
+    assert short.rstrip().endswith(heads[-1])
+    assert "--all" in short
+    assert len(everything.splitlines()) > len(short.splitlines()) + 15

@@ -139,3 +139,72 @@ class TestOverrides:
         """apply returns a copy."""
         overrides.apply(TINY, {"train.lr": 9})
         assert TINY["train"]["lr"] == 0.002
+
+
+class TestExtends:
+    def write(self, folder, name, text):
+        (folder / name).write_text(text)
+        return str(folder / name)
+
+    def test_a_preset_is_another_with_changes(self, tmp_path):
+        """A shipped one by its name, a file by its path beside it; the name is the file's."""
+        self.write(tmp_path, "base.yaml", "extends: quickstart\nloss: {r1: 0.5}\n")
+        config = configs.load(self.write(tmp_path, "mine.yaml", "extends: base.yaml\ntrain: {lr: 0.5}\n"))
+        base = configs.load("quickstart")
+
+        assert (config.preset, config.loss.r1, config.train.lr) == ("mine", 0.5, 0.5)
+        assert config.loss.r2 == base.loss.r2
+        assert config.growth == base.growth
+
+    def test_a_circle_is_refused(self, tmp_path):
+        """Each extends the other."""
+        self.write(tmp_path, "a.yaml", "extends: b.yaml\n")
+        with pytest.raises(ConfigError, match="extends itself"):
+            configs.load(self.write(tmp_path, "b.yaml", "extends: a.yaml\n"))
+
+    def test_an_unknown_base_is_said(self, tmp_path):
+        """With the nearest name."""
+        with pytest.raises(ConfigError, match="quikstart"):
+            configs.load(self.write(tmp_path, "a.yaml", "extends: quikstart\n"))
+
+
+class TestResolution:
+    def test_larger(self):
+        """Half the channels a stage; the last part of the schedule moves up, the stages between get twice the time."""
+        small, large = configs.load("progan-64-lite"), configs.load("progan-64-lite", {"network.resolution": 256})
+
+        assert large.network.channels == (*small.network.channels, 8, 8)
+        assert large.growth.at[256] == small.growth.at[64]
+        assert [large.growth.at[height].stable for height in (32, 64, 128)] == [26_000, 52_000, 104_000]
+
+    def test_smaller(self):
+        """Channels and stages above it are gone; the last part of the schedule is the last stage's."""
+        small, large = configs.load("quickstart", {"network.resolution": 16}), configs.load("quickstart")
+
+        assert small.network.channels == large.network.channels[:3]
+        assert small.growth.at == {4: large.growth.at[4], 16: large.growth.at[32]}
+
+    def test_what_is_said_as_well_is_kept(self):
+        """Own channels, and an own stage."""
+        changes = {"network.resolution": 64, "network.channels": [4] * 5, "growth.at.64.stable": 7}
+        config = configs.load("quickstart", changes)
+        assert config.network.channels == (4,) * 5
+        assert config.growth.at[64].stable == 7
+
+    @pytest.mark.parametrize("resolution", [48, 2])
+    def test_a_size_that_is_no_doubling_is_refused(self, resolution):
+        """As before, by the network itself."""
+        with pytest.raises(ConfigError, match="resolution"):
+            configs.load("quickstart", {"network.resolution": resolution})
+
+    def test_progan_128_lite_is_what_it_says(self):
+        """progan-64-lite --resolution 128."""
+        shipped, derived = configs.load("progan-128-lite"), configs.load("progan-64-lite", {"network.resolution": 128})
+        assert shipped.model_copy(update={"preset": "progan-64-lite"}) == derived
+
+
+@pytest.mark.parametrize("key", ["preset", "origin.verb", "samples.scale"])
+def test_what_the_run_settles_is_not_set(key):
+    """A preset, the origin and the facts of the data: refused, with what to do instead."""
+    with pytest.raises(ConfigError, match="cannot be set"):
+        configs.load("quickstart", {key: "x"})

@@ -66,7 +66,7 @@ class TestFolder:
     def test_a_folder_without_pictures_is_refused(self, tmp_path):
         """One clear sentence, not an empty data set."""
         (tmp_path / "readme.txt").write_text("x")
-        with pytest.raises(DataError, match="no usable image"):
+        with pytest.raises(DataError, match=r"no image files, only others: 1 \.txt"):
             open_dataset(str(tmp_path), SHAPE)
 
     def test_one_picture_is_no_folder(self, pictures):

@@ -20,7 +20,7 @@ ROWS = [
     {"report", "cli"},
     {"__init__", "__main__"},
 ]
-TORCH = {"numpy", "torch", "PIL", "imageio", "imageio_ffmpeg"}
+TORCH = {"numpy", "torch", "PIL", "imageio", "imageio_ffmpeg", "pillow_heif"}
 ALLOWED = [set(), {"yaml", "pydantic"}, TORCH, TORCH, TORCH, TORCH, TORCH, {"typer", "rich", "jinja2"}, set()]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

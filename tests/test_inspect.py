@@ -205,7 +205,7 @@ class TestOutput:
         """A shape for each mark, so that color alone says nothing."""
         for i in range(80):
             shutil.copy(sets[0] / "000.png", tmp_path / f"{i}.png")
-        _, out, _ = gancli("inspect-stats", tmp_path, sets[1])
+        _, out, _ = gancli("inspect-stats", tmp_path, sets[1], "--all")
         assert "verdict: collapsed" in out
         assert "✖  batch std ratio" in out
         assert "try: minibatch std" in out

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 import torch
 from conftest import make_pictures, write_preset
 from PIL import Image
 
 import gancli
-from gancli import devices, process, signals
+from gancli import devices, latents, process, signals
 from gancli.errors import Interrupted
 
 SCRIPT = """
@@ -178,3 +179,53 @@ class TestSignals:
             assert signals.stop_requested()
             assert signal.getsignal(signal.SIGTERM) is signals._on_stop
         assert not signals.stop_requested()
+
+
+class TestFromMemory:
+    @pytest.mark.parametrize("kind", ["bytes", "floats", "tensor", "path"])
+    def test_arrays_tensors_and_paths_are_data(self, kind, tmp_path):
+        """The same content is the same run, wherever it comes from."""
+        values = np.random.RandomState(0).randint(0, 256, (24, 16, 16, 3)).astype(np.uint8)
+        np.save(tmp_path / "a.npy", values)
+        data = {
+            "bytes": values,
+            "floats": values.astype(np.float32) / 127.5 - 1,
+            "tensor": torch.from_numpy(values).permute(0, 3, 1, 2),
+            "path": tmp_path / "a.npy",
+        }[kind]
+        preset = write_preset(tmp_path / "tiny.yaml", {})
+
+        reports = [gancli.train(preset, data, outdir=tmp_path / "runs", threads=1) for _ in range(2)]
+
+        assert [report.state for report in reports] == ["finished", "already finished"]
+        assert gancli.load(reports[0].run).checkpoint.config.samples.shape == (3, 16, 16)
+
+    def test_inspect_stats_compares_tensors(self):
+        """Samples and reals from anywhere: values far apart are no healthy set."""
+        draw = torch.Generator().manual_seed(0)
+        reals = torch.rand(300, 3, 8, 8, generator=draw) * 2 - 1
+        assert gancli.inspect_stats(torch.full((150, 3, 8, 8), 0.5), reals, quick=True).verdict == "collapsed"
+
+    def test_a_generator_takes_latents(self, words):
+        """Those of a seed give that seed's sample; another shape is refused."""
+        generator = gancli.load(gancli.train(words[0], words[1], outdir=words[2], threads=1).checkpoint)
+        z = latents.from_seeds([3], generator.prior)
+
+        torch.testing.assert_close(generator.generate(z), generator.sample([3]), rtol=0, atol=0)
+        with pytest.raises(gancli.UsageError, match="latents"):
+            generator.generate(z[:, :3])
+
+    def test_progress_is_printed(self, words, capsys):
+        """A line a tick, and where the run is."""
+        gancli.train(words[0], words[1], outdir=words[2], threads=1, callback=gancli.PrintProgress())
+        out = capsys.readouterr().out
+        assert out.count("D(real)") == 4
+        assert "00000-pictures-tiny" in out
+
+    def test_errors_are_exported(self):
+        """All that the docstrings name."""
+        from gancli import errors
+
+        classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.GancliError)]
+        assert all(getattr(gancli, c.__name__) is c for c in classes)
+        assert gancli.Interrupted is Interrupted
