@@ -85,12 +85,12 @@ class TestPage:
         head = page[page.index('id="verdict"') : page.index("</h2>")]
         assert "low-diversity" in head
         assert "▲" in head
-        assert "the fakes differ half as much as the reals" in page
+        assert "batch std of the fakes is 0.50 times that of the reals" in page
 
     def test_every_figure_stands_under_its_question(self, run):
         """With its numbers, its meaning and its mark as a word for who hears the page."""
         page = run_page.page(run, make_health())
-        assert page.index("do the samples differ") < page.index("batch std ratio") < page.index("Memorization:")
+        assert page.index("how much do the samples vary") < page.index("batch std ratio") < page.index("Memorization:")
         for words in (
             "0.51",
             "0.98",

@@ -1,4 +1,4 @@
-"""Presets: strict, frozen, typed. No torch and no numpy here, so that the command line answers at once."""
+"""Configs and presets: strict, frozen, typed. This package imports neither torch nor numpy, to start fast."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +10,11 @@ __all__ = ["Config", "ResolvedConfig", "as_text", "load", "overrides", "presets"
 
 
 def load(preset: str, changes: Mapping[str, Any] | None = None) -> Config:
-    """A validated preset with dotted changes applied. Raises ConfigError or InputMissing."""
+    """Load a preset, apply changes by dotted key, and validate it. Raises ConfigError or InputMissing."""
     values = overrides.apply(presets.load_values(preset), changes or {})
     return presets.build(values, str(presets.find(preset)), changes or {})
 
 
 def as_text(config: Config) -> str:
-    """The whole config as YAML, defaults included: what `presets show` prints and a run folder keeps."""
+    """The whole config as YAML, including defaults, as printed by `presets show` and stored in a run folder."""
     return yaml.dump(config.model_dump(mode="json"))
