@@ -1,4 +1,4 @@
-"""Latents: from seeds, interpolated, truncated. The latent of a seed is the same on every machine and version."""
+"""Latents: from seeds, interpolated, truncated. The latent of a seed never changes."""
 
 import math
 from collections.abc import Sequence

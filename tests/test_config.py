@@ -62,7 +62,7 @@ class TestStrictness:
             ({"data.held_out": 1}, "less than 1", "presets show"),
             ({"growth.at.².lr": 1}, "integer", "presets show"),
             ({"train.batch_size": 0}, "greater than 0", "presets show"),
-            ({"network.resolution": 24}, "doubled", "presets show"),
+            ({"network.resolution": 24}, "power of 2", "presets show"),
             ({"network.channels": [8, 8]}, "3 numbers", "presets show"),
             ({"growth.at.12.fade": 3}, "12 px", "presets show"),
         ],

@@ -36,7 +36,7 @@ def _impossible(config: ResolvedConfig) -> list[tuple[str, str, str]]:
         )
     if loss.adversarial == "none" and loss.perceptual is None:
         hint = "use wasserstein, non-saturating, hinge, least-squares or relativistic"
-        found.append(("there is no loss: adversarial is none and perceptual is not set", "loss.adversarial", hint))
+        found.append(("no loss is set: adversarial is none and perceptual is missing", "loss.adversarial", hint))
     return found
 
 
@@ -52,8 +52,8 @@ def warnings(config: ResolvedConfig) -> list[str]:
     rate = config.train.lr * config.optimizer.generator_lr_factor
     if of_G and train.critic_fakes == "eval" and rate > FAST:
         found.append(
-            f"critic_fakes: eval with a generator learning rate of {rate:g}: the running statistics of batch norm lag "
-            f"behind the weights; use {FAST:g} or less, or critic_fakes: train"
+            f"critic_fakes: eval with a generator learning rate of {rate:g}: the running statistics of batch norm "
+            f"lag behind the weights; use {FAST:g} or less, or critic_fakes: train"
         )
     if loss.adversarial == "wasserstein" and not loss.gradient_penalty:
         found.append("the Wasserstein loss without a gradient penalty is unbounded: set loss.gradient_penalty to 10")
