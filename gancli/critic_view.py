@@ -1,6 +1,7 @@
-"""The critic as the losses see it: the one place between samples and their scores.
+"""The critic as used by the losses: the only code between samples and their scores.
 
-Whatever is done to every sample before it is judged, reals and fakes alike, in both players' steps, belongs here.
+Anything that is applied to all samples before scoring, such as augmentation, belongs here: reals and fakes alike, in
+the critic step and in the generator step.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from gancli.networks.layers import interleave, undo_interleave
 
 @dataclass(frozen=True)
 class CriticView:
-    """A critic at one phase of its growth."""
+    """A critic at one phase of growth."""
 
     D: Critic
     phase: Phase
@@ -24,15 +25,15 @@ class CriticView:
         return self.D.scores(self.features(x))
 
     def features(self, x: Tensor) -> Tensor:
-        """What the minibatch-std layer sees. (N, C, *S) -> (N, F, *S')."""
+        """Features before minibatch std. (N, C, *S) -> (N, F, *S')."""
         return self.D.features(x, self.phase.stage, self.phase.alpha)
 
     def scores_of(self, features: Tensor) -> Tensor:
-        """From the features of a batch to its scores. (N, F, *S') -> (N,)."""
+        """Scores from the features of a batch. (N, F, *S') -> (N,)."""
         return self.D.scores(features)
 
     def both(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(D(x), D(y)): in one call where the groups of minibatch std stay unmixed. Equal N -> (N,), (N,)."""
+        """(D(x), D(y)), in one forward pass if minibatch-std groups are not mixed. Equal N -> (N,), (N,)."""
         group = self.D.group_of(len(x))
         if group is None:
             return self.scores(x), self.scores(y)

@@ -1,4 +1,4 @@
-"""Which device computes, and with how many threads."""
+"""Selection of the device and of the number of CPU threads."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,18 +14,18 @@ R = TypeVar("R")
 
 
 def choose(name: str = "auto") -> torch.device:
-    """The device of that name; auto: CUDA, then Apple's MPS, then the CPU. Raises UsageError where there is none."""
+    """The device of a name. auto: CUDA, else MPS, else CPU. Raises UsageError if the device is not available."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(kind for kind, there in available.items() if there)
     if not available.get(name.split(":")[0], False):
-        raise UsageError(f"no device {name!r} here", where="--device", hint="use --device auto or cpu")
+        raise UsageError(f"device {name!r} is not available", where="--device", hint="use --device auto or cpu")
     return torch.device(name)
 
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Compute with so many threads of the CPU within this block; None: as torch is set."""
+    """Context manager: use `count` CPU threads in torch. None: keep the current setting."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -34,12 +34,12 @@ def threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def uses_threads(verb: Callable[P, R]) -> Callable[P, R]:
-    """A verb with an argument `threads`: it computes with so many, and leaves torch as it found it."""
+def uses_threads(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator for a function with an argument `threads`: apply it to torch, and restore the setting afterwards."""
 
-    @wraps(verb)
+    @wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         with threads(cast(int | None, kwargs.get("threads"))):
-            return verb(*args, **kwargs)
+            return function(*args, **kwargs)
 
     return wrapped

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: what is written appears under its name at once, or not at all."""
+"""Atomic file writes: a file is replaced completely, or not at all."""
 
 import errno
 import os
@@ -9,14 +9,14 @@ from pathlib import Path
 from gancli.errors import CannotCreate, GancliError, StorageError
 from gancli.results import printable
 
-NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+CANNOT_CREATE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def replace(path: Path, fill: Callable[[Path], object], needed: int = 0) -> None:
-    """Fill a temporary file beside `path`, force it to disk, and only then let it take the name.
+    """Write a temporary file next to `path`, sync it to disk, then rename it to `path`.
 
-    needed: bytes that must be free beforehand. Raises CannotCreate where the place allows no file, else
-    StorageError, which names the path and the bytes.
+    needed: bytes that must be free. Raises CannotCreate if the file cannot be created there, else
+    StorageError with the path and the number of bytes.
     """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
@@ -26,27 +26,27 @@ def replace(path: Path, fill: Callable[[Path], object], needed: int = 0) -> None
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
-    except (OSError, RuntimeError) as error:  # torch raises RuntimeError, of changing text, on a full disk
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError with varying text on a full disk
         temporary.unlink(missing_ok=True)
         raise _translated(error, path, needed) from error
 
 
 def _translated(error: Exception, path: Path, needed: int) -> GancliError:
     reason = getattr(error, "strerror", None) or str(error)
-    if getattr(error, "errno", None) in NO_PLACE:
-        return CannotCreate(f"cannot write there: {reason}", where=printable(str(path)), hint="give another place")
+    if getattr(error, "errno", None) in CANNOT_CREATE:
+        return CannotCreate(f"cannot write there: {reason}", where=printable(str(path)), hint="use another path")
     size = f" {needed:,} bytes" if needed else ""
-    hint = "free some space, then give the same command again"
+    hint = "free some space, then run the same command again"
     return StorageError(f"cannot write{size}: {reason}", where=printable(str(path)), hint=hint)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """A small text file, whole or as it was. Raises as `replace`."""
+    """Write a small text file atomically. Raises as `replace`."""
     replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
 
 def link(source: Path, name: Path) -> None:
-    """Let `name` mean the same file as `source`: a hard link, or a copy where there are none. Raises as `replace`."""
+    """Make `name` a hard link to `source`, or a copy if hard links are not supported. Raises as `replace`."""
 
     def fill(temporary: Path) -> None:
         temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The schedule of progressive growing, as a pure function of the images shown to the critic."""
+"""The schedule of progressive growing, as a pure function of the number of images shown to the critic."""
 
 from bisect import bisect_right
 from dataclasses import dataclass, replace
@@ -10,24 +10,24 @@ from gancli.config.family import Sizes
 
 @dataclass(frozen=True)
 class Phase:
-    """What training looks like at one image: which stage, how far it has faded in, how large a batch."""
+    """Settings of training at one position: stage, fade-in, batch size and learning rate."""
 
-    stage: int  # 0 is the first resolution
+    stage: int  # index of the resolution, from 0
     height: int  # pixels
     width: int  # pixels
     alpha: float  # weight of the new, finer path: 0 at the start of a fade, 1 at its end
     batch_size: int  # images per critic step
-    lr: float  # of Adam, before any decay
-    segment: int  # counts fades and stable times from 0; Adam's memory is cleared where it changes
-    fading: bool
+    lr: float  # learning rate before any decay
+    segment: int  # index of the fade or stable period, from 0; the Adam state is reset when it changes
+    fading: bool  # whether the stage is fading in
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One fade or one stable time."""
+    """One fade or one stable period."""
 
-    start: int  # images
-    length: int  # images; the last one goes on for ever
+    start: int  # position, in images
+    length: int  # in images; the last segment has no end
     stage: int
     fading: bool
 
@@ -36,13 +36,13 @@ class Segment:
 class Schedule:
     """The segments of a run, in order.
 
-    At each resolution a fade and a stable time, the first resolution without a fade (Karras et al.
-    2018, arXiv:1710.10196, section 2). A run that starts at a later one begins with its fade, unless all its
-    stages came trained from another run.
+    Each resolution has a fade and a stable period; the first has no fade (Karras et al. 2018,
+    arXiv:1710.10196, section 2). A run that starts at a later resolution starts with its fade, unless all
+    its stages were already trained by another run (transfer).
     """
 
     segments: tuple[Segment, ...]
-    phases: tuple[Phase, ...]  # one a segment, with the alpha of its end
+    phases: tuple[Phase, ...]  # one per segment, with its final alpha
 
     @classmethod
     def of(cls, config: ResolvedConfig) -> Self:
@@ -51,7 +51,7 @@ class Schedule:
 
     @classmethod
     def planned(cls, config: Config, sizes: Sizes) -> Self:
-        """The schedule that a config describes for samples of these sizes, stage by stage."""
+        """The schedule of a config. sizes: (height, width) of the samples at each stage."""
         segments: list[Segment] = []
         at = 0
         for stage, fading, length in _plan(config, sizes):
@@ -64,11 +64,11 @@ class Schedule:
 
     @property
     def total(self) -> int:
-        """Images of the whole schedule."""
+        """Length of the whole schedule, in images."""
         return self.segments[-1].start + self.segments[-1].length
 
     def phase_at(self, images: int) -> Phase:
-        """The phase when the critic has seen `images` images; past the end the last one goes on."""
+        """The phase after `images` images. Past the end, the last phase continues."""
         index = bisect_right([s.start for s in self.segments], images) - 1
         segment, phase = self.segments[index], self.phases[index]
         if not segment.fading:
@@ -78,7 +78,7 @@ class Schedule:
 
 
 def _plan(config: Config, sizes: Sizes) -> list[tuple[int, bool, int]]:
-    """(stage, is it a fade, images) for every segment, empty ones too."""
+    """(stage, whether it is a fade, images) of each segment, including empty ones."""
     growth, plan, first = config.growth, [], _first_stage(config, sizes)
     trained = config.origin is not None and config.origin.verb == "transfer"
     for stage in range(first, config.network.stages):
@@ -112,24 +112,24 @@ def _phase(config: Config, sizes: Sizes, segment: Segment, index: int) -> Phase:
 
 
 def lr_factor(config: Config, images: int, duration: int) -> float:
-    """What the learning rate is multiplied by: 1, then falling linearly over the last part of the run."""
+    """Learning rate multiplier: 1, then linear decay over the last part of the run."""
     decay = config.optimizer.decay
     if decay is None or decay.share == 0:
         return 1.0
     done = images / duration
-    left = (1 - done) / decay.share  # 1 where the fall begins, 0 at the end
+    left = (1 - done) / decay.share  # 1 at the start of the decay, 0 at the end
     return decay.to + (1 - decay.to) * min(1.0, max(0.0, left))
 
 
 def resets_optimizer(config: Config, before: Phase, after: Phase) -> bool:
-    """Is Adam's memory cleared between two phases? The reference does at the start and end of every fade."""
+    """Whether to reset the Adam state between two phases. The reference does so at the start and end of each fade."""
     if before.segment == after.segment or config.optimizer.reset == "never":
         return False
     return config.optimizer.reset == "both" or after.stage != before.stage
 
 
 def images_of(config: Config, schedule: Schedule, generator_steps: int) -> int:
-    """The images that so many generator steps show, each after its critic steps, at the batch of its phase."""
+    """Number of images shown to the critic in `generator_steps` generator steps and their critic steps."""
     images = 0
     for step in range(generator_steps):
         images += critic_steps(config, step) * schedule.phase_at(images).batch_size
@@ -137,7 +137,7 @@ def images_of(config: Config, schedule: Schedule, generator_steps: int) -> int:
 
 
 def critic_steps(config: Config, generator_steps: int) -> int:
-    """How many critic steps come before the next generator step."""
+    """Number of critic steps before the next generator step."""
     steps = config.train.critic_steps
     boosted = generator_steps < steps.first or (steps.every > 0 and generator_steps % steps.every == 0)
     return steps.boost if boosted else steps.base

@@ -1,4 +1,4 @@
-"""Latents: from a seed, between seeds, truncated. A seed's latent is the same for ever, on every machine."""
+"""Latents: from seeds, interpolated, truncated. The latent of a seed never changes."""
 
 import math
 from collections.abc import Sequence
@@ -11,26 +11,26 @@ from torch import Tensor
 
 from gancli.config.family import Family
 
-SEEDS = 2**32  # how many there are
+SEEDS = 2**32  # seeds are below this
 
 Path = Literal["slerp", "lerp"]
 Latent = NDArray[np.float32]
 
 
 class Prior(NamedTuple):
-    """What a generator's latents are drawn from."""
+    """The distribution of the latents of a generator."""
 
-    size: int
-    uniform: bool = False  # over (-1, 1); else N(0, 1)
-    scale: float = 1.0  # by which they are multiplied
+    size: int  # dimensions
+    uniform: bool = False  # uniform over (-1, 1); else N(0, 1)
+    scale: float = 1.0  # multiplier
 
     @classmethod
     def of(cls, network: Family) -> Self:
-        """That of a config's network."""
+        """The prior of a network config."""
         return cls(network.z_dim, network.z_distribution == "uniform", network.z_scale)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Latents for training, drawn on the CPU. (count, size)."""
+        """Sample latents for training, on the CPU. (count, size)."""
         draw = torch.rand if self.uniform else torch.randn
         z = draw(count, self.size, generator=generator)
         return (z.mul(2).sub(1) if self.uniform else z) * self.scale
@@ -39,8 +39,8 @@ class Prior(NamedTuple):
 def from_seed(seed: int, prior: Prior) -> Latent:
     """The latent of one seed. Shape (size,), float32.
 
-    numpy's RandomState: its stream is frozen by policy. torch's is not, and its first numbers
-    depend on how many are drawn.
+    Uses numpy's RandomState, whose stream is frozen by policy. The stream of torch is not, and its first
+    numbers depend on how many are requested.
     """
     rng = np.random.RandomState(seed)
     z = rng.uniform(-1, 1, prior.size) if prior.uniform else rng.standard_normal(prior.size)
@@ -48,15 +48,15 @@ def from_seed(seed: int, prior: Prior) -> Latent:
 
 
 def from_seeds(seeds: Sequence[int], prior: Prior) -> Tensor:
-    """One latent a seed. Shape (len(seeds), size), float32."""
+    """One latent per seed. Shape (len(seeds), size), float32."""
     return torch.from_numpy(np.stack([from_seed(seed, prior) for seed in seeds]))
 
 
 def truncate(z: Tensor, share: float, prior: Prior) -> Tensor:
-    """Squeeze latents into the central `share` of their distribution; 1 changes nothing.
+    """Map latents into the central `share` of their distribution; 1 leaves them unchanged.
 
-    u = Phi(z); z' = Phi^-1(1/2 + share (u - 1/2)); share * z for uniform ones. This is truncation of |z|,
-    all that a network without a mapping network can offer: outliers become rarer, variety shrinks a little.
+    u = Phi(z); z' = Phi^-1(1/2 + share (u - 1/2)); share * z for uniform priors. This truncates z itself, since
+    there is no mapping network whose output could be truncated: fewer outliers, slightly less variety.
     """
     if share == 1:
         return z
@@ -68,14 +68,14 @@ def truncate(z: Tensor, share: float, prior: Prior) -> Tensor:
 
 
 def slerp(a: Latent, b: Latent, t: float) -> Latent:
-    """The point at share t of the arc from a to b; lengths are interpolated linearly. Shapes (size,).
+    """Spherical interpolation from a to b at t; norms are interpolated linearly. Shapes (size,).
 
-    A straight line between two normal latents passes too close to the origin, where no sample lies.
+    A straight line between two normal latents passes close to the origin, where the prior has almost no mass.
     """
     size_a, size_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
-    product = float(a.astype(np.float64) @ b.astype(np.float64))  # in float32 opposite latents are not quite opposite
+    product = float(a.astype(np.float64) @ b.astype(np.float64))  # float32 is not accurate enough for opposite latents
     angle = math.acos(min(1.0, max(-1.0, product / (size_a * size_b))))
-    if math.sin(angle) < 1e-6:  # parallel or opposite: no arc is shorter than another
+    if math.sin(angle) < 1e-6:  # parallel or opposite: the arc is not unique
         return lerp(a, b, t)
     direction = math.sin((1 - t) * angle) * a / size_a + math.sin(t * angle) * b / size_b
     point = direction / math.sin(angle) * ((1 - t) * size_a + t * size_b)
@@ -88,12 +88,12 @@ def lerp(a: Latent, b: Latent, t: float) -> Latent:
 
 
 def walk(seeds: Sequence[int], prior: Prior, frames: int, *, loop: bool = True, path: Path = "slerp") -> Tensor:
-    """Latents on a way through the seeds, in equal steps. Shape (frames, size).
+    """Latents along a path through the seeds, in equal steps. Shape (frames, size).
 
-    Between uniform latents the straight line is the way: an arc would leave the cube.
+    Uniform latents are always interpolated linearly: an arc would leave the cube.
 
-    A loop ends one step before its start, so that it repeats without a stutter; an open way ends
-    on the last seed. A frame that falls on a seed has exactly that seed's latent.
+    A loop ends one step before its start, so that it repeats smoothly; an open path ends
+    at the last seed. A frame at a seed has exactly the latent of that seed.
     """
     keys = [from_seed(seed, prior) for seed in seeds]
     keys = [*keys, keys[0]] if loop else keys

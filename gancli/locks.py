@@ -1,7 +1,7 @@
-"""Files that one process at a time may hold. Who holds one can be seen without taking it.
+"""Lock files. Whether a lock is held can be tested without acquiring it.
 
-A holder has two locks on the file: flock, which also keeps threads of one process apart, and a record lock, whose
-presence `os.lockf(..., F_TEST)` tells without locking anything. Both end with the process, however it ends.
+A holder has two locks on the file: flock, which also excludes other threads of the same process, and a record lock,
+which `os.lockf(..., F_TEST)` can test without locking. The system releases both when the process ends.
 """
 
 import fcntl
@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PAUSE = 0.05  # seconds between two tries of one that waits
+PAUSE = 0.05  # seconds between two attempts while waiting
 
-_mine: set[Path] = set()  # held by this process: its own record locks do not show in a test
+_mine: set[Path] = set()  # held by this process: F_TEST does not report the record locks of the same process
 
 
 class Taken(Exception):
-    """Another process, or another thread, holds the file."""
+    """Another process or thread holds the lock."""
 
     def __init__(self, pid: str) -> None:
         super().__init__(f"held by process {pid}")
@@ -26,9 +26,9 @@ class Taken(Exception):
 
 @contextmanager
 def held(path: Path, while_waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the file, which is made where it is missing and says the holder's pid.
+    """Hold the lock within a `with` block. The file is created if missing and contains the pid of the holder.
 
-    while_waiting: wait for it, and call this now and then; it may raise. Raises Taken where nobody waits.
+    while_waiting: wait for the lock and call this periodically; it may raise. Raises Taken if it is None.
     """
     with path.open("a+") as file:
         while not _take(file.fileno()):
@@ -37,7 +37,7 @@ def held(path: Path, while_waiting: Callable[[], None] | None = None) -> Iterato
                 raise Taken(file.read().strip() or "?")
             while_waiting()
             time.sleep(PAUSE)
-        with suppress(OSError):  # a file system without record locks: the holder cannot be seen, only met
+        with suppress(OSError):  # a file system without record locks: is_held cannot see this holder
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file.seek(0)
         file.truncate()
@@ -59,8 +59,8 @@ def _take(descriptor: int) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Does a living process hold the file? Looking takes no lock, so it is in nobody's way."""
-    if path.resolve() in _mine:  # to close the file would also end the record lock of this process
+    """Whether a running process holds the lock. Testing does not acquire it."""
+    if path.resolve() in _mine:  # closing the file would also release the record lock of this process
         return True
     try:
         descriptor = os.open(path, os.O_RDWR)

@@ -1,6 +1,6 @@
-"""Adversarial losses: pure functions of the critic's scores, per image, no networks in sight.
+"""Adversarial losses: pure functions of the critic's scores, per sample.
 
-Scores of reals are d_x, of fakes d_y = D(G(z)); all shapes are (N,). Every loss is minimized.
+Scores of reals are d_x, of fakes d_y = D(G(z)); all shapes are (N,). All losses are minimized.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,11 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Adversarial(NamedTuple):
-    """The two sides of one game. Each takes (d_x, d_y), shapes (N,), and gives (N,)."""
+    """The critic loss and the generator loss of one adversarial loss. Each maps (d_x, d_y), shapes (N,), to (N,)."""
 
     critic: Loss
     generator: Loss
-    generator_needs_reals: bool = False  # does the generator's side depend on d_x?
+    generator_needs_reals: bool = False  # whether the generator loss depends on d_x
 
 
 def wasserstein_critic(d_x: Tensor, d_y: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def non_saturating_generator(d_x: Tensor, d_y: Tensor) -> Tensor:
 
 
 def hinge_critic(d_x: Tensor, d_y: Tensor) -> Tensor:
-    """max(0, 1 - D(x)) + max(0, 1 + D(y)). Lim and Ye 2017, arXiv:1705.02894. The generator's side is -D(y)."""
+    """max(0, 1 - D(x)) + max(0, 1 + D(y)). Lim and Ye 2017, arXiv:1705.02894. The generator loss is -D(y)."""
     return relu(1 - d_x) + relu(1 + d_y)
 
 
@@ -58,14 +58,14 @@ def least_squares_generator(d_x: Tensor, d_y: Tensor) -> Tensor:
 def relativistic(winner: Tensor, loser: Tensor) -> Tensor:
     """f(winner - loser) with f(t) = log(1 + exp(-t)). Shapes (N,), (N,) -> (N,).
 
-    Reals and fakes are paired by their place in the batch. Source: Jolicoeur-Martineau 2018,
+    Reals and fakes are paired by their index in the batch. Source: Jolicoeur-Martineau 2018,
     arXiv:1807.00734 (RpGAN); Huang et al. 2024, arXiv:2501.05441.
     """
     return softplus(-(winner - loser))
 
 
 def relativistic_generator(d_x: Tensor, d_y: Tensor) -> Tensor:
-    """The critic's game with the sides swapped."""
+    """The critic loss with reals and fakes swapped."""
     return relativistic(d_y, d_x)
 
 

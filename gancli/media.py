@@ -1,4 +1,4 @@
-"""Pictures out: one picture, a grid, an animation. In: arrays from networks; uint8 (N, H, W, C)."""
+"""Encode images, grids and animations. Images are uint8 arrays (N, H, W, C)."""
 
 import io
 import math
@@ -25,18 +25,18 @@ def to_bytes(x: Tensor) -> Pictures:
 
 
 def picture(pixels: Pictures) -> Image.Image:
-    """One picture of 1, 3 or 4 channels. (H, W, C)."""
+    """A PIL image of 1, 3 or 4 channels. (H, W, C)."""
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
 def enlarged(pixels: Pictures, height: int | None) -> Pictures:
-    """Every pixel as a square block, so that the picture is about `height` pixels high. (..., H, W, C)."""
+    """Repeat pixels by an integer factor so that the image is about `height` pixels high. (..., H, W, C)."""
     factor = 1 if height is None else max(1, height // pixels.shape[-3])
     return pixels.repeat(factor, axis=-3).repeat(factor, axis=-2)
 
 
 def grid(pictures: Pictures, columns: int | None = None) -> Pictures:
-    """Pictures side by side, row by row; missing ones are white. (N, H, W, C) -> (rows H, columns W, C)."""
+    """Arrange images in a grid, row by row; empty cells are white. (N, H, W, C) -> (rows H, columns W, C)."""
     n, h, w, c = pictures.shape
     columns = min(n, columns or default_columns(n, h, w))
     rows = -(-n // columns)
@@ -46,25 +46,25 @@ def grid(pictures: Pictures, columns: int | None = None) -> Pictures:
 
 
 def default_columns(n: int, height: int, width: int) -> int:
-    """As many columns as make the grid about square."""
+    """The number of columns that makes the grid about square."""
     return max(1, round(math.sqrt(n * height / width)))
 
 
 def png(pixels: Pictures) -> bytes:
-    """One picture as the bytes of a PNG. (H, W, C)."""
+    """Encode an image as PNG. (H, W, C)."""
     buffer = io.BytesIO()
     picture(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def animation(frames: Iterable[Pictures], form: str, fps: float) -> bytes:
-    """Frames (H, W, C) as one of ANIMATIONS that repeats for ever. Raises ExtraMissing for MP4 without its extra."""
+    """Encode frames (H, W, C) in one of ANIMATIONS, looping endlessly. Raises ExtraMissing if MP4 is not installed."""
     if form == "mp4":
         return _mp4(list(frames), fps)
     first, *others = [_opaque(picture(frame)) if form == "gif" else picture(frame) for frame in frames]
     buffer = io.BytesIO()
     lossless = {"lossless": True} if form == "webp" else {}
-    # a GIF counts hundredths of a second, and players take less than two of them for ten
+    # GIF delays are in 1/100 s; players treat delays under 2/100 s as 10/100 s
     duration = max(2, round(100 / fps)) * 10 if form == "gif" else round(1000 / fps)
     first.save(
         buffer,
@@ -79,19 +79,19 @@ def animation(frames: Iterable[Pictures], form: str, fps: float) -> bytes:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """A GIF has no soft transparency: compose over white."""
+    """Composite over white: GIF has no partial transparency."""
     if image.mode != "RGBA":
         return image
     return Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
 
 
 def require(form: str) -> None:
-    """Is what writes this form installed? Raises ExtraMissing."""
+    """Raise ExtraMissing if the package that writes this format is not installed."""
     try:
         if form == "mp4":
-            import imageio_ffmpeg  # noqa: F401  (imageio's own error names no extra)
+            import imageio_ffmpeg  # noqa: F401  (the error of imageio does not name the extra)
     except ImportError as error:
-        hint = "pip install 'gancli[video]', or end OUT in .gif or .webp"
+        hint = "pip install 'gancli[video]', or use .gif or .webp for OUT"
         raise ExtraMissing("MP4 needs the video extra", where="OUT", hint=hint) from error
 
 
@@ -108,5 +108,5 @@ def _mp4(frames: Sequence[Pictures], fps: float) -> bytes:
 
 
 def save(path: Path, pixels: Pictures) -> None:
-    """Write one picture; the suffix says how. (H, W, C)."""
+    """Write an image in the format of the suffix. (H, W, C)."""
     picture(pixels).save(path)

@@ -1,4 +1,4 @@
-"""What keeps the critic smooth: pure functions, per image. They take the critic's scores, never the critic."""
+"""Gradient penalties, drift and moment distances. Pure functions of tensors; the critic itself is not an argument."""
 
 import torch
 from torch import Tensor
@@ -9,8 +9,8 @@ def squared_gradients(score: Tensor, *images: Tensor) -> tuple[Tensor, ...]:
     """|grad_x D(x)|^2 per sample, for every batch of images. Shapes (), (N, C, *S) ... -> (N,) ...
 
     Zero-centered penalty of Mescheder et al. 2018, arXiv:1801.04406: R1 on real images, R2 on
-    generated ones. `score` is the sum of all scores (a minibatch-std layer ties the samples of a
-    group together, so the sum is what is differentiated); `images` must require grad.
+    generated ones. `score` is the sum of all scores (minibatch std makes the scores of a group depend on
+    each other, so the sum is differentiated); `images` must require grad.
     """
     gradients = torch.autograd.grad(score, images, create_graph=True)
     return tuple(g.float().flatten(1).square().sum(dim=1) for g in gradients)
@@ -20,7 +20,7 @@ def gradient_penalty(scores: Tensor, images: Tensor, target: float = 1.0) -> Ten
     """(|grad_x D(x)| - target)^2 per sample. Shapes (N,), (N, C, *S) -> (N,).
 
     One-centered penalty of Gulrajani et al. 2017, arXiv:1704.00028, taken at `between(x, y, u)`.
-    The 1e-12 keeps the root's own gradient finite where the critic is flat.
+    The 1e-12 keeps the gradient of the square root finite where the critic is constant.
     """
     (square,) = squared_gradients(scores.sum(), images)
     slope = (square + 1e-12).sqrt()
@@ -28,7 +28,7 @@ def gradient_penalty(scores: Tensor, images: Tensor, target: float = 1.0) -> Ten
 
 
 def between(x: Tensor, y: Tensor, u: Tensor) -> Tensor:
-    """x + u (y - x), one u a sample, cut off from the graph. Shapes (N, ...), (N, ...), (N,) -> (N, ...)."""
+    """x + u (y - x) with one u per sample, detached from the graph. Shapes (N, ...), (N, ...), (N,) -> (N, ...)."""
     u = u.view(-1, *(1 for _ in x.shape[1:]))
     return torch.lerp(x.detach(), y.detach(), u.to(x.dtype)).requires_grad_()
 
@@ -36,8 +36,8 @@ def between(x: Tensor, y: Tensor, u: Tensor) -> Tensor:
 def moment_distance(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """(sum_f |mean_N y_f - mean_N x_f|, sum_f |var_N y_f - var_N x_f|). Shapes (N, ...), (M, ...) -> (), ().
 
-    f runs over every feature; biased variances. No gradient flows to x. Moment stabilization adds both to the
-    generator's loss. `moment_inputs` says what a feature is.
+    f runs over all features; variances are biased. No gradient flows to x. Moment stabilization adds both to the
+    generator loss. `moment_inputs` defines the features.
     """
     x, y = x.detach().float().flatten(1), y.float().flatten(1)
     means = (y.mean(0) - x.mean(0)).abs().sum()
@@ -46,10 +46,10 @@ def moment_distance(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def moment_inputs(x: Tensor, over: str, pool: int) -> Tensor:
-    """What moments are taken of. (N, C, *S) -> (N', ...).
+    """The features over which moments are computed. (N, C, *S) -> (N', ...).
 
-    feature: every value. channel: the values of all positions count as samples of their channel, so that
-    millions of values need C moments only. pooled: means over blocks of `pool` a side, less noisy than values.
+    feature: each value is a feature. channel: all positions are samples of their channel, so that there are
+    only C features. pooled: each mean over a block of side `pool` is a feature, less noisy than single values.
     """
     if over == "channel" and x.ndim > 2:
         return x.movedim(1, -1).flatten(0, -2)
@@ -60,5 +60,5 @@ def moment_inputs(x: Tensor, over: str, pool: int) -> Tensor:
 
 
 def drift(d_x: Tensor) -> Tensor:
-    """D(x)^2 per real sample: a Wasserstein critic is free to add any constant, and would wander. (N,) -> (N,)."""
+    """D(x)^2 per real sample. Keeps the scores of a Wasserstein critic, which may drift, near 0. (N,) -> (N,)."""
     return d_x.square()

@@ -1,4 +1,4 @@
-"""Samples of any kind as pictures: photographs as they are, signals as lines, points as dots. Values in [-1, 1]."""
+"""Render samples of any kind as images: signals as line plots, points as scatter plots. Values in [-1, 1]."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,22 +10,22 @@ from gancli import media
 Pictures = NDArray[np.uint8]
 
 LINES = (96, 128)  # (height, width) of the plot of a signal
-DOTS = (512, 512)  # of a cloud of points
-FINER = 3  # times finer than the picture, then made smaller: smooth lines
-REACH = 1.1  # the value at the edge of a plot
+DOTS = (512, 512)  # (height, width) of a scatter plot
+FINER = 3  # supersampling factor for anti-aliased lines
+REACH = 1.1  # value at the edge of a plot
 PAPER, RULE = (255, 255, 255), (222, 222, 222)
-INKS = ((31, 90, 180), (214, 96, 20), (30, 132, 73), (142, 56, 152), (120, 120, 120))  # one a channel, in turn
-COUNTS = {"image": 64, "signal": 64, "points": 2_500}  # samples on one sheet
+INKS = ((31, 90, 180), (214, 96, 20), (30, 132, 73), (142, 56, 152), (120, 120, 120))  # one per channel, repeated
+COUNTS = {"image": 64, "signal": 64, "points": 2_500}  # samples per sheet
 
 
 def sheet(x: Tensor, kind: str, columns: int | None = None) -> Pictures:
-    """All samples on one picture: a grid, or for points one cloud. (N, C, *S) -> (H, W, C) uint8."""
+    """All samples in one image: a grid, or one scatter plot for points. (N, C, *S) -> (H, W, C) uint8."""
     found = pictures(x, kind)
     return found[0] if kind == "points" else media.grid(found, columns)
 
 
 def pictures(x: Tensor, kind: str) -> Pictures:
-    """One picture a sample; for points one of all of them. (N, C, *S) -> (N or 1, H, W, C) uint8."""
+    """One image per sample; for points, one image of all of them. (N, C, *S) -> (N or 1, H, W, C) uint8."""
     if kind == "image":
         return media.to_bytes(x)
     values = x.detach().float().cpu().numpy()
@@ -33,7 +33,7 @@ def pictures(x: Tensor, kind: str) -> Pictures:
 
 
 def lines(signal: NDArray[np.float32]) -> Pictures:
-    """One signal as a line a channel, over a rule at zero. (C, L) -> (H, W, 3)."""
+    """Line plot of one signal, one line per channel, with a zero line. (C, L) -> (H, W, 3)."""
     canvas, draw = _paper(LINES)
     height, width = canvas.height, canvas.width
     draw.line([(0, height / 2), (width, height / 2)], fill=RULE, width=FINER)
@@ -45,7 +45,7 @@ def lines(signal: NDArray[np.float32]) -> Pictures:
 
 
 def scatter(points: NDArray[np.float32]) -> Pictures:
-    """Points as dots, by their first two values (the second is 0 where there is none). (N, D) -> (H, W, 3)."""
+    """Scatter plot of the first two dimensions of points (the second is 0 if D is 1). (N, D) -> (H, W, 3)."""
     canvas, draw = _paper(DOTS)
     x = _place(-points[:, 0], canvas.width)
     y = _place(points[:, 1] if points.shape[1] > 1 else np.zeros(len(points), np.float32), canvas.height)
@@ -55,7 +55,7 @@ def scatter(points: NDArray[np.float32]) -> Pictures:
 
 
 def _place(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Where values fall on an axis of `size` pixels that runs down from REACH to -REACH; what is beyond, outside."""
+    """Positions of values on an axis of `size` pixels from REACH (top) to -REACH; larger values are outside it."""
     finite = np.nan_to_num(values, nan=0.0, posinf=2 * REACH, neginf=-2 * REACH)
     placed = (1 - np.clip(finite, -2 * REACH, 2 * REACH) / REACH) / 2 * size
     return placed.astype(np.float32)

@@ -1,9 +1,9 @@
-"""What this process may use, and two habits that cost nothing and save much. For the command line: it owns its process.
+"""Process settings of the command line: available cores, OpenMP waiting, and the memory allocator.
 
-Cores: as many as affinity, control groups and OMP_NUM_THREADS leave it, which may be fewer than the machine has.
-Threads: libgomp's threads spin while they wait for one another. That is quickest on an idle machine; beside a
-busy neighbor each wait burns the time that the other thread needs, and a step takes many times as long.
-Memory: glibc gives large blocks back to the system after every step, to ask for them again in the next one.
+Cores: the number that CPU affinity, control groups and OMP_NUM_THREADS allow, which may be fewer than the machine has.
+Threads: libgomp threads spin while they wait for one another. That is fastest on an idle machine; on a busy one the
+spinning takes CPU time from the threads that are waited for, and a training step takes many times as long.
+Memory: glibc returns large blocks to the system after each training step and requests them again in the next one.
 """
 
 import ctypes
@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-SPINS = "20000"  # libgomp's own choice is 300,000
+SPINS = "20000"  # the default of libgomp is 300,000
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # from malloc.h
 CGROUPS = Path("/sys/fs/cgroup")
 
 
 def cores() -> int:
-    """How many threads can compute at once here: OMP_NUM_THREADS, else what affinity and control groups allow."""
+    """Number of usable cores: OMP_NUM_THREADS, else the number that affinity and control groups allow."""
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if wanted.isdecimal() and int(wanted) > 0:
         return int(wanted)
@@ -29,7 +29,7 @@ def cores() -> int:
 
 
 def quotas(own: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS) -> Iterator[float]:
-    """The limits, in cores, of every control group that this process is in, of version 1 or 2."""
+    """CPU limits, in cores, of all control groups (v1 or v2) of this process."""
     with suppress(OSError, ValueError):
         for line in own.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
@@ -41,24 +41,24 @@ def quotas(own: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS) -> Itera
 
 
 def _limit(group: Path) -> float:
-    """That of one control group; 0 where it has none."""
+    """CPU limit of one control group, in cores; 0 if it has none."""
     with suppress(OSError, ValueError):  # version 2: "200000 100000", or "max 100000"
         quota, period = (group / "cpu.max").read_text().split()
         return 0.0 if quota == "max" else int(quota) / int(period)
-    with suppress(OSError, ValueError):  # version 1: -1 where there is no limit
+    with suppress(OSError, ValueError):  # version 1: -1 means no limit
         quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
         return max(0.0, int(quota) / int(period))
     return 0.0
 
 
 def wait_politely() -> None:
-    """Let threads sleep soon when they wait. Must come before torch is imported; the user's own setting wins."""
+    """Make waiting OpenMP threads sleep sooner. Call before importing torch. The user's settings take precedence."""
     if "OMP_WAIT_POLICY" not in os.environ and "torch" not in sys.modules:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def keep_memory() -> bool:
-    """Let glibc keep large blocks for the next step; False where there is no such allocator."""
+    """Make glibc keep freed memory for the next step. Returns False if the allocator is not glibc's."""
     if not sys.platform.startswith("linux"):
         return False
     try:

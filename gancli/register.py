@@ -1,10 +1,10 @@
-"""Losses and families of networks of one's own, without a fork: register them, then name them in a preset.
+"""Register custom losses and network families, then use them by name in a preset.
 
     import gancli
     gancli.register_loss("my-loss", critic=..., generator=...)      # loss.adversarial: my-loss
     gancli.register_family(MyConfig, generator=..., critic=...)     # network.family: the Literal in MyConfig
 
-Whatever opens such a preset or checkpoint has to register first. docs/extending.md has a whole example.
+A process must register them before it opens such a preset or checkpoint. See docs/extending.md for an example.
 """
 
 from collections.abc import Callable
@@ -22,11 +22,12 @@ BUILT_IN = frozenset(LOSSES | FAMILIES.keys())
 
 
 def register_loss(name: str, critic: Loss, generator: Loss, *, generator_needs_reals: bool = False) -> None:
-    """Make a game known as `loss.adversarial: name`. Both sides are minimized; their mean over the batch is taken.
+    """Register an adversarial loss for `loss.adversarial: name`.
 
-    critic, generator: of the scores (d_x, d_y) of reals and fakes, shapes (N,), (N,) -> (N,).
-    generator_needs_reals: does the generator's side depend on d_x? It is a constant there.
-    A name may be registered again, but not one of gancli's own. Raises ValueError.
+    critic, generator: functions of the scores (d_x, d_y) of reals and fakes, shapes (N,), (N,) -> (N,). Both are
+    averaged over the batch and minimized.
+    generator_needs_reals: whether the generator loss depends on d_x, which is a constant there.
+    A name can be registered again, unless it is built in. Raises ValueError.
     """
     _refuse_built_in(name)
     LOSSES.add(name)
@@ -38,16 +39,17 @@ def register_family(
     generator: Callable[[Any, Shape, Moments | None], Generator],
     critic: Callable[[Any, Shape], Critic],
 ) -> None:
-    """Make a family of networks known by the name in `config`: `family: Literal["my-family"]`.
+    """Register a network family under the name in `config`: `family: Literal["my-family"]`.
 
     config: a subclass of `Family`, or of `FixedFamily` for networks of one size; its fields are the keys of a preset.
-    generator, critic: make the networks of a config and of the shape (C, *S) of one sample at full size; they derive
-    from `gancli.networks.Generator` and `Critic`. Weights made of `gancli.networks.layers` are drawn from the run's
-    seed; others stay as they were made. A name may be registered again, but not one of gancli's own. Raises ValueError.
+    generator, critic: build the networks from a config and the shape (C, *S) of one sample at full size; the classes
+    derive from `gancli.networks.Generator` and `Critic`. Layers from `gancli.networks.layers` are initialized from the
+    seed of the run; other layers initialize themselves. A name can be registered again, unless it is built in.
+    Raises ValueError.
     """
     names = get_args(config.model_fields["family"].annotation)
     if len(names) != 1 or not isinstance(names[0], str):
-        raise ValueError(f"{config.__name__}.family must be a Literal of one name")
+        raise ValueError(f"{config.__name__}.family must be a Literal with one string")
     _refuse_built_in(names[0])
     FAMILIES[names[0]] = config
     MAKERS[names[0]] = Makers(generator, critic)
@@ -55,4 +57,4 @@ def register_family(
 
 def _refuse_built_in(name: str) -> None:
     if name in BUILT_IN:
-        raise ValueError(f"{name!r} is one of gancli's own; choose another name")
+        raise ValueError(f"{name!r} is built in; choose another name")

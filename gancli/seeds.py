@@ -1,4 +1,4 @@
-"""Randomness derived from position: nothing to store, nothing to restore."""
+"""Random generators derived from the seed and the position, without state to save."""
 
 from hashlib import blake2b
 
@@ -6,13 +6,13 @@ import torch
 
 
 def stream(seed: int, name: str, position: int) -> torch.Generator:
-    """CPU generator for one named stream at one point of training.
+    """CPU generator for one named random stream at one position of training.
 
-    Every draw depends only on the run's seed, the stream's name and the position (images
-    seen, or the epoch), so a checkpoint holds no generator state and a resumed run draws
-    exactly what an unbroken one would have drawn.
+    Random numbers depend only on the seed of the run, the name of the stream and the position (images
+    shown, or the epoch). So a checkpoint contains no generator state, and a resumed run uses exactly
+    the random numbers of an uninterrupted one.
 
-    blake2b, not hash(): hash() of a string differs from process to process.
+    Uses blake2b because hash() of a string differs between processes.
     """
     digest = blake2b(f"{seed}/{name}/{position}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)

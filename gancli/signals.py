@@ -1,7 +1,7 @@
 """The stop flag that every long loop polls.
 
-A handler only sets a flag; a loop asks at points where nothing is half done. The second
-signal ends the process at once, by the default handler.
+A handler only sets a flag; loops check it at safe points. A second signal ends the process
+immediately, by the default handler.
 """
 
 import os
@@ -22,7 +22,7 @@ _active = False
 
 def _on_stop(signum: int, frame: FrameType | None) -> None:
     global _stop
-    if _stop is not None:  # asked twice: do not make the user wait
+    if _stop is not None:  # second signal: stop immediately
         die_by(signum)
     _stop = signum
 
@@ -33,9 +33,9 @@ def _on_save(signum: int, frame: FrameType | None) -> None:
 
 
 def from_the_start() -> None:
-    """For the first moments of a process: Ctrl-C ends it at once, and a wish to save is kept until training begins.
+    """Handlers for process startup: Ctrl-C ends the process at once, and SIGUSR1 is remembered until training starts.
 
-    A signal that was ignored when the process began, as by nohup or in the background, stays ignored.
+    Signals that were ignored when the process started, such as by nohup, stay ignored.
     """
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -45,10 +45,10 @@ def from_the_start() -> None:
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Within this block, SIGINT, SIGTERM and SIGHUP ask to stop; SIGUSR1 asks to save and go on.
+    """Context manager: SIGINT, SIGTERM and SIGHUP request a stop; SIGUSR1 requests a checkpoint.
 
-    Handlers are as before when it ends. Signals that are ignored stay so. Inside another such block, and in a
-    thread, where no handler can be set, it does nothing.
+    Previous handlers are restored on exit. Ignored signals stay ignored. Nested in another such block, or outside the
+    main thread, where handlers cannot be set, it does nothing.
     """
     global _stop, _save, _active
     if _active or threading.current_thread() is not threading.main_thread():
@@ -68,24 +68,24 @@ def handled() -> Iterator[None]:
 
 
 def stop_requested() -> bool:
-    """Has a signal asked to stop? For loops that have something to save first."""
+    """Whether a signal has requested a stop. For loops that save before they stop."""
     return _stop is not None
 
 
 def save_requested() -> bool:
-    """Has SIGUSR1 asked for a checkpoint since this was last asked?"""
+    """Whether SIGUSR1 has requested a checkpoint since the last call."""
     global _save
     asked, _save = _save, False
     return asked
 
 
 def poll() -> None:
-    """Raise Interrupted if a signal has asked to stop. Cheap: call it once an iteration."""
+    """Raise Interrupted if a signal has requested a stop. Cheap: call it once per iteration."""
     if _stop is not None:
         raise Interrupted(_stop)
 
 
 def die_by(signum: int) -> None:
-    """End this process by the signal itself, so that the shell and a scheduler see the truth."""
+    """End this process by the signal itself, so that shells and schedulers see the right exit status."""
     signal.signal(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)

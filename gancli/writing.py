@@ -1,4 +1,4 @@
-"""Samples to files: a folder of PNGs, a grid, .npy or .zip."""
+"""Write samples to files: a folder of PNGs, a grid, .npy or .zip."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ FORMS = ("png", "npy", "zip")
 
 @dataclass(frozen=True)
 class Samples:
-    """What is written: pictures with their names, and for signals and points the numbers themselves."""
+    """Samples to write: images with names and, for signals and points, the values."""
 
-    pictures: Iterable[Pictures]  # (H, W, C) each, perhaps drawn as they are asked for
+    pictures: Iterable[Pictures]  # (H, W, C) each, possibly generated lazily
     names: Sequence[str]
     values: NDArray[np.float32] | None = None  # (N, C, L) or (N, D), in the units of the data
 
 
 def encode(samples: Samples, form: str, columns: int | None = None) -> bytes:
-    """Samples as one file's bytes. Raises UsageError for a form that is not known."""
+    """Encode samples as one file. Raises UsageError for an unknown format."""
     buffer = BytesIO()
     if form == "png":
         return media.png(media.grid(np.stack(list(samples.pictures)), columns))
@@ -41,12 +41,12 @@ def encode(samples: Samples, form: str, columns: int | None = None) -> bytes:
             if samples.values is not None:
                 archive.writestr("samples.npy", encode(samples, "npy"))
     else:
-        raise UsageError(f"cannot write pictures as {form!r}", where="--format", hint=f"use {', '.join(FORMS)}")
+        raise UsageError(f"unknown format {form!r}", where="--format", hint=f"use {', '.join(FORMS)}")
     return buffer.getvalue()
 
 
 def write_samples(out: Path, form: str, samples: Samples, columns: int | None) -> tuple[Path, ...]:
-    """Write samples into a folder (form ""), or as one file of that form. Raises StorageError."""
+    """Write samples into a folder (form ""), or as one file in the given format. Raises StorageError."""
     if form:
         data = encode(samples, form, columns)
         files.replace(out, lambda temporary: temporary.write_bytes(data), needed=len(data))
@@ -62,33 +62,33 @@ def write_samples(out: Path, form: str, samples: Samples, columns: int | None) -
 
 
 def target(out: Path, forms: Sequence[str]) -> str:
-    """What an output name means: "" for a folder, which is made, else its form. Checked before anything is drawn.
+    """The format of an output path: "" for a folder, which is created, else the suffix. Called before sampling.
 
-    Raises UsageError for a form that is not known, CannotCreate where the folder is missing.
+    Raises UsageError for an unknown format, CannotCreate if the parent folder is missing.
     """
     form = "" if out.is_dir() else out.suffix[1:].lower()
     if form and form not in forms:
-        hint = f"end it in .{', .'.join(forms)}, or give a folder"
-        raise UsageError(f"cannot write {form!r}", where=printable(str(out)), hint=hint)
+        hint = f"use .{', .'.join(forms)}, or a folder"
+        raise UsageError(f"unknown format {form!r}", where=printable(str(out)), hint=hint)
     if form and not out.parent.is_dir():
         what = f"no folder {printable(str(out.parent))!r}"
-        raise CannotCreate(what, where=printable(str(out)), hint="make the folder first")
+        raise CannotCreate(what, where=printable(str(out)), hint="create the folder first")
     if not form:
         make_folder(out)
     return form
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder of an output. Raises CannotCreate."""
+    """Create an output folder. Raises CannotCreate."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        what = f"cannot make the folder: {error.strerror}"
-        raise CannotCreate(what, where=printable(str(path)), hint="give another place") from error
+        what = f"cannot create the folder: {error.strerror}"
+        raise CannotCreate(what, where=printable(str(path)), hint="use another path") from error
 
 
 def default_folder(opened: Opened) -> Path:
-    """`<run>-<kimg>-samples`, in the folder we are in."""
+    """`<run>-<kimg>-samples` in the current directory."""
     place = opened.path.resolve().parent
     run = place.parent if place.name == "checkpoints" else place
     name = run.name if (run / "config.yaml").is_file() else opened.path.stem

@@ -156,7 +156,7 @@ class TestOpeningNeverRunsCode:
     def test_a_whole_module_is_refused(self, tmp_path):
         """torch.save(network) pickles classes; they are not tensors."""
         torch.save(torch.nn.Linear(2, 2), tmp_path / "a.pt")  # noqa: TID251
-        with pytest.raises(CheckpointError, match="names"):
+        with pytest.raises(CheckpointError, match="references"):
             checkpoint.read(tmp_path / "a.pt")
 
     def test_torchscript_is_refused(self, tmp_path):

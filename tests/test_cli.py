@@ -193,10 +193,10 @@ class TestErrors:
         ("words", "code", "message"),
         [
             (["train", "no/such", "--preset", "PRESET"], 66, "no such file or folder"),
-            (["train", "--preset", "quikstart"], 78, "no preset 'quikstart'"),
+            (["train", "--preset", "quikstart"], 78, "unknown preset 'quikstart'"),
             (["train", "DATA", "--preset", "PRESET", "--set", "train.lr=x"], 78, "'x'"),
             (["train", "DATA", "--preset", "PRESET", "--set", "train.seed=1", "--seed", "1"], 2, "given twice"),
-            (["train", "DATA", "--preset", "PRESET", "--device", "warp"], 2, "no device 'warp'"),
+            (["train", "DATA", "--preset", "PRESET", "--device", "warp"], 2, "device 'warp' is not available"),
             (["train", "DATA", "--preset", "PRESET", "--stop-on", "x"], 2, "unknown word 'x'"),
             (["train", "--from", "a.pt", "--preset", "quickstart"], 2, "its own preset"),
             (["train", "builtin:ring8", "--preset", "PRESET"], 78, "take image data"),
@@ -204,7 +204,7 @@ class TestErrors:
             (["sample", "PRESET"], 65, "not a checkpoint"),
             (["sample", "CKPT", "--seeds", "9-3"], 2, "no range of seeds"),
             (["sample", "CKPT", "-o", "no/such/a.png"], 73, "no folder"),
-            (["interpolate", "CKPT", "a.avi"], 2, "cannot write 'avi'"),
+            (["interpolate", "CKPT", "a.avi"], 2, "unknown format 'avi'"),
             (["inspect-stats"], 66, "no run yet"),
             (["inspect-stats", "CKPT", "--fail-on", "colapse"], 2, "unknown word 'colapse'"),
             (["grow", "CKPT", "--to", "24"], 78, "24 px is not 16 px doubled"),
@@ -216,7 +216,7 @@ class TestErrors:
             (["sample", "CKPT", "--seeds", "99999999999"], 2, "too large"),
             (["train", "DATA", "--preset", "PRESET", "--tick", "inf"], 2, "not a number of images"),
             (["inspect-stats", "CKPT", "builtin:ring8"], 65, "samples of shape"),
-            (["presets", "show", "nope"], 78, "no preset 'nope'"),
+            (["presets", "show", "nope"], 78, "unknown preset 'nope'"),
         ],
     )
     def test_one_clear_sentence_and_the_right_code(self, gancli, trained, tmp_path, monkeypatch, words, code, message):
@@ -268,7 +268,7 @@ class TestErrors:
         for words in (["sample"], ["inspect-stats"], ["grow"]):
             code, _, err = gancli(*words, tmp_path / "cut.pt")
             assert code == 65
-            assert "cut short or damaged" in err
+            assert "truncated or damaged" in err
 
     def test_fail_on_exits_4(self, gancli, trained, monkeypatch):
         """After the result was printed."""

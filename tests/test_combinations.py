@@ -20,12 +20,12 @@ def mlp(shape=(3, 8, 8), **sections):
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        (mlp(network={"output": "bn-tanh"}, train={"batch_size": 1}), "batch norm needs a batch of 2"),
+        (mlp(network={"output": "bn-tanh"}, train={"batch_size": 1}), "batch norm needs a batch size of at least 2"),
         (mlp(network={"critic": {"hidden": [8], "norm": "batch"}}, train={"batch_size": 1}), "batch norm"),
-        (mlp(loss={"moments": {}}, train={"batch_size": 1}), "the variance of a batch of 1 is 0"),
-        (mlp((2, 60), data={"mirror": True}), "only pictures can be mirrored"),
-        (mlp(loss={"perceptual": {}}), "perceptual loss compares"),
-        (mlp(loss={"adversarial": "none"}), "without a critic"),
+        (mlp(loss={"moments": {}}, train={"batch_size": 1}), "the variance of one sample is 0"),
+        (mlp((2, 60), data={"mirror": True}), "only images can be mirrored"),
+        (mlp(loss={"perceptual": {}}), "perceptual loss needs a super-resolution network"),
+        (mlp(loss={"adversarial": "none"}), "no loss is set"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_reason(config, reason):
@@ -37,12 +37,12 @@ def test_what_cannot_work_is_refused_with_the_reason(config, reason):
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        (mlp(network={"critic": {"hidden": [8], "norm": "batch"}}, loss={"r1": 1}), "depends on its batch-mates"),
-        (mlp(network={"output": "bn-clip"}, train={"critic_fakes": "eval"}), "outrun"),
+        (mlp(network={"critic": {"hidden": [8], "norm": "batch"}}, loss={"r1": 1}), "depends on its whole batch"),
+        (mlp(network={"output": "bn-clip"}, train={"critic_fakes": "eval"}), "lag behind"),
         (mlp(loss={"adversarial": "wasserstein"}), "unbounded"),
         (mlp(loss={"moments": {}}, train={"batch_size": 8}), "mostly noise"),
-        (mlp(network={"freeze_output": True}), "freeze_output does nothing"),
-        (mlp(train={"critic_fakes": "eval"}), "does nothing without batch norm"),
+        (mlp(network={"freeze_output": True}), "freeze_output has no effect"),
+        (mlp(train={"critic_fakes": "eval"}), "no effect without batch norm"),
     ],
 )
 def test_what_works_badly_is_said(config, reason):

@@ -24,7 +24,7 @@ HOSTILE = Path(__file__).parents[2] / "shared" / "data" / "hostile"
 
 class TestFolder:
     def test_is_read_recursively_in_the_order_of_names(self, tmp_path):
-        """Folders inside folders, capital suffixes; hidden files and other suffixes are passed over."""
+        """Nested folders, upper-case suffixes; hidden files and other suffixes are skipped."""
         make_pictures(tmp_path / "set" / "b", 2, seed=1)
         make_pictures(tmp_path / "set" / "a.png", 1)  # a folder named like a picture
         (tmp_path / "set" / "b" / "000.png").rename(tmp_path / "set" / "b" / "000.PNG")
@@ -36,7 +36,7 @@ class TestFolder:
         assert (report.count, report.ignored, report.rejected) == (3, 1, ())
 
     def test_bad_files_are_skipped_and_named(self, pictures):
-        """One bad picture never stops a run; odd names are shown on one line."""
+        """A bad image never stops a run; special characters in names are escaped."""
         (pictures / "zero.png").write_bytes(b"")
         (pictures / "new\nline.jpg").write_text("not a picture")
         (pictures / "dangling.png").symlink_to("nowhere")
@@ -52,7 +52,7 @@ class TestFolder:
         assert reasons["fifo.png"] == "not a regular file"
 
     def test_a_loop_of_links_ends(self, pictures):
-        """Folder links are not followed; a second link to one file is the same picture."""
+        """Links to folders are not followed; a second link to a file is ignored."""
         (pictures / "loop").symlink_to(".")
         (pictures / "again.png").symlink_to("000.png")
 
@@ -64,20 +64,20 @@ class TestFolder:
             open_dataset("no/such/folder", SHAPE)
 
     def test_a_folder_without_pictures_is_refused(self, tmp_path):
-        """One clear sentence, not an empty data set."""
+        """An error, not an empty data set."""
         (tmp_path / "readme.txt").write_text("x")
         with pytest.raises(DataError, match=r"no image files, only others: 1 \.txt"):
             open_dataset(str(tmp_path), SHAPE)
 
-    def test_one_picture_is_no_folder(self, pictures):
-        """The hint says what to give instead."""
+    def test_a_single_image_is_not_a_data_set(self, pictures):
+        """The hint names an alternative."""
         with pytest.raises(DataError) as error:
             open_dataset(str(pictures / "000.png"), SHAPE)
         assert "folder" in error.value.hint
 
     @pytest.mark.skipif(not HOSTILE.is_dir(), reason="needs the collection of hostile files beside the project")
     def test_the_hostile_collection(self):
-        """30 good files are loaded, nine bad ones named."""
+        """30 good files are loaded, nine bad ones reported."""
         report = open_dataset(str(HOSTILE), SHAPE).report
 
         assert report.count == 30
@@ -89,7 +89,7 @@ class TestFolder:
 
 class TestZip:
     def test_of_folders_has_the_same_order(self, tmp_path):
-        """Whole names are sorted, in a folder as in a zip, so both are one data set."""
+        """Full relative paths are sorted in both, so both are the same data set."""
         make_pictures(tmp_path / "set" / "b", 2)
         make_pictures(tmp_path / "set" / "a", 2, seed=1)
         (tmp_path / "set" / "b" / "000.png").rename(tmp_path / "set" / "a-top.png")
@@ -125,7 +125,7 @@ class TestZip:
         assert [item.reason for item in report.rejected] == ["its path points outside the zip"] * 2
 
     def test_a_zip_cut_short_is_refused(self, pictures, tmp_path):
-        """One sentence, exit 65."""
+        """Exit 65."""
         with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
             archive.write(pictures / "000.png", "000.png")
         whole = (tmp_path / "set.zip").read_bytes()
@@ -148,7 +148,7 @@ class TestArrays:
         ],
     )
     def test_kind_follows_from_shape_and_type(self, tmp_path, values, kind, shape):
-        """.npy: pictures, signals (N, C, L) or points (N, D)."""
+        """.npy: images, signals (N, C, L) or points (N, D)."""
         np.save(tmp_path / "a.npy", values)
 
         dataset = open_dataset(str(tmp_path / "a.npy"), SHAPE)
@@ -164,7 +164,7 @@ class TestArrays:
         ],
     )
     def test_picture_values_are_scaled_by_their_range(self, values, expected):
-        """[0, 1], [-1, 1] and 16 bit become 0..255."""
+        """[0, 1], [-1, 1] and 16-bit values become 0..255."""
         samples = arrays.classify(values.reshape(2, 1, 1, 1).repeat(2, 1), "test")
         assert samples.values[:, 0, 0, 0].tolist() == expected
 
@@ -188,7 +188,7 @@ class TestArrays:
         "header", ["{'descr': (", "{'descr': '|u1', 'fortran_order': False, 'shape': (10**30,)}", "{[]:3}"]
     )
     def test_a_damaged_header_is_one_sentence(self, tmp_path, header):
-        """Whatever numpy raises at it."""
+        """For any error that numpy raises."""
         body = header.encode().ljust(118) + b"\n"
         (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(body)) + body)
         with pytest.raises(DataError):
@@ -211,15 +211,15 @@ class TestArrays:
         np.testing.assert_array_equal(open_dataset(str(path), SHAPE).values[..., 0], pixels)
 
     @pytest.mark.parametrize("sizes", [(5, 8, 9), (2**30, 2**30, 2**30), (-1, 8, 8)])
-    def test_an_idx_header_that_lies_is_refused(self, tmp_path, sizes):
-        """Before memory is taken for what it claims."""
+    def test_an_idx_header_with_a_wrong_size_is_refused(self, tmp_path, sizes):
+        """Before memory is allocated."""
         path = tmp_path / "a.idx"
         path.write_bytes(struct.pack(">HBBiii", 0, 8, 3, *sizes) + bytes(5 * 8 * 8))
         with pytest.raises(DataError):
             open_dataset(str(path), SHAPE)
 
     def test_npz_takes_its_only_array(self, tmp_path):
-        """Or the one called images."""
+        """Or the one named images."""
         np.savez(tmp_path / "one.npz", whatever=np.zeros((5, 8, 8), np.uint8))
         np.savez(tmp_path / "two.npz", labels=np.zeros(5), images=np.ones((5, 8, 8), np.uint8))
 
@@ -227,7 +227,7 @@ class TestArrays:
         assert open_dataset(str(tmp_path / "two.npz"), SHAPE).values.max() == 1
 
     def test_rows_that_are_not_finite_are_skipped(self, tmp_path):
-        """And named by their number."""
+        """And reported by row number."""
         values = np.zeros((5, 2), np.float32)
         values[3, 0] = np.nan
         np.save(tmp_path / "a.npy", values)
@@ -253,7 +253,7 @@ def test_built_in_sets_are_drawn(name, kind, shape):
 
 
 def test_the_mixtures_have_their_modes():
-    """Eight and twenty-five centers, each equally often, at their deviation."""
+    """8 and 25 centers with equal frequencies and the documented standard deviation."""
     for name, centers, spread in (("ring8", builtin.RING, 0.01), ("grid25", builtin.GRID, 0.05)):
         points = builtin.draw(name, 0).values
         distance = np.linalg.norm(points[:, None] - centers, axis=2)
@@ -262,7 +262,7 @@ def test_the_mixtures_have_their_modes():
 
 
 def test_an_unknown_built_in_set_has_a_nearest_name():
-    """A typo is answered with the name that was meant."""
+    """The error suggests the closest name."""
     with pytest.raises(InputMissing) as error:
         open_dataset("builtin:shape", SHAPE)
     assert "builtin:shapes" in error.value.hint
@@ -270,7 +270,7 @@ def test_an_unknown_built_in_set_has_a_nearest_name():
 
 class TestCache:
     def test_an_unchanged_source_is_not_read_again(self, pictures, monkeypatch):
-        """The second start is immediate."""
+        """The second start uses the cache."""
         first = open_dataset(str(pictures), SHAPE)
         monkeypatch.setattr(scan, "scan_files", None)
         monkeypatch.setattr("gancli.data.sources.Files.digest", None)
@@ -281,7 +281,7 @@ class TestCache:
         assert first.report == second.report
 
     def test_a_changed_file_is_noticed(self, pictures):
-        """By its content, whatever the folder's name says."""
+        """By its content."""
         before = open_dataset(str(pictures), SHAPE)
         (pictures / "000.png").write_bytes((pictures / "001.png").read_bytes())
 
@@ -292,7 +292,7 @@ class TestCache:
         assert after.report.duplicates == 1
 
     def test_the_same_content_elsewhere_is_the_same_data(self, pictures, tmp_path):
-        """A run may be resumed after its data has moved."""
+        """A run can be resumed after its data has moved."""
         before = open_dataset(str(pictures), SHAPE).fingerprint
         pictures.rename(tmp_path / "moved")
 
@@ -304,7 +304,7 @@ class TestCache:
         assert shapes == [(24, 8, 8, 3), (24, 4, 8, 1)]
 
     def test_a_half_built_cache_is_never_seen(self, pictures, monkeypatch):
-        """A scan that dies leaves nothing behind."""
+        """An aborted scan leaves no files."""
         monkeypatch.setattr(scan, "_finish", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             open_dataset(str(pictures), Shape(6, 6, 3, "crop"))
@@ -315,7 +315,7 @@ class TestCache:
 
     @pytest.mark.parametrize("damage", ["values.bin", "meta.json"])
     def test_a_damaged_cache_is_built_again(self, pictures, tmp_path, monkeypatch, damage):
-        """A power cut in the wrong moment is no reason to train on half a set."""
+        """An incomplete cache is not used for training."""
         monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path / "cache"))
         whole = np.array(open_dataset(str(pictures), SHAPE).values)
         (file,) = cache.folder().glob(f"*/{damage}")
@@ -324,7 +324,7 @@ class TestCache:
         np.testing.assert_array_equal(open_dataset(str(pictures), SHAPE).values, whole)
 
     def test_a_damaged_stamp_is_not_trusted(self, pictures, tmp_path, monkeypatch):
-        """Two sources with an empty stamp are still two sources."""
+        """Two sources with an empty stamp are still different."""
         monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path / "cache"))
         other = make_pictures(tmp_path / "other", 6, seed=1)
         for folder in (pictures, other):
@@ -335,7 +335,7 @@ class TestCache:
         assert [len(open_dataset(str(folder), SHAPE).values) for folder in (pictures, other)] == [24, 6]
 
     def test_rescan_reads_every_file_again(self, pictures):
-        """Whatever the stamp says."""
+        """The stamp is ignored."""
         open_dataset(str(pictures), SHAPE)
         times = (pictures / "000.png").stat()
         before = open_dataset(str(pictures), SHAPE).fingerprint
@@ -347,7 +347,7 @@ class TestCache:
         assert open_dataset(str(pictures), SHAPE, rescan=True).fingerprint != before
 
     def test_all_gray_pictures_make_a_gray_set(self, tmp_path):
-        """One channel unless a picture has color."""
+        """One channel unless an image has color."""
         from PIL import Image
 
         (tmp_path / "gray").mkdir()
@@ -362,7 +362,7 @@ class TestCache:
 
 class TestHeldOut:
     def test_takes_a_twentieth_and_keeps_duplicates_together(self, tmp_path):
-        """Chosen by content, so no copy of a held-out sample is trained on."""
+        """Chosen by content, so that no duplicate of a held-out sample is trained on."""
         values = np.random.RandomState(0).normal(size=(1000, 2)).astype(np.float32)
         np.save(tmp_path / "a.npy", np.concatenate([values, values]))
 
@@ -373,7 +373,7 @@ class TestHeldOut:
 
     @pytest.mark.parametrize(("count", "most"), [(499, 0), (100_000, 1000)])
     def test_none_of_a_small_set_and_at_most_a_thousand(self, tmp_path, count, most):
-        """Under 500 samples each one is needed."""
+        """Below 500 samples none is held out."""
         np.save(tmp_path / "a.npy", np.random.RandomState(0).normal(size=(count, 2)).astype(np.float32))
 
         assert open_dataset(str(tmp_path / "a.npy"), SHAPE).held_out.sum() == most
@@ -390,7 +390,7 @@ def test_rejected_files_are_listed_one_a_line(pictures, tmp_path, monkeypatch):
 
 
 def opened(folder, rescan):
-    """What one of many processes does: 0 where it could open the data set, whole."""
+    """Body of one process: returns 0 if it could open the complete data set."""
     try:
         dataset = open_dataset(str(folder), SHAPE, rescan=rescan)
         os._exit(0 if len(dataset.values) == 24 and int(dataset.values.sum()) > 0 else 1)
@@ -401,7 +401,7 @@ def opened(folder, rescan):
 
 @pytest.mark.parametrize("rescan", [False, True])
 def test_processes_that_start_at_once_all_open_the_data(pictures, tmp_path, monkeypatch, rescan):
-    """A hundred starts, ten at a time, on data that is new, or that all of them read again: not one fails."""
+    """100 starts, ten at a time, on new data or with rescan: none fails."""
     context = multiprocessing.get_context("fork")
     for number in range(10):
         cached = tmp_path / f"cache{0 if rescan else number}"
@@ -418,7 +418,7 @@ def test_processes_that_start_at_once_all_open_the_data(pictures, tmp_path, monk
 
 class TestRoom:
     def test_a_cache_that_will_not_fit_is_refused_before_the_scan(self, pictures, tmp_path, monkeypatch):
-        """With both numbers; nothing has been decoded."""
+        """With both sizes, before decoding."""
         monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path / "cache"))
         monkeypatch.setattr(scan, "scan_files", lambda *a: pytest.fail("it was scanned"))
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=24 * 8 * 8 * 3 - 1))
@@ -432,7 +432,7 @@ class TestRoom:
         [("pictures", 24 * 8 * 8 * 3), ("builtin:shapes", 9_600 * 8 * 8 * 3), ("builtin:ring8", 100_000 * 2 * 4)],
     )
     def test_what_a_cache_will_take_is_known_before_it_is_built(self, pictures, tmp_path, monkeypatch, data, nbytes):
-        """And nothing once it is there."""
+        """0 bytes if it is already cached."""
         monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path / "cache"))
         source = str(pictures) if data == "pictures" else data
 
@@ -447,12 +447,12 @@ class TestGray:
             Image.fromarray(np.full((8, 8), 10 * i + 5, np.uint8)).save(folder / name)
 
     def test_a_set_of_gray_pictures_has_one_channel(self, tmp_path):
-        """Written as it is decoded, one byte a pixel from the first picture on."""
+        """Written while decoding, with one byte per pixel."""
         self.gray(tmp_path, ["0.png", "1.png"])
         assert open_dataset(str(tmp_path), SHAPE).values[:, 0, 0, :].tolist() == [[5], [15]]
 
-    def test_one_picture_with_color_gives_the_gray_ones_before_it_three_channels(self, tmp_path, monkeypatch):
-        """The same samples, known by the same hashes, as if all had been decoded in color."""
+    def test_a_color_image_converts_the_gray_images_before_it(self, tmp_path, monkeypatch):
+        """The same samples and hashes as if all had been decoded in color."""
         monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path / "cache"))
         self.gray(tmp_path, ["0.png", "1.png", "3.png"])
         Image.fromarray(np.full((8, 8, 3), (1, 2, 3), np.uint8)).save(tmp_path / "2.png")
@@ -466,14 +466,14 @@ class TestGray:
 
 
 def test_some_samples_are_always_left_to_train_on(tmp_path):
-    """Whatever share is held out."""
+    """For any held_out."""
     np.save(tmp_path / "points.npy", np.random.RandomState(0).randn(600, 2).astype(np.float32))
     dataset = open_dataset(str(tmp_path / "points.npy"), SHAPE, held_out=0.9995)
     assert len(dataset.train_rows) == 1
 
 
 def test_decoding_in_threads_leaves_the_filters_of_warnings_alone(pictures):
-    """warnings.catch_warnings in a thread may leave its filter behind for good."""
+    """warnings.catch_warnings in a thread could leave its filter active."""
     before = list(warnings.filters)
     open_dataset(str(pictures), Shape(9, 9, None, "crop"), rescan=True)
     assert warnings.filters == before

@@ -107,7 +107,7 @@ def test_doubling_by_one_convolution_is_for_plain_ones_only(stride, padding):
 def test_a_generator_that_does_not_reach_its_samples_is_refused():
     """Striding or unpadded layers leave too little."""
     layers = [{"channels": 8, "kernel": 3, "padding": "none", "resample": "up"}]
-    with pytest.raises(ConfigError, match="layers reach"):
+    with pytest.raises(ConfigError, match="layers produce size"):
         build(resolved("moments-conv", [1, 28, 28], network__generator={"dense": 8, "layers": layers}))
 
 
@@ -163,7 +163,7 @@ class TestBatchNorm:
 
 def test_an_unknown_family_names_the_nearest():
     """And a key of another family is unknown here."""
-    with pytest.raises(ConfigError, match="write 'mlp'"):
+    with pytest.raises(ConfigError, match="use 'mlp'"):
         presets.build({"network": {"family": "mpl"}, "train": {"batch_size": 1}}, "test")
     with pytest.raises(ConfigError, match="unknown key 'pixel_norm'"):
         resolved("ring8", [2], network__pixel_norm=True)

@@ -221,7 +221,7 @@ class TestRefusals:
         """Never features of half the weights."""
         data = files[1008].read_bytes()
         (tmp_path / "a.pth").write_bytes(data[: len(data) // 2])
-        self.refused(tmp_path / "a.pth", "cut short", "state dict")
+        self.refused(tmp_path / "a.pth", "truncated", "state dict")
 
     def test_of_no_file(self, tmp_path):
         """Nothing is fetched instead."""

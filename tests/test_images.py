@@ -40,14 +40,14 @@ class TestModes:
         np.testing.assert_allclose(pixels, np.broadcast_to(expected, (8, 8, 3)), atol=1)
 
     def test_a_palette_is_looked_up(self):
-        """Not indices but their colors."""
+        """The result is colors, not indices."""
         image = flat("P", 1)
         image.putpalette([0, 0, 0, 200, 100, 50])
 
         np.testing.assert_array_equal(decode(encoded(image), SQUARE).pixels[0, 0], (200, 100, 50))
 
     def test_a_transparent_palette_entry_is_white(self):
-        """As for any other transparency."""
+        """As with other transparency."""
         image = flat("P", 0)
         image.putpalette([200, 0, 200, 1, 2, 3])
 
@@ -61,7 +61,7 @@ class TestModes:
         assert pixels[4, 4, 1:].min() > 150
 
     def test_four_channels_keep_alpha_and_hide_no_color(self):
-        """--channels 4: where alpha is 0 the color is the background's."""
+        """--channels 4: where alpha is 0 the color is the background color."""
         image = flat("RGBA", (255, 0, 255, 0))
 
         np.testing.assert_array_equal(decode(encoded(image), Shape(8, 8, 4, "crop")).pixels[0, 0], (255, 255, 255, 0))
@@ -78,7 +78,7 @@ class TestModes:
         assert seen[:, 0].max() <= 8
 
     def test_exif_orientation_is_applied(self):
-        """A photograph taken with the camera turned stands upright."""
+        """A rotated photograph is upright."""
         image = Image.new("RGB", (16, 8))
         image.paste((255, 0, 0), (0, 0, 8, 8))
         exif = Image.Exif()
@@ -92,7 +92,7 @@ class TestModes:
 
     @pytest.mark.parametrize(("mode", "gray"), [("L", True), ("1", True), ("LA", True), ("RGB", False), ("P", False)])
     def test_gray_is_known_by_the_mode(self, mode, gray):
-        """A set is trained on one channel only if every picture is gray."""
+        """A data set has one channel only if all images are gray."""
         assert decode(encoded(Image.new(mode, (8, 8))), SQUARE).gray == gray
 
 
@@ -103,7 +103,7 @@ class TestFit:
         return encoded(image)
 
     def test_crop_takes_the_center(self):
-        """Only the middle third is seen."""
+        """Only the middle third remains."""
         assert decode(self.wide(), Shape(8, 8, 3, "crop")).pixels.min() == 255
 
     def test_stretch_keeps_everything(self):
@@ -112,7 +112,7 @@ class TestFit:
         assert (pixels[4, 1, 0], pixels[4, 4, 0], pixels[4, 7, 0]) == (0, 255, 0)
 
     def test_pad_adds_the_background(self):
-        """Above and below the picture it is white."""
+        """The image is white above and below."""
         pixels = decode(self.wide(), Shape(9, 9, 3, "pad")).pixels
         assert pixels[0].min() == 255
         assert pixels[4, 0, 0] < 30
@@ -120,19 +120,19 @@ class TestFit:
     @pytest.mark.parametrize("size", [(1, 1), (2000, 3), (3, 2000)])
     @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
     def test_any_size_is_taken(self, size, fit):
-        """One pixel and slivers neither crash nor make an empty picture."""
+        """One-pixel and very narrow images work."""
         pixels = decode(encoded(Image.new("RGB", size, (9, 9, 9))), Shape(8, 8, 3, fit)).pixels
         assert pixels.shape == (8, 8, 3)
 
 
 class TestRefusals:
     def test_an_empty_file(self):
-        """Said as what it is."""
+        """The error says that the file is empty."""
         with pytest.raises(ValueError, match="empty"):
             decode(b"", SQUARE)
 
     def test_a_header_that_claims_too_many_pixels(self, monkeypatch):
-        """Refused before any pixel is unpacked."""
+        """Rejected before decoding."""
         monkeypatch.setattr("gancli.data.images.MAX_PIXELS", 100)
         with pytest.raises(ValueError, match="too many"):
             decode(encoded(Image.new("1", (50, 50))), SQUARE)
@@ -140,14 +140,14 @@ class TestRefusals:
     @pytest.mark.parametrize("share", [0.5, 0.9])
     @pytest.mark.parametrize("form", ["PNG", "JPEG"])
     def test_a_truncated_file(self, form, share):
-        """Never half gray in training."""
+        """It is rejected rather than half decoded."""
         rng = np.random.RandomState(0)
         whole = encoded(Image.fromarray(rng.randint(0, 256, (64, 64, 3)).astype(np.uint8)), form)
         with pytest.raises(Exception, match=r"."):
             decode(whole[: int(len(whole) * share)], SQUARE)
 
     def test_a_flipped_bit_in_a_png(self):
-        """Its checksums are looked at."""
+        """Checksums are verified."""
         data = bytearray(
             encoded(Image.fromarray(np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype(np.uint8)))
         )
@@ -156,13 +156,13 @@ class TestRefusals:
             decode(bytes(data), SQUARE)
 
     def test_a_format_that_is_not_on_the_list(self):
-        """Postscript and its like are programs."""
+        """Formats such as PostScript are programs."""
         with pytest.raises(Image.UnidentifiedImageError):
             decode(encoded(Image.new("RGB", (8, 8)), "EPS"), SQUARE)
 
 
 def test_the_first_frame_of_a_gif_is_taken():
-    """Not all of them unsaid."""
+    """Later frames are ignored."""
     frames = [flat("RGB", c) for c in ((255, 0, 0), (0, 255, 0))]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
 
@@ -170,6 +170,6 @@ def test_the_first_frame_of_a_gif_is_taken():
 
 
 def test_a_row_of_an_array_is_brought_to_size():
-    """Gray becomes RGB where three channels are asked for."""
+    """Gray becomes RGB if three channels are requested."""
     assert from_array(np.zeros((5, 6, 1), np.uint8), SQUARE).shape == (8, 8, 3)
     assert from_array(np.zeros((5, 6, 1), np.uint8), Shape(8, 8, None, "crop")).shape == (8, 8, 1)

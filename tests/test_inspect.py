@@ -1,4 +1,4 @@
-"""inspect-stats and report as commands: on runs, and on anybody's samples."""
+"""The commands inspect-stats and report, on runs and on samples from any source."""
 
 import gzip
 import io
@@ -32,7 +32,7 @@ SCHEMA = Path(__file__).parent.parent / "docs" / "health.schema.json"
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """Two disjoint folders of 70 and 150 pictures of one kind, 20 px."""
+    """Two disjoint folders of 70 and 150 images of one distribution, 20 px."""
     base = tmp_path_factory.mktemp("sets")
     return make_pictures(base / "fakes", 70), make_pictures(base / "reals", 150, seed=1)
 
@@ -53,27 +53,27 @@ class TestSetsOfSamples:
         assert {figure["group"] for figure in body["panel"]} <= set(GROUPS)
 
     def test_copies_of_the_reals_are_found(self, gancli, sets):
-        """And exit 4 where that was asked for; each with the file that it is a copy of."""
+        """With exit 4 for --fail-on; each with the file that it is a copy of."""
         code, out, _ = gancli("inspect-stats", sets[1], "--against", sets[1], "--fail-on", "memorizing", "--json")
         body = json.loads(out)
 
         assert (code, body["verdict"]) == (4, "memorizing")
         assert all(near["fake"] == near["real"] and near["distance"] < 0.3 for near in body["nearest"])
 
-    def test_one_picture_again_and_again_is_collapsed(self, gancli, sets, tmp_path):
-        """The word that this tool is for."""
+    def test_one_repeated_image_is_collapsed(self, gancli, sets, tmp_path):
+        """The verdict is collapsed."""
         for i in range(80):
             shutil.copy(sets[0] / "000.png", tmp_path / f"{i}.png")
         assert inspected(gancli, tmp_path, sets[1])[1]["verdict"] == "collapsed"
 
     def test_samples_alone_are_not_enough(self, gancli, sets):
-        """Exit 2, and how to fix it; the reals given twice as well."""
+        """Exit 2 with a hint; also if the reals are given twice."""
         code, body = inspected(gancli, sets[0])
         assert (code, "--against" in body["error"]["hint"]) == (2, True)
         assert inspected(gancli, sets[0], sets[1], "--against", sets[1])[0] == 2
 
     def test_gray_samples_meet_color_reals(self, gancli, sets, tmp_path):
-        """As color pictures both."""
+        """Both become color images."""
         for path in sets[0].iterdir():
             Image.open(path).convert("L").save(tmp_path / path.name)
         code, body = inspected(gancli, tmp_path, "--against", sets[1])
@@ -101,7 +101,7 @@ class TestSetsOfSamples:
         assert body["source"] == "-"
 
     def test_a_pipe_without_anything_says_so(self, gancli, sets, monkeypatch):
-        """Exit 65 for nothing and for what is torn, 2 at a terminal."""
+        """Exit 65 for empty and truncated input, 2 at a terminal."""
         torn = gzip.compress(bytes(10_000))[:-20]
         for terminal, data, code in ((False, b"", 65), (True, b"", 2), (False, torn, 65), (False, b"\x1f\x8bxx", 65)):
             piped = SimpleNamespace(buffer=io.BytesIO(data), isatty=lambda terminal=terminal: terminal)
@@ -109,7 +109,7 @@ class TestSetsOfSamples:
             assert inspected(gancli, "-", "--against", sets[1])[0] == code
 
     def test_a_tar_on_disk_is_read_and_a_packed_one_refused(self, gancli, sets, tmp_path):
-        """With how to fix it."""
+        """With a hint."""
         for name, mode in (("plain.tar", "w"), ("packed.tar.bz2", "w:bz2")):
             with tarfile.open(tmp_path / name, mode) as archive:
                 archive.add(sets[0], "fakes")
@@ -125,7 +125,7 @@ class TestSetsOfSamples:
         assert (code, "unpack" in body["error"]["hint"]) == (65, True)
 
     def test_order_and_names_do_not_matter(self, sets, tmp_path):
-        """The same pictures under other names give the same figures."""
+        """The same images under other names give the same figures."""
         for i, path in enumerate(sorted(sets[0].iterdir(), reverse=True)):
             shutil.copy(path, tmp_path / f"{i:03d}.png")
         one, other = (gancli.inspect_stats(folder, str(sets[1])) for folder in (sets[0], tmp_path))
@@ -133,7 +133,7 @@ class TestSetsOfSamples:
             assert (a.label, pytest.approx(a.value, rel=1e-5, abs=1e-9)) == (b.label, b.value)
 
     def test_arrays_of_signals_and_points_are_judged_too(self, gancli, tmp_path):
-        """By the panel that makes sense for them."""
+        """With the figures for their kind."""
         draw = np.random.RandomState(0)
         for name, shape in (("signals", (2, 30)), ("points", (2,))):
             for side, count in (("fakes", 100), ("reals", 300)):
@@ -142,7 +142,7 @@ class TestSetsOfSamples:
             assert (code, body["kind"]) == (0, name.removesuffix("s") if name == "signals" else name)
 
     def test_the_commonest_size_is_the_size(self, gancli, tmp_path):
-        """One odd picture does not decide; reals that had to be enlarged are said to be no sharp measure."""
+        """A single outlier is ignored; upscaled reals lower the confidence."""
         fakes, reals = make_pictures(tmp_path / "f", 70, size=33), make_pictures(tmp_path / "r", 150, size=20, seed=1)
         Image.new("RGB", (2000, 3)).save(fakes / "00.png")
         code, body = inspected(gancli, fakes, "--against", reals)
@@ -151,7 +151,7 @@ class TestSetsOfSamples:
         assert any(figure["label"] == "sliced Wasserstein, 33 px" for figure in body["panel"])
 
     def test_few_samples_are_undecided_and_never_fail(self, gancli, tmp_path):
-        """64 a side are needed."""
+        """64 per side are needed."""
         fakes, reals = make_pictures(tmp_path / "f", 20), make_pictures(tmp_path / "r", 60, seed=1)
         code, out, _ = gancli("inspect-stats", fakes, reals, "--fail-on", "collapse,memorizing,artifacts", "--json")
         assert (code, json.loads(out)["verdict"]) == (0, "undecided")
@@ -159,7 +159,7 @@ class TestSetsOfSamples:
 
 class TestFeatures:
     def test_a_network_of_the_users_own_adds_a_fid(self, gancli, sets, tmp_path):
-        """VGG-16's state dict; the distances of copies are 0, each beside its baseline."""
+        """With a state dict of VGG-16, FID and KID have values and baselines."""
         torch.save(vgg.random_weights(), tmp_path / "vgg16.pt")  # noqa: TID251  # somebody else's
 
         _, body = inspected(gancli, sets[0], "--against", sets[1], "--features", tmp_path / "vgg16.pt")
@@ -170,7 +170,7 @@ class TestFeatures:
         assert "KID, vgg16" in found
 
     def test_what_is_no_such_network_is_refused(self, gancli, sets, tmp_path):
-        """Exit 65 with the names of those that are."""
+        """Exit 65 with the names of the supported networks."""
         torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")  # noqa: TID251  # the same
         code, body = inspected(gancli, sets[0], "--against", sets[1], "--features", tmp_path / "other.pt")
         assert code == 65
@@ -202,7 +202,7 @@ class TestOutput:
         assert gancli("inspect-stats", sets[0], "--against", sets[1], "--plot", tmp_path / "no" / "p.svg")[0] == 73
 
     def test_people_see_marks_sentences_and_what_to_try(self, gancli, sets, tmp_path):
-        """A shape for each mark, so that color alone says nothing."""
+        """Marks have shapes, not only colors."""
         for i in range(80):
             shutil.copy(sets[0] / "000.png", tmp_path / f"{i}.png")
         _, out, _ = gancli("inspect-stats", tmp_path, sets[1], "--all")
@@ -212,7 +212,7 @@ class TestOutput:
         assert "spectrum  fake" in out
 
     def test_quick_leaves_the_slow_figures_out(self, gancli, sets):
-        """And says so."""
+        """And reports it."""
         _, quick = inspected(gancli, sets[0], "--against", sets[1], "--quick")
         _, full = inspected(gancli, sets[0], "--against", sets[1])
         assert gancli("inspect-stats", sets[0], sets[1], "--quick", "--fail-on", "memorizing")[0] == 2
@@ -221,7 +221,7 @@ class TestOutput:
         assert (quick["quick"], full["quick"]) == (True, False)
 
     def test_a_generator_that_is_not_finite_has_diverged(self, tmp_path, tiny, monkeypatch):
-        """Nothing is compared with numbers that are none."""
+        """No figures are computed."""
         run = trained(tiny, tmp_path)
         monkeypatch.setattr(
             "gancli.stats.sample_sets.generated", lambda g, others, p: torch.full_like(others, float("nan"))
@@ -231,13 +231,13 @@ class TestOutput:
 
 
 def trained(tiny, tmp_path):
-    """The run folder of a tiny training on 200 pictures."""
+    """The run folder of a tiny training on 200 images."""
     return gancli.train(tiny, str(make_pictures(tmp_path / "many", 200)), outdir=tmp_path / "runs").run
 
 
 class TestWatch:
     def test_a_run_that_nobody_trains_is_shown_and_left(self, gancli, tiny, tmp_path):
-        """The ticks so far, as the training itself would tell them."""
+        """The ticks so far, in the format of the training."""
         run = trained(tiny, tmp_path)
         code, out, _ = gancli("inspect-stats", run, "--watch", "--json")
         lines = [json.loads(line) for line in out.splitlines()]
@@ -260,7 +260,7 @@ class TestWatch:
         assert len(out.splitlines()) == 3
 
     def test_people_see_the_lines_of_the_training(self, gancli, tiny, tmp_path):
-        """On standard error, as train prints them; what only a judgment needs is refused."""
+        """On standard error, as train prints them; options of the verdict are rejected."""
         run = trained(tiny, tmp_path)
         _, out, err = gancli("inspect-stats", run, "--watch")
         assert out == ""
@@ -269,7 +269,7 @@ class TestWatch:
 
 
 def test_the_bar_of_the_scan_is_gone_before_the_table_opens(monkeypatch):
-    """Two live displays on one terminal eat one another's last line."""
+    """Two live displays on one terminal overwrite each other."""
     events = []
 
     @contextmanager

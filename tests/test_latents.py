@@ -11,8 +11,8 @@ from gancli import latents, seeds
 from gancli.latents import Prior
 
 
-def test_seed_42_has_one_latent_for_ever():
-    """Golden values: a change here changes every picture that anybody has noted down by its seed."""
+def test_the_latent_of_seed_42_never_changes():
+    """Golden values: a change here changes the image of every seed."""
     np.testing.assert_array_equal(
         latents.from_seed(42, Prior(4)),
         np.array([0.49671414494514465, -0.13826429843902588, 0.6476885676383972, 1.5230298042297363], np.float32),
@@ -20,7 +20,7 @@ def test_seed_42_has_one_latent_for_ever():
 
 
 def test_a_longer_latent_begins_with_the_shorter_one():
-    """The first numbers do not depend on how many are drawn."""
+    """The first numbers do not depend on the length."""
     np.testing.assert_array_equal(latents.from_seed(7, Prior(512))[:3], latents.from_seed(7, Prior(3)))
 
 
@@ -33,7 +33,7 @@ def test_a_prior_takes_size_kind_and_scale_from_its_config():
 
 
 def test_normal_latents_for_training_are_normal():
-    """Mean 0, the scale as deviation, and erf(1 / sqrt(2)) of the values within one deviation."""
+    """Mean 0, standard deviation `scale`, and erf(1 / sqrt(2)) of the values within one standard deviation."""
     z = Prior(100, scale=3).draw(500, torch.Generator().manual_seed(0))
 
     assert z.shape == (500, 100)
@@ -44,7 +44,7 @@ def test_normal_latents_for_training_are_normal():
 
 @pytest.mark.parametrize("uniform", [False, True])
 def test_latents_for_training_come_from_the_generator_given(uniform):
-    """A resumed run draws what an unbroken one would have drawn, whatever the global generator did."""
+    """A resumed run samples the same latents as an uninterrupted one, independent of the global generator."""
     prior = Prior(5, uniform)
 
     first, again, other = (prior.draw(4, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
@@ -102,7 +102,7 @@ def test_slerp_stays_on_the_sphere_and_turns_evenly():
 
 @pytest.mark.parametrize("b", [[1, 0], [2, 0], [-1, 0]])
 def test_slerp_between_parallel_latents_is_finite(b):
-    """No arc is shorter than another: the straight line is taken."""
+    """The arc is not unique: linear interpolation is used."""
     point = latents.slerp(np.array([1, 0], np.float32), np.array(b, np.float32), 0.3)
 
     assert np.isfinite(point).all()
@@ -111,7 +111,7 @@ def test_slerp_between_parallel_latents_is_finite(b):
 class TestWalk:
     @pytest.mark.parametrize("path", ["slerp", "lerp"])
     def test_passes_through_its_seeds_exactly(self, path):
-        """The same seed gives the same picture in a still and in a walk."""
+        """A seed gives the same image in a sample and in a walk."""
         way = latents.walk([3, 5, 9], Prior(16), 12, loop=True, path=path)
 
         for frame, seed in ((0, 3), (4, 5), (8, 9)):
@@ -124,7 +124,7 @@ class TestWalk:
         assert not torch.equal(way[0], way[-1])
         torch.testing.assert_close(way[1], way[-1])  # one step to either side of the start, on one arc
 
-    def test_goes_along_arcs_and_comes_back_unless_told_otherwise(self):
+    def test_follows_arcs_and_loops_by_default(self):
         """Halfway between two seeds: the middle of the arc; as straight lines: the mean."""
         a, b = (latents.from_seed(seed, Prior(8)).astype(np.float64) for seed in (1, 2))
         middle = a / np.linalg.norm(a) + b / np.linalg.norm(b)  # its direction
@@ -137,13 +137,13 @@ class TestWalk:
             np.testing.assert_allclose(lines[frame], (a + b) / 2, atol=1e-5)
 
     @pytest.mark.parametrize(("frames", "seeds"), [(1, [5]), (2, [5, 7]), (3, [5, 6, 7])])
-    def test_the_shortest_open_ways_still_begin_and_end_on_their_seeds(self, frames, seeds):
-        """One frame is the first seed; two are the first and the last."""
+    def test_the_shortest_open_paths_start_and_end_at_their_seeds(self, frames, seeds):
+        """One frame is the first seed; two frames are the first and the last."""
         way = latents.walk([5, 6, 7], Prior(8), frames, loop=False)
 
         assert torch.equal(way[[0, -1]], latents.from_seeds([seeds[0], seeds[-1]], Prior(8)))
 
-    def test_an_open_way_ends_on_its_last_seed(self):
+    def test_an_open_path_ends_at_its_last_seed(self):
         """Without a loop the last frame is the last keyframe."""
         way = latents.walk([1, 2, 3], Prior(8), 9, loop=False)
 
@@ -152,12 +152,12 @@ class TestWalk:
 
 class TestTruncate:
     def test_1_changes_nothing(self):
-        """Off means off, bit for bit."""
+        """The output is identical to the input."""
         z = torch.randn(10)
         assert latents.truncate(z, 1.0, Prior(10)) is z
 
     def test_keeps_the_central_share(self):
-        """share 0.5 of a normal lies within 0.6745 deviations; order and sign stay."""
+        """The central 0.5 of a normal is within 0.6745 standard deviations; order and sign are unchanged."""
         z = torch.linspace(-6, 6, 101)
 
         squeezed = latents.truncate(z, 0.5, Prior(101))
@@ -180,7 +180,7 @@ class TestTruncate:
 class TestUniform:
     PRIOR = Prior(1000, uniform=True, scale=0.5)
 
-    def test_lies_in_its_cube(self):
+    def test_is_within_its_cube(self):
         """Uniform over (-1, 1), times the scale, for training and for seeds."""
         trained = self.PRIOR.draw(50, torch.Generator().manual_seed(0))
         for z in (trained, latents.from_seeds(range(50), self.PRIOR)):
@@ -193,12 +193,12 @@ class TestUniform:
         torch.testing.assert_close(latents.truncate(z, 0.4, self.PRIOR), z * 0.4)
 
     def test_a_walk_stays_in_the_cube(self):
-        """Straight lines: an arc between two corners would leave it."""
+        """Linear interpolation: an arc between two corners would leave it."""
         assert latents.walk([1, 2, 3], self.PRIOR, 30, path="slerp").abs().max() <= 0.5
 
 
 def test_scaled_normals_are_truncated_in_their_own_units():
-    """N(0, 0.2): the central half lies within 0.2 * 0.6745."""
+    """N(0, 0.2): the central half is within 0.2 * 0.6745."""
     prior = Prior(5000, scale=0.2)
     z = latents.from_seeds([0], prior)
 
@@ -208,7 +208,7 @@ def test_scaled_normals_are_truncated_in_their_own_units():
 
 class TestStream:
     def test_depends_on_seed_name_and_position_only(self):
-        """A resumed run draws what an unbroken one would have drawn."""
+        """A resumed run uses the same random numbers as an uninterrupted one."""
         draws = [torch.rand(3, generator=seeds.stream(*key)) for key in ((0, "a", 5), (0, "a", 5))]
         others = [torch.rand(3, generator=seeds.stream(*key)) for key in ((1, "a", 5), (0, "b", 5), (0, "a", 6))]
 
@@ -216,20 +216,20 @@ class TestStream:
         assert not any(torch.equal(draws[0], other) for other in others)
 
     def test_is_seeded_by_the_hash_of_its_key(self):
-        """The first 63 bits of blake2b: a run goes on the same way on every machine and in every release."""
+        """The first 63 bits of blake2b: the same on every machine and in every release."""
         digest = blake2b(b"7/noise/1234", digest_size=8).hexdigest()
 
         assert seeds.stream(7, "noise", 1234).initial_seed() == int(digest, 16) // 2
 
     def test_the_order_of_an_epoch_is_a_stream_of_that_name(self):
-        """Under another name a resumed run would be shown its epoch in another order."""
+        """With another name a resumed run would have another order."""
         order = seeds.permutation(3, 2, 50)
 
         assert torch.equal(order, torch.randperm(50, generator=seeds.stream(3, "order", 2)))
         assert not torch.equal(order, seeds.permutation(4, 2, 50))
 
     def test_an_epoch_shows_every_sample_once(self):
-        """permutation(seed, epoch) is one, and differs from epoch to epoch."""
+        """permutation(seed, epoch) is a permutation that differs between epochs."""
         first, second = (seeds.permutation(0, epoch, 100) for epoch in (0, 1))
 
         assert first.sort().values.tolist() == list(range(100))

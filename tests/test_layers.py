@@ -30,7 +30,7 @@ def normal(*shape, seed=0, dtype=torch.float32):
 
 
 def spread_by_hand(x, group):
-    """METHODS' formula, in numpy float64, sample by sample."""
+    """The formula in numpy float64, per sample."""
     n = len(x)
     m = n // group
     s = []
@@ -54,7 +54,7 @@ class TestMinibatchStdDev:
         for i in range(8):
             np.testing.assert_allclose(out[i, 3].numpy(), expected[i], rtol=1e-5)
 
-    def test_compares_four_samples_unless_told_otherwise(self):
+    def test_compares_four_samples_by_default(self):
         """The paper's group; of 20 samples, 5 would be a divisor too."""
         x = normal(20, 3, 4, 4)
 
@@ -63,7 +63,7 @@ class TestMinibatchStdDev:
         np.testing.assert_allclose(added.numpy(), spread_by_hand(x.numpy(), 4), rtol=1e-5)
 
     def test_same_images_give_no_spread(self):
-        """A collapsed batch is told apart: the added channel is sqrt(eps)."""
+        """The appended channel of a collapsed batch is sqrt(eps)."""
         images = normal(1, 3, 4, 4).expand(8, -1, -1, -1)
 
         added = MinibatchStdDev(group_size=4)(images)[:, 3]
@@ -72,7 +72,7 @@ class TestMinibatchStdDev:
 
     @pytest.mark.parametrize(("n", "group"), [(1, 1), (2, 2), (3, 3), (5, 5), (6, 3), (7, 7), (8, 4), (10, 2), (14, 2)])
     def test_any_batch_is_taken(self, n, group):
-        """An awkward batch never stops a run: the largest divisor up to 4, or the whole batch."""
+        """Any batch size works: the group is the largest divisor up to 4, or the whole batch."""
         x = normal(n, 3, 4, 4)
 
         added = MinibatchStdDev(group_size=4)(x)[:, 3, 0, 0]
@@ -82,7 +82,7 @@ class TestMinibatchStdDev:
 
     @pytest.mark.parametrize("n", [1, 4])
     def test_gradient_is_finite_where_the_spread_is_zero(self, n):
-        """eps stands inside the root: a collapsed batch does not end the run with NaN."""
+        """eps is inside the square root: a collapsed batch does not cause NaN."""
         x = normal(1, 3, 4, 4).repeat(n, 1, 1, 1).requires_grad_()
 
         MinibatchStdDev()(x).square().sum().backward()
@@ -98,8 +98,8 @@ class TestMinibatchStdDev:
         expected = np.sqrt(x.numpy().astype(np.float64).var(axis=(0, 2)) + 1e-8).mean()
         np.testing.assert_allclose(added.numpy(), expected, rtol=1e-5)
 
-    def test_feature_groups_each_tell_of_their_own_channels(self):
-        """With two feature groups, the first figure does not see the second half of the channels."""
+    def test_feature_groups_use_only_their_channels(self):
+        """With two feature groups, the first statistic does not depend on the second half of the channels."""
         x = normal(4, 4, 3, 3)
         changed = torch.cat([x[:, :2], 5 * x[:, 2:]], dim=1)
 
@@ -118,12 +118,12 @@ class TestMinibatchStdDev:
         np.testing.assert_allclose(s[:, 0].numpy(), spread_by_hand(x.float().numpy(), 4), rtol=1e-4)
 
     def test_features_keep_their_precision(self):
-        """What comes in as bfloat16 goes on as bfloat16."""
+        """bfloat16 input gives bfloat16 output."""
         assert MinibatchStdDev(4)(normal(8, 3, 4, 4).bfloat16()).dtype == torch.bfloat16
 
 
 def test_interleaved_batches_keep_their_groups_apart():
-    """Reals and fakes judged in one call get the spread they would get alone."""
+    """Reals and fakes in one forward pass get the same statistics as separately."""
     x, y = normal(8, 3, 4, 4, seed=1), 9 * normal(8, 3, 4, 4, seed=2)
     layer = MinibatchStdDev(4)
 
@@ -135,7 +135,7 @@ def test_interleaved_batches_keep_their_groups_apart():
 
 class TestEqualizedWeight:
     def test_acts_at_run_time(self):
-        """The stored weight has deviation 1 whatever the fan-in; the layer's output does not grow with it."""
+        """The stored weight has standard deviation 1 for any fan-in; the output does not grow with fan-in."""
         torch.manual_seed(0)
         small, large = Dense(16, 512, 1.0), Dense(4096, 512, 1.0)
 
@@ -145,7 +145,7 @@ class TestEqualizedWeight:
         assert large(normal(64, 4096, seed=1)).std().item() == pytest.approx(1, abs=0.1)
 
     def test_one_step_of_adam_moves_every_layer_by_the_same_share(self):
-        """Adam's step is the rate on the stored weight, so the share moved does not depend on the fan-in."""
+        """The relative update of a weight by Adam does not depend on its fan-in."""
         torch.manual_seed(0)
         moved = []
         for layer in (Dense(16, 64), Dense(1024, 64)):
@@ -159,7 +159,7 @@ class TestEqualizedWeight:
         assert moved[0] == pytest.approx(moved[1], rel=0.1)
 
     def test_switched_off_it_draws_the_final_scale(self):
-        """equalized=False: He initialization, nothing at run time."""
+        """equalized=False: He initialization, no scaling at run time."""
         torch.manual_seed(0)
         layer = Dense(400, 400, math.sqrt(2), init=WeightInit(equalized=False))
 
@@ -167,8 +167,8 @@ class TestEqualizedWeight:
         torch.testing.assert_close(layer.scaled(torch.float32), layer.weight)
         assert layer.lr_scale == 1
 
-    def test_a_scale_of_its_own_grows_with_the_inputs_left_out(self):
-        """std 0.05 of a layer that has 9 times more inputs at full width: 0.15, and 9 times the rate."""
+    def test_init_std_grows_with_the_removed_inputs(self):
+        """std 0.05 with 9 times more inputs at width 1: std 0.15, and 9 times the learning rate."""
         torch.manual_seed(0)
         layer = Dense(400, 400, init=WeightInit(equalized=False, std=0.05, wider=9))
 
@@ -177,7 +177,7 @@ class TestEqualizedWeight:
         assert layer.lr_scale == 9
 
     def test_an_equalized_layer_learns_at_the_common_rate(self):
-        """Scaling at run time already gives all layers one speed."""
+        """Scaling at run time already equalizes the learning speed."""
         assert Dense(4, 4, init=WeightInit(wider=9)).lr_scale == 1
 
     @pytest.mark.parametrize("layer", [Dense(3, 4), Conv(3, 4, 3)])
@@ -205,7 +205,7 @@ def test_dense_is_its_formula(biased):
 
 
 def with_bias(layer):
-    """Fill a layer's bias, if it has one, and tell its values."""
+    """Fill the bias of a layer, if it has one, and return it."""
     if layer.bias is None:
         return 0
     nn.init.normal_(layer.bias)
@@ -230,7 +230,7 @@ class TestConv:
     @pytest.mark.parametrize("resample", ["keep", "up"])
     @pytest.mark.parametrize("space", [(8,), (6, 7)])
     def test_is_its_sum_worked_by_hand(self, space, resample, kernel, stride, padding):
-        """Signals and pictures, any kernel, stride and padding, doubled before or not."""
+        """Signals and images, any kernel, stride and padding, with or without doubling."""
         torch.manual_seed(0)
         rank = len(space)
         layer = Conv(2, 3, kernel, 1.5, rank=rank, stride=stride, padding=padding, resample=resample)
@@ -248,7 +248,7 @@ class TestConv:
 
     @pytest.mark.parametrize("resample", ["keep", "up", "down"])
     def test_the_bias_can_be_left_out(self, resample):
-        """Before a batch norm it would be subtracted again: black stays black, and there is nothing to learn."""
+        """Before a batch norm it would have no effect: zero input gives zero output."""
         layer = Conv(3, 5, 3, bias=False, resample=resample)
 
         y = layer(torch.zeros(2, 3, 4, 4))
@@ -256,8 +256,8 @@ class TestConv:
         assert y.abs().max() == 0
         assert len(list(layer.parameters())) == 1
 
-    def test_draws_its_weights_as_it_is_told(self):
-        """equalized=False reaches the weight: its final scale is the drawn one."""
+    def test_passes_on_its_initialization(self):
+        """equalized=False is passed on: the weight has its final scale."""
         torch.manual_seed(0)
         layer = Conv(40, 40, 3, init=WeightInit(equalized=False))
 
@@ -289,7 +289,7 @@ class TestFusedResampling:
 
     @pytest.mark.parametrize("resample", ["up", "down"])
     def test_takes_16_multiplications_where_the_plain_form_takes_36(self, resample):
-        """For each pixel of the smaller picture: 4 x 4 instead of 4 times 3 x 3."""
+        """Per pixel of the smaller image: 4 x 4 instead of 4 times 3 x 3."""
         small, large = normal(2, 3, 4, 4), normal(2, 3, 8, 8)
 
         fused = multiplications(Conv(3, 5, 3, resample=resample), small if resample == "up" else large)
@@ -312,7 +312,7 @@ def test_leaky_keeps_a_fifth_of_what_is_negative():
 class TestNorm:
     @pytest.mark.parametrize(("rank", "space"), [(0, ()), (1, (6,)), (2, (5, 4))])
     def test_batch_is_its_formula(self, rank, space):
-        """Vectors, signals and pictures: each channel of the batch gets mean 0 and variance 1."""
+        """Vectors, signals and images: each channel of the batch gets mean 0 and variance 1."""
         x = 3 * normal(4, 2, *space) + 1
         axes = (0, *range(2, 2 + rank))
 
@@ -323,7 +323,7 @@ class TestNorm:
         np.testing.assert_allclose(y.detach().numpy(), (values - mean) / np.sqrt(variance + 1e-5), atol=1e-5)
 
     def test_batch_keeps_a_share_of_its_moving_statistics(self):
-        """keep 0.7: after one batch the mean is 0.7 times the old one, 0, and 0.3 times the batch's."""
+        """keep 0.7: the mean after one batch is 0.7 times the old mean, 0, plus 0.3 times that of the batch."""
         x, layer = normal(4, 2, 6) + 5, norm("batch", 2, 1, 0.7)
 
         layer(x)
@@ -332,7 +332,7 @@ class TestNorm:
 
     @pytest.mark.parametrize("space", [(), (6,), (5, 4)])
     def test_layer_is_its_formula(self, space):
-        """At each position the channels get mean 0 and variance 1, then a weight and a bias a channel."""
+        """At each position the channels get mean 0 and variance 1, then a weight and a bias per channel."""
         x, layer = 3 * normal(4, 5, *space) + 1, norm("layer", 5, len(space), 0.9)
         layer.load_state_dict({"weight": normal(5, seed=1), "bias": normal(5, seed=2)})
 
@@ -345,7 +345,7 @@ class TestNorm:
         np.testing.assert_allclose(y.detach().numpy(), expected, atol=1e-5)
 
     def test_layer_begins_with_weight_1_and_bias_0(self):
-        """Both are learned, in float32, whatever the precision of the features."""
+        """Both are learned in float32, for any precision of the features."""
         layer = norm("layer", 3, 2, 0.9)
 
         assert {name: value.tolist() for name, value in layer.named_parameters()} == {
@@ -354,13 +354,13 @@ class TestNorm:
         assert layer(normal(2, 3, 4, 4).bfloat16()).dtype == torch.bfloat16
 
     def test_none_changes_nothing(self):
-        """Off means off, bit for bit."""
+        """The output is identical to the input."""
         x = normal(4, 3, 5)
         assert norm("none", 3, 1, 0.9)(x) is x
 
 
 def test_pixel_norm_brings_every_pixel_to_mean_square_one():
-    """x / sqrt(mean_C x^2): the direction stays, the length becomes sqrt(C)."""
+    """x / sqrt(mean_C x^2): the direction is unchanged, the norm becomes sqrt(C)."""
     x = 7 * normal(2, 5, 3, 3)
 
     y = pixel_norm(x)
@@ -370,13 +370,13 @@ def test_pixel_norm_brings_every_pixel_to_mean_square_one():
 
 
 def test_pixel_norm_keeps_the_precision_of_its_input():
-    """The mean square is taken in float32, the answer is bfloat16 again."""
+    """The mean square is computed in float32, the output is bfloat16."""
     assert pixel_norm(normal(2, 5, 3, 3).bfloat16()).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("space", [(6,), (6, 12)])
 def test_downscaling_takes_means_of_blocks(space):
-    """Blocks of 3 values of a signal, of 3 x 3 pixels of a picture; blocks of one are left alone."""
+    """Blocks of 3 values of a signal, of 3 x 3 pixels of an image; blocks of one are left alone."""
     x = normal(2, 4, *space)
 
     y = downscale(x, 3)
@@ -387,7 +387,7 @@ def test_downscaling_takes_means_of_blocks(space):
 
 
 def test_weights_are_drawn_from_the_run_s_stream_of_their_network():
-    """In the order of the layers, one generator for all: the same in every release."""
+    """In the order of the layers, from one generator: the same in every release."""
     network = nn.Sequential(Conv(2, 3, 3), nn.ReLU(), Dense(3, 4))
 
     initialize(network, 7, "G")
@@ -398,7 +398,7 @@ def test_weights_are_drawn_from_the_run_s_stream_of_their_network():
 
 
 def test_pixel_norm_of_nothing_has_a_finite_gradient():
-    """eps keeps a dead pixel alive."""
+    """eps keeps the gradient of a zero pixel finite."""
     x = torch.zeros(1, 4, 2, 2, requires_grad=True)
 
     pixel_norm(x).sum().backward()

@@ -28,7 +28,7 @@ def test_every_loss_is_its_formula(name, critic, generator):
 
 @pytest.mark.parametrize("name", sorted(ADVERSARIAL))
 def test_scores_of_ten_thousand_leave_loss_and_gradient_finite(name):
-    """An overconfident critic does not end a run."""
+    """Large scores do not cause overflow."""
     d_x = torch.tensor([1e4, -1e4], requires_grad=True)
     d_y = torch.tensor([-1e4, 1e4], requires_grad=True)
 
@@ -51,8 +51,8 @@ def test_the_two_sides_pull_the_fake_s_score_apart(name):
     assert critic.item() > 0 > generator.item()
 
 
-def test_only_the_relativistic_generator_looks_at_the_reals():
-    """`generator_needs_reals` says whether the generator's loss depends on d_x."""
+def test_only_the_relativistic_generator_loss_uses_the_reals():
+    """`generator_needs_reals` states whether the generator loss depends on d_x."""
     for game in ADVERSARIAL.values():
         d_x = torch.zeros(3, requires_grad=True)
         (gradient,) = torch.autograd.grad(game.generator(d_x, torch.ones(3)).sum() + 0 * d_x.sum(), d_x)

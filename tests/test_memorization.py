@@ -23,7 +23,7 @@ def compared(fakes, train, unseen=None):
 
 
 def test_copies_are_found_mirrored_and_moved_ones_too():
-    """And which sample each is a copy of."""
+    """With the index of the copied sample."""
     train, unseen, rows = pictures(300), pictures(60, 1), torch.tensor([5, 250, 17])
 
     exact, turned = compared(train[rows], train, unseen), compared(moved(train[rows]), train, unseen)
@@ -35,15 +35,15 @@ def test_copies_are_found_mirrored_and_moved_ones_too():
     assert turned.ratio < 0.2
 
 
-def test_share_and_ratio_of_honest_samples():
-    """One in twenty, and about one."""
+def test_share_and_ratio_of_independent_samples():
+    """0.05, and about 1."""
     found = compared(pictures(400, 10), pictures(500), pictures(400, 11))
     assert found.share == pytest.approx(0.05, abs=0.05)
     assert found.ratio == pytest.approx(1, abs=0.1)
 
 
 def test_half_copies_are_half():
-    """The share says how many."""
+    """The share is the fraction of copies."""
     train = pictures(400)
     assert compared(torch.cat([train[:100], pictures(100, 2)]), train, pictures(150, 1)).share == pytest.approx(
         0.5, abs=0.05
@@ -51,7 +51,7 @@ def test_half_copies_are_half():
 
 
 def test_without_unseen_samples_the_training_set_is_its_own_measure():
-    """Each among the others, itself left out; twins in the data set aside."""
+    """Each is compared with the others; duplicates in the data are ignored."""
     train = pictures(300)
     alone, twins = compared(pictures(50, 2), train), compared(pictures(50, 2), torch.cat([train, train[:100]]))
     assert alone.unseen.min() > 0
@@ -60,8 +60,8 @@ def test_without_unseen_samples_the_training_set_is_its_own_measure():
     assert compared(train[:50], torch.cat([train, train[:100]])).share == 1
 
 
-def test_pale_and_tinted_copies_are_copies_and_honest_pale_samples_are_not():
-    """Brightness, contrast and tint of each picture are set aside, not those of the set."""
+def test_low_contrast_copies_are_copies_and_independent_low_contrast_samples_are_not():
+    """Brightness, contrast and tint are ignored per image, not per set."""
     train, unseen = pictures(300), pictures(100, 1)
     dark = train[train.mean((1, 2, 3)).argsort()[:60]]
     tint = torch.tensor([0.2, 0, -0.1]).view(3, 1, 1)
@@ -72,7 +72,7 @@ def test_pale_and_tinted_copies_are_copies_and_honest_pale_samples_are_not():
 
 
 def test_against_a_loop():
-    """Over all training samples, both ways round, and nine moves, in numpy."""
+    """Over all training samples, mirrored or not, and nine shifts, in numpy."""
     train, fakes = pictures(memorization.CANDIDATES), pictures(3, 1)  # so few that all are candidates
     t, f = (memorization.normalized(memorization.small(x)).numpy().astype(float) for x in (train, fakes))
     expected = [
@@ -89,7 +89,7 @@ def test_against_a_loop():
 
 
 def test_signals_and_points_are_compared_as_they_are():
-    """Neither mirrored nor moved."""
+    """Without mirroring and shifts."""
     train = torch.randn(40, 2, 30, generator=torch.Generator().manual_seed(0))
     found = compared(train[3:5], train)
     assert found.distance.tolist() == [0, 0]
@@ -104,8 +104,8 @@ def test_larger_pictures_are_compared_at_32_px():
     assert memorization.small(torch.zeros(2, 1, 28, 28)).shape == (2, 1, 28, 28)
 
 
-def test_data_of_twins_alone_is_no_measure():
-    """Where every picture is there twice nothing can be said of copies."""
+def test_data_of_duplicates_only_is_not_measured():
+    """If all images are duplicated, memorization cannot be measured."""
     train = pictures(60)
     twins = memorization.small(torch.cat([train, train]))
     halves = pictures(40, 1), pictures(40, 2)

@@ -1,4 +1,4 @@
-"""Statistics of distances between features: against loops, analytic cases and torchmetrics."""
+"""Nearest-neighbor statistics, compared with loops, analytic cases and torchmetrics."""
 
 import numpy as np
 import pytest
@@ -27,13 +27,13 @@ class TestCoverage:
         assert neighbors.coverage(torch.tensor(reals), torch.tensor(fakes)) == pytest.approx(hits / 40)
 
     def test_of_equal_sets_of_one_distribution(self):
-        """1 - 2^-5; and 1 - 2^-15 where a hundredth of the set is 15."""
+        """1 - 2^-5; 1 - 2^-15 if k is 15, 1% of the set."""
         assert neighbors.coverage(normal(500), normal(500, 1)) == pytest.approx(0.969, abs=0.02)
         assert neighbors.coverage(normal(1500), normal(1500, 1), 5) == pytest.approx(0.969, abs=0.02)
         assert neighbors.coverage(normal(1500), normal(1500, 1)) > 0.99
 
     def test_falls_with_what_is_left_out(self):
-        """One sample again and again; half of the data; another place altogether."""
+        """One repeated sample; half of the data; data elsewhere."""
         reals = normal(600)
         half = normal(1200, 1)
         half = half[half[:, 0] > 0][:600]
@@ -54,8 +54,8 @@ class TestPrecisionRecallDensity:
         assert neighbors.recall(reals, fakes) == pytest.approx((radius_f >= apart.T).any(1).mean())
         assert neighbors.density(reals, fakes) == pytest.approx((apart <= radius_r).sum(1).mean() / 5)
 
-    def test_one_good_sample_repeated_is_precise_and_recalls_nothing(self):
-        """What precision is blind to."""
+    def test_one_repeated_sample_has_precision_1_and_recall_0(self):
+        """Precision does not detect repetition."""
         reals = normal(300)
         fakes = reals[:1].expand(300, -1)
 
@@ -68,7 +68,7 @@ class TestPrecisionRecallDensity:
 
 
 def test_balls_keep_their_size_as_sets_grow():
-    """Samples a little off a surface are as precise among 2,000 as among 500; by five neighbors they are not."""
+    """Samples near a surface have the same precision at N = 2,000 and 500; with k = 5 they would not."""
 
     def near_a_surface(n, seed, off):
         return torch.cat([normal(n, seed, dim=3), off * normal(n, seed + 100, dim=30)], dim=1)
@@ -80,18 +80,18 @@ def test_balls_keep_their_size_as_sets_grow():
 
 
 class TestTwoSample:
-    def test_cannot_tell_what_is_alike(self):
-        """One half on both sides."""
+    def test_equal_distributions_are_indistinguishable(self):
+        """0.5 on both sides."""
         assert neighbors.nn_accuracy(normal(800), normal(800, 1)) == pytest.approx((0.5, 0.5), abs=0.04)
 
-    def test_tells_what_lies_apart_and_what_is_repeated(self):
-        """One where they do not overlap; one on the fakes' side where few are repeated."""
+    def test_detects_separated_and_repeated_samples(self):
+        """1 without overlap; 1 on the fakes if few samples are repeated."""
         reals = normal(400)
         assert neighbors.nn_accuracy(reals, normal(400, 1, 50.0)) == (1, 1)
         assert neighbors.nn_accuracy(reals, normal(8, 1).repeat(50, 1))[1] == 1
 
     def test_copies_read_zero(self):
-        """The nearest neighbor of either side is its twin on the other."""
+        """The nearest neighbor of each sample is its copy on the other side."""
         reals = normal(200)
         assert neighbors.nn_accuracy(reals, reals + 1e-9) == (0, 0)
 
@@ -101,7 +101,7 @@ class TestTwoSample:
         assert neighbors.nn_accuracy(reals, fakes) == (0.5, 0)
 
     def test_against_a_loop(self):
-        """Leave one out over both sets together."""
+        """Leave-one-out over the union of both sets."""
         reals, fakes = normal(30), normal(30, 1, 0.5)
         both, side = torch.cat([reals, fakes]), np.arange(60) < 30
         apart = distances(both, both) + np.diag(np.full(60, np.inf))
@@ -113,25 +113,25 @@ class TestTwoSample:
 class TestDistinctShare:
     @pytest.mark.parametrize("k", [1, 7, 50])
     def test_counts_repeated_samples_once(self, k):
-        """k samples again and again, exactly and with a little noise."""
+        """k repeated samples, exact and with a little noise."""
         reals, chosen = normal(400), normal(k, 1).repeat(400 // k, 1)
         varied = chosen + 0.001 * normal(len(chosen), 2)
 
         assert neighbors.unique_fraction(chosen, reals) == pytest.approx(k / len(chosen))
         assert neighbors.unique_fraction(varied, reals) == pytest.approx(k / len(chosen))
 
-    def test_honest_samples_are_nearly_all_distinct(self):
-        """Near-copies are closer than nearly all reals are to one another."""
+    def test_independent_samples_are_nearly_all_unique(self):
+        """Near-duplicates are closer than almost all reals are to one another."""
         assert neighbors.unique_fraction(normal(500), normal(500, 1)) > 0.97
 
-    def test_twins_in_the_data_do_not_switch_it_off(self):
-        """The limit follows from the reals that have none."""
+    def test_duplicates_in_the_data_do_not_disable_it(self):
+        """The limit is computed from reals without duplicates."""
         reals = normal(300)
         twinned = torch.cat([reals, reals[:60]])
         assert neighbors.unique_fraction(normal(10, 1).repeat(30, 1), twinned) == pytest.approx(10 / 300)
 
     def test_a_long_chain_is_one_cluster(self):
-        """Connected components, however long the way."""
+        """Connected components of any diameter."""
         chain = torch.zeros(300, 6, dtype=torch.float64)
         chain[:, 0] = torch.arange(300) * 0.01
         shuffled = chain[torch.randperm(300, generator=torch.Generator().manual_seed(0))]
@@ -140,17 +140,17 @@ class TestDistinctShare:
 
 class TestKernelDistance:
     def test_equals_torchmetrics(self):
-        """Its unbiased polynomial MMD over one subset that is the whole."""
+        """Its unbiased polynomial MMD with the whole set as the only subset."""
         a, b = normal(90, dim=32), normal(90, 1, 0.2, dim=32)
         assert kernel.kernel_distance(a, b) == pytest.approx(float(poly_mmd(a, b)), rel=1e-9)
 
     def test_is_unbiased(self):
-        """About 0 between sets of one distribution, at small N too."""
+        """About 0 for sets of one distribution, also at small N."""
         found = [kernel.kernel_distance(normal(50, 2 * i), normal(50, 2 * i + 1)) for i in range(40)]
         assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(40)
 
     def test_grows_with_a_shift(self):
-        """And is large for another distribution."""
+        """It is large for another distribution."""
         reals = normal(200)
         small, large = (kernel.kernel_distance(reals, normal(200, 1, shift)) for shift in (0.3, 1.0))
         assert 0 < small < large
@@ -165,12 +165,12 @@ class TestClusters:
         return rows + 0.3 * normal(len(rows), seed, dim=2)
 
     def test_finds_what_is_there(self):
-        """Four heaps, four centers."""
+        """Four clusters, four centers."""
         found = clusters.centers(self.around([0, 1, 2, 3]), 4)
         assert torch.cdist(found, self.centers()).min(1).values.max() < 0.2
 
-    def test_a_lost_heap_is_lost(self):
-        """Three of four are three quarters; overlap counts shares, kept what is not all but left."""
+    def test_a_lost_cluster_is_detected(self):
+        """Three of four clusters give 3/4; overlap compares shares, coverage counts covered clusters."""
         parts, reals = self.centers(), self.around([0, 1, 2, 3])
         three = self.around([0, 1, 2], 267, 1)
         thin = torch.cat([self.around([0, 1, 2], 260, 1), self.around([3], 20, 1)])
@@ -180,15 +180,15 @@ class TestClusters:
         assert clusters.coverage(parts, reals, reals) == 1
         assert clusters.overlap(parts, reals, three) == pytest.approx(0.75)
 
-    def test_the_same_reals_give_the_same_parts(self):
-        """No luck in it."""
+    def test_the_same_reals_give_the_same_clusters(self):
+        """The seed is fixed."""
         reals = normal(300)
         torch.testing.assert_close(clusters.centers(reals), clusters.centers(reals.clone()), rtol=0, atol=0)
 
 
 class TestEffectiveRank:
     def test_by_hand(self):
-        """Equal deviations in k directions are k; in one direction, or nowhere, 1."""
+        """k for equal standard deviations in k directions; 1 in one direction or none."""
         basis = torch.eye(8, dtype=torch.float64)
         corners = torch.cat([basis[:3], -basis[:3]])
         assert rank.effective_rank(corners) == pytest.approx(3)
@@ -210,7 +210,7 @@ class TestRandomFeatures:
         return torch.rand(n, 3, 32, 32, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
     def test_do_not_depend_on_batch_or_order(self):
-        """A sample's features are its own; and they are the same for ever."""
+        """The features of a sample do not depend on other samples, and are fixed."""
         x = self.pictures(70)
         rows = random_features.of_samples(x, "image")
         torch.testing.assert_close(random_features.of_samples(x.flip(0)[:30], "image"), rows.flip(0)[:30])
@@ -218,7 +218,7 @@ class TestRandomFeatures:
         assert rows.std(0).min() > 0
 
     def test_gray_pictures_and_signals_have_features_too(self):
-        """Any kind of data."""
+        """All kinds of data."""
         assert random_features.of_samples(torch.zeros(3, 1, 16, 16), "image").shape == (3, 512)
         assert random_features.of_samples(torch.zeros(3, 2, 50), "signal").shape == (3, 100)
 
@@ -232,7 +232,7 @@ class TestRandomFeatures:
     ],
 )  # fmt: skip
 def test_neither_order_nor_parts_change_a_figure(figure, monkeypatch):
-    """Shuffled fakes, and matrices cut otherwise."""
+    """Shuffled fakes, and matrices computed in other blocks."""
     reals, fakes = normal(150), normal(120, 1, 0.3)
     before = figure(reals, fakes)
     monkeypatch.setattr(neighbors, "ROWS", 17)

@@ -17,12 +17,12 @@ from gancli.stats.verdict import decide
 
 
 def by_key(figures):
-    """The figures by (key, part), as (key) where there is one part only."""
+    """The figures by (key, part), or by key if there is no part."""
     return {(figure.key, figure.part) if figure.part else figure.key: figure for figure in figures}
 
 
 def pictures(n, seed=0, channels=3, size=16, low=-1.0, high=1.0):
-    """Smooth pictures, all different, in whole gray levels."""
+    """Smooth, distinct images in whole gray levels."""
     coarse = torch.from_numpy(np.random.RandomState(seed).uniform(low, high, (n, channels, 4, 4))).float()
     x = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
     return x.add(1).mul(127.5).round().div(127.5).sub(1)
@@ -35,8 +35,8 @@ def compared(fakes, n=300, kind="image", **more):
 
 
 class TestPanel:
-    def test_honest_samples_read_as_their_baseline(self):
-        """Fakes drawn like the reals: every figure near that of another half, none marked."""
+    def test_independent_samples_are_near_their_baselines(self):
+        """Fakes from the distribution of the reals: all figures are near their baselines, none is marked."""
         figures = panel(compared(pictures(300)))
 
         assert {figure.mark for figure in figures} <= {"good", ""}
@@ -58,14 +58,14 @@ class TestPanel:
         assert by_key(figures)["coverage_color_matched"].value > 2 * by_key(figures)["coverage"].value
 
     def test_the_quick_panel_has_the_same_figures_but_the_slow_ones(self):
-        """No figure changes its value by being asked for quickly."""
+        """--quick does not change the value of a figure."""
         both = compared(pictures(100), n=100)
         quick, full = (panel(both, quick=flag) for flag in (True, False))
         assert by_key(quick).items() <= by_key(full).items()
         assert {f.key for f in full} - {f.key for f in quick} == {"sliced_wasserstein", "ms_ssim"}
 
     def test_copies_are_figures_where_the_training_set_is_at_hand(self):
-        """A set made of it reads 0 and 1."""
+        """A set of copies is marked bad."""
         train = pictures(300, 5)
         bytes_ = train.add(1).mul(127.5).byte()
         found = by_key(panel(compared(train[:100], n=100, train=bytes_, unseen=None)))
@@ -75,14 +75,14 @@ class TestPanel:
 
     @pytest.mark.parametrize("size", [(4, 4), (7, 5), (20, 33), (45, 45), (8, 30), (64, 65)])
     def test_any_size_of_picture_is_taken(self, size):
-        """Odd ones, flat ones, those of a network that has hardly grown."""
+        """Odd, wide and very small ones."""
         draws = [torch.rand(70, 3, *size, generator=torch.Generator().manual_seed(seed)) * 2 - 1 for seed in range(3)]
         figures = panel(Comparison(draws[0], Reference(draws[1], draws[2])))
         assert all(np.isfinite(figure.value) for figure in figures)
         assert decide(figures, 70, None).word == "healthy"
 
-    def test_padding_of_signals_is_not_made_more_of(self):
-        """Positions that are always zero do not decide, whatever small noise a generator has there."""
+    def test_padding_of_signals_is_not_amplified(self):
+        """Small noise at positions that are always zero does not affect the verdict."""
         draws = [torch.randn(150, 1, 30, generator=torch.Generator().manual_seed(seed)) * 0.3 for seed in range(3)]
         for x in draws:
             x[..., 20:] = 0
@@ -91,14 +91,14 @@ class TestPanel:
         assert decide(figures, 150, None).word == "healthy"
 
     def test_gray_pictures_have_one_channel(self):
-        """And no color names."""
+        """Its name is gray."""
         gray = compared(pictures(80, channels=1), n=80)
         assert [h.channel for h in channel_histograms(gray)] == ["gray"]
         assert not [f for f in panel(gray) if f.part == "red"]
 
     @pytest.mark.parametrize(("kind", "shape"), [("signal", (2, 40)), ("points", (2,))])
     def test_signals_and_points_have_the_panel_that_makes_sense(self, kind, shape):
-        """Neighbors and values of both; no texture of either, no contrast inside a point."""
+        """Both have neighbors and values; neither has image texture, and points have no contrast."""
         draws = [
             torch.randn(150, *shape, generator=torch.Generator().manual_seed(seed)).mul(0.3).clamp(-1, 1)
             for seed in range(3)
@@ -111,7 +111,7 @@ class TestPanel:
         assert ("contrast_ratio" in keys) == ("spectrum_fine" in keys) == (kind == "signal")
 
     def test_the_spectrum_is_given_for_curves(self):
-        """Three equal columns, up to the corner of the plane."""
+        """Three columns of equal length, up to the corner of the frequency plane."""
         found = spectrum_curves(compared(pictures(50), n=50))
         assert len(found.frequency) == len(found.real) == len(found.fake)
         assert max(found.frequency) > 0.6
@@ -121,7 +121,7 @@ ASKED = sorted(set(re.findall(r'panel\.\w+\("(\w+)"', Path(verdict.__file__).rea
 
 
 def dots(n, seed, cut=0.01, size=32, sigma=2.5):
-    """Smooth dots on black, a few of them cut off by the upper edge, which alone have fine detail."""
+    """Smooth dots on black; only the few that are cut off at the upper edge have fine detail."""
     draw = np.random.RandomState(seed)
     at = np.arange(size) + 0.5
     middles = draw.uniform(0.3 * size, 0.7 * size, (n, 2))
@@ -132,15 +132,15 @@ def dots(n, seed, cut=0.01, size=32, sigma=2.5):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_honest_dots_with_almost_no_fine_detail_are_no_artifacts(seed):
-    """Where the reals have almost no power, how little it is says nothing."""
+def test_dots_with_almost_no_fine_detail_are_not_artifacts(seed):
+    """Differences at frequencies where the reals have almost no power are ignored."""
     compared = Comparison(dots(200, 3 * seed), Reference(dots(200, 3 * seed + 1), dots(200, 3 * seed + 2)))
     assert decide(panel(compared, quick=True), 200, None).word == "healthy"
 
 
 class TestTheTable:
     def test_every_figure_has_a_sentence_and_a_group(self):
-        """Nobody is left alone with a number; and a mark that is not good comes with what to try."""
+        """And each figure with a mark has advice."""
         assert {spec.group for spec in FIGURES.values()} == set(GROUPS)
         for key, spec in FIGURES.items():
             assert re.fullmatch(r"[a-z][a-z0-9_]*", key)
@@ -149,13 +149,13 @@ class TestTheTable:
             assert set(spec.kinds) <= set(KINDS)
 
     def test_a_misspelled_key_raises(self):
-        """A rule of the verdict can not be switched off by a typing error."""
+        """A typo cannot disable a rule of the verdict."""
         with pytest.raises(KeyError):
             verdict.Panel(figures()).relative("unique_fractoin")
 
     @pytest.mark.parametrize("key", ASKED)
     def test_the_verdict_asks_for_figures_that_are_there(self, key):
-        """Every key in its rules."""
+        """All keys used in its rules."""
         assert key in FIGURES
 
     @pytest.mark.parametrize(
@@ -169,14 +169,14 @@ class TestTheTable:
         ],
     )  # fmt: skip
     def test_marks_go_by_the_baseline(self, key, value, baseline, mark):
-        """What is good is what a perfect generator would get."""
+        """A value at the baseline is good."""
         figure = FIGURES[key].explained(Measured(value, baseline))
         assert figure.mark == mark
         assert bool(figure.advice) == (mark in ("watch", "bad"))
 
 
-def test_what_is_no_number_is_not_good():
-    """Nor bad: nothing is known."""
+def test_a_value_that_is_not_finite_has_no_mark():
+    """It has no mark."""
     assert FIGURES["reverse_kl"].explained(Measured(float("nan"), 0.0)).mark == ""
 
 
@@ -238,20 +238,20 @@ class TestVerdict:
         ],
     )  # fmt: skip
     def test_one_word_for_what_is_wrong(self, changes, word):
-        """Each sign by itself."""
+        """Each sign separately."""
         found = decide(figures(**changes), 1000, None)
         assert found.word == word
         assert found.word in WORDS
         assert found.evidence
 
     def test_few_samples_decide_nothing(self):
-        """Whatever they look like; and what is decided on few is not sure."""
+        """Below 64 samples: undecided. Below 250: low confidence."""
         assert decide(figures(unique_fraction=0.01), 40, None).word == "undecided"
         assert decide(figures(unique_fraction=0.01), 100, None).confidence == "low"
         assert decide(figures(unique_fraction=0.01), 1000, None).confidence == "high"
 
     def test_reals_that_do_not_differ_decide_nothing(self):
-        """A baseline of zero is no measure."""
+        """A baseline of 0 is unusable."""
         flat = [figure("batch_std_ratio", 0.0, 0.0)]
         assert decide(flat, 1000, None).word == "undecided"
 
@@ -266,11 +266,11 @@ class TestVerdict:
         ],
     )
     def test_known_modes_are_counted(self, known, word):
-        """At most a tenth is collapsed, at most six tenths low diversity; where few are recognized nothing is."""
+        """At most 10% is collapsed, at most 60% low-diversity; undecided if few are recognized."""
         assert decide(figures(), 1000, known).word == word
 
-    def test_known_modes_stand_in_for_parts_of_the_data(self):
-        """Where modes can be counted nothing is guessed."""
+    def test_known_modes_replace_cluster_overlap(self):
+        """Known modes replace the cluster overlap."""
         lost = figures(cluster_overlap=0.6, cluster_overlap_color_matched=0.6)
         few = figures(
             cluster_overlap=0.4,
@@ -282,14 +282,14 @@ class TestVerdict:
             assert decide(guessed, 1000, None).word == word
             assert decide(guessed, 1000, ModeCoverage(12, 12, 0.8, 0.0)).word == "healthy"
 
-    def test_the_gravest_word_wins_and_the_others_are_told(self):
-        """Memorization of few samples in pale colors."""
+    def test_the_most_severe_verdict_wins_and_the_others_are_named(self):
+        """Few unique samples with a color cast."""
         found = decide(figures(unique_fraction=0.02, color_distance=40.0), 1000, None)
         assert found.word == "collapsed"
         assert found.evidence[-1] == "also: artifacts"
 
-    def test_everything_is_judged_against_its_baseline(self):
-        """A set that is half duplicates is not blamed on the generator."""
+    def test_figures_are_relative_to_their_baseline(self):
+        """Duplicates in the data do not count against the generator."""
         halved = [replace(f, value=0.5, baseline=0.52) if f.key == "unique_fraction" else f for f in figures()]
         assert decide(halved, 1000, None).word == "healthy"
 

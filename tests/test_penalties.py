@@ -45,7 +45,7 @@ def test_gradient_penalty_of_a_quadratic_critic():
 
 
 def test_a_flat_critic_has_a_finite_penalty_and_a_finite_gradient_of_it():
-    """At slope zero a bare root would put NaN into every weight."""
+    """At slope 0 the gradient of a plain square root would be NaN."""
     x = normal(4, 3).requires_grad_()
     w = torch.zeros(3, dtype=torch.float64, requires_grad=True)
 
@@ -56,8 +56,8 @@ def test_a_flat_critic_has_a_finite_penalty_and_a_finite_gradient_of_it():
     assert w.grad.isfinite().all()
 
 
-def test_points_between_are_on_the_segment_one_share_a_sample():
-    """x + u (y - x), the same u for all values of a sample, cut off from the graph."""
+def test_between_interpolates_with_one_u_per_sample():
+    """x + u (y - x), with one u per sample, detached from the graph."""
     x, y = normal(3, 2, 4, 4), normal(3, 2, 4, 4, seed=1).requires_grad_()
     u = torch.tensor([0.0, 0.25, 1.0])
 
@@ -70,7 +70,7 @@ def test_points_between_are_on_the_segment_one_share_a_sample():
 
 
 def test_drift_is_the_square_of_the_real_score():
-    """A constant added to every score costs its square."""
+    """A constant added to all scores adds its square."""
     torch.testing.assert_close(drift(torch.tensor([-2.0, 3.0])), torch.tensor([4.0, 9.0]))
 
 
@@ -83,7 +83,7 @@ def loss_of(config, *, penalize=True):
 
 
 def test_the_wgan_gp_loss_is_the_sum_of_its_parts():
-    """E D(y) - E D(x) + 10 GP + 0.001 E D(x)^2, put together here by hand."""
+    """E D(y) - E D(x) + 10 GP + 0.001 E D(x)^2, computed by hand."""
     loss = {"adversarial": "wasserstein", "gradient_penalty": 10, "drift": 0.001}
 
     pair, x, y, u, losses = loss_of(tiny_config(loss=loss))
@@ -117,7 +117,7 @@ class TestMoments:
         assert means.item() == pytest.approx(np.abs(y.numpy().mean(0) - x.numpy().mean(0)).sum(), rel=1e-5)
         assert variances.item() == pytest.approx(np.abs(y.numpy().var(0) - x.numpy().var(0)).sum(), rel=1e-5)
 
-    def test_pulls_the_fakes_and_leaves_the_reals(self):
+    def test_gradients_flow_to_the_fakes_only(self):
         """Gradients flow to the generator only."""
         x, y = normal(6, 5).requires_grad_(), normal(6, 5, seed=1).requires_grad_()
         sum(moment_distance(x, y)).backward()
@@ -125,12 +125,12 @@ class TestMoments:
         assert y.grad.abs().sum() > 0
 
     def test_of_a_set_with_itself_is_zero(self):
-        """A perfect generator pays nothing."""
+        """The loss of a perfect generator is 0."""
         assert sum(moment_distance(normal(6, 5), normal(6, 5))) == 0
 
     @pytest.mark.parametrize("shape", [(6, 3, 8, 8), (6, 3, 16)])
     def test_per_channel_takes_every_position_as_a_sample(self, shape):
-        """C means and variances, whatever the size of the picture."""
+        """C means and variances for any image size."""
         x, y = normal(*shape), 2 * normal(*shape, seed=1) + 1
         means, variances = moment_distance(moment_inputs(x, "channel", 4), moment_inputs(y, "channel", 4))
         axes = (0, *range(2, len(shape)))
@@ -138,13 +138,13 @@ class TestMoments:
         assert variances.item() == pytest.approx(np.abs(y.numpy().var(axes) - x.numpy().var(axes)).sum(), rel=1e-5)
 
     def test_pooled_compares_means_of_blocks(self):
-        """4 x 4 blocks of an 8 x 8 picture: four features a channel."""
+        """4 x 4 blocks of an 8 x 8 image: four features per channel."""
         x = normal(6, 3, 8, 8)
         torch.testing.assert_close(moment_inputs(x, "pooled", 4)[:, :, 0, 1], x[:, :, :4, 4:].mean((2, 3)))
         assert moment_inputs(normal(6, 3, 16), "pooled", 4).shape == (6, 3, 4)
 
     @pytest.mark.parametrize("over", ["feature", "channel", "pooled"])
     def test_points_are_their_own_features(self, over):
-        """Nothing to pool in a vector."""
+        """Vectors are not pooled."""
         x = normal(6, 2)
         assert torch.equal(moment_inputs(x, over, 4), x)

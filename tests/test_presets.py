@@ -44,13 +44,13 @@ SHIPPED = [
 
 
 def test_every_preset_is_listed():
-    """The names a user may give."""
+    """All names are listed."""
     assert presets.names() == SHIPPED
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_preset_tells_its_story(name):
-    """What it is, its own command, and a source; nothing left to fill in."""
+def test_every_preset_has_a_header_comment(name):
+    """Description, command and source; no placeholders."""
     story = presets.story(name)
 
     assert story.startswith(f"{name}: ")
@@ -61,7 +61,7 @@ def test_every_preset_tells_its_story(name):
 
 
 def resolved(name):
-    """A preset with what the data would tell it, and few channels."""
+    """A preset with fake data properties and few channels."""
     network = configs.load(name).network
     few = {"progressive": {"network.max_channels": 8}, "conv": {"network.width": 0.05}}.get(network.family, {})
     size = network.picture_size
@@ -71,7 +71,7 @@ def resolved(name):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_preset_builds_and_its_critic_learns(name):
-    """At its first stage, with a fraction of the channels: every part of the loss is finite and has a gradient."""
+    """At its first stage, with few channels: all loss terms are finite and have gradients."""
     config = resolved(name)
     phase = Schedule.of(config).phase_at(0)
     pair = build(config)
@@ -91,7 +91,7 @@ def test_every_preset_builds_and_its_critic_learns(name):
 
 
 def test_the_paper_s_schedule():
-    """800 kimg of fade and 800 stable a resolution; batch 16, 14 at 256, 6 at 512, 3 at 1024 px; 19,000 kimg."""
+    """800 kimg of fade and 800 stable per resolution; batch 16, 14 at 256, 6 at 512, 3 at 1024 px; 19,000 kimg."""
     config = resolved_config({}, "progan-1024")
 
     phases = {phase.height: phase for phase in Schedule.of(config).phases}
@@ -102,7 +102,7 @@ def test_the_paper_s_schedule():
     assert config.train.duration == 19_000_000
 
 
-def test_the_bad_twin_differs_in_three_switches_and_length_only():
+def test_quickstart_collapse_differs_only_in_three_settings_and_length():
     """quickstart-collapse is quickstart without minibatch std, without penalty, with the non-saturating loss."""
     good, bad = (configs.load(name).model_dump() for name in ("quickstart", "quickstart-collapse"))
 
@@ -117,8 +117,8 @@ def test_the_bad_twin_differs_in_three_switches_and_length_only():
     assert different == expected
 
 
-def test_the_wheel_brings_the_presets(tmp_path):
-    """An installed gancli knows its presets by name."""
+def test_the_wheel_contains_the_presets(tmp_path):
+    """An installed gancli finds its presets by name."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
 

@@ -24,22 +24,22 @@ def pair():
 
 class TestFade:
     @torch.no_grad()
-    def test_at_alpha_0_the_generator_draws_the_old_picture_upscaled(self, pair):
-        """A new stage begins without a shock, exactly."""
+    def test_at_alpha_0_the_output_is_the_old_image_upscaled(self, pair):
+        """A new stage starts exactly at the output of the old one."""
         z = normal(4, 8)
 
         torch.testing.assert_close(pair.G(z, 2, 0.0), upscale(pair.G(z, 1)), atol=0, rtol=0)
 
     @torch.no_grad()
     def test_at_alpha_0_the_critic_scores_the_picture_downscaled(self, pair):
-        """Nor does the critic change its mind."""
+        """The score is exactly that of the old stage."""
         x = normal(4, 3, 16, 16)
 
         torch.testing.assert_close(pair.D(x, 2, 0.0), pair.D(downscale(x), 1), atol=1e-6, rtol=1e-6)
 
     @torch.no_grad()
     def test_at_alpha_1_only_the_new_path_is_used(self, pair):
-        """Changing the old output layer changes nothing once the fade is over, and something before."""
+        """The old output layer has no effect after the fade, and has one before."""
         z = normal(4, 8)
         done, midway = pair.G(z, 2, 1.0), pair.G(z, 2, 0.5)
 
@@ -50,7 +50,7 @@ class TestFade:
 
     @pytest.mark.parametrize("stage_and_alpha", [(), (2, 1.0)])
     def test_at_alpha_1_the_old_path_is_not_even_computed(self, pair, stage_and_alpha):
-        """Its layers get no gradient, so Adam leaves them alone; that is so unless a fade is asked for."""
+        """Its layers get no gradient, so Adam does not update them."""
         pair.D(pair.G(normal(4, 8), *stage_and_alpha), *stage_and_alpha).sum().backward()
 
         for speak, read in zip(pair.G.to_rgb, pair.D.from_rgb, strict=True):
@@ -71,7 +71,7 @@ class TestFade:
 @pytest.mark.parametrize("base", [(4, 4), (4, 6), (5, 3)])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_any_base_and_any_channels(base, channels):
-    """Non-square data: the base is doubled a stage, for one to four image channels."""
+    """Non-square data: the base is doubled at each stage, for one to four image channels."""
     config = ProgressiveConfig(resolution=base[0] * 4, base=base, z_dim=8, channels=(8, 8, 4))
     shape = (channels, *config.picture_size)
     G, D = Generator(config, shape), Critic(config, shape)
@@ -99,7 +99,7 @@ def weights_of(network):
 
 
 def test_the_generator_s_layers_have_the_widths_of_their_stages():
-    """A dense layer to 4 x 4, a convolution, two for each later stage, and 1 x 1 to RGB at every stage."""
+    """A dense layer to 4 x 4, a convolution, two for each later stage, and a 1 x 1 to_rgb at each stage."""
     assert weights_of(Generator(SMALL, RGB)) == {
         "dense.weight": (8 * 16, 5), "first.weight": (8, 8, 3, 3),
         "blocks.0.0.weight": (6, 8, 3, 3), "blocks.0.1.weight": (6, 6, 3, 3),
@@ -109,7 +109,7 @@ def test_the_generator_s_layers_have_the_widths_of_their_stages():
 
 
 def test_the_critic_s_layers_mirror_the_generator_s():
-    """One channel more where minibatch std has been appended, and a score at the end."""
+    """One more channel after minibatch std, and a score at the end."""
     assert weights_of(Critic(SMALL, RGB)) == {
         "from_rgb.0.weight": (8, 3, 1, 1), "from_rgb.1.weight": (6, 3, 1, 1), "from_rgb.2.weight": (4, 3, 1, 1),
         "blocks.0.0.weight": (6, 6, 3, 3), "blocks.0.1.weight": (8, 6, 3, 3),
@@ -135,8 +135,8 @@ def test_every_layer_has_the_paper_s_gain(network, equalized):
         assert (layer.scale, layer.initial_std) == pytest.approx((he, 1) if equalized else (1, he)), name
 
 
-def test_biases_stand_everywhere_but_before_a_batch_norm():
-    """A batch norm as the final layer would subtract the bias of the layer that speaks RGB."""
+def test_all_layers_have_biases_except_before_a_batch_norm():
+    """A final batch norm would subtract the bias of to_rgb."""
     normalizing = SMALL.model_copy(update={"output": "bn-tanh"})
 
     for network, bias in ((Generator(SMALL, RGB), True), (Generator(normalizing, RGB), False)):
@@ -146,7 +146,7 @@ def test_biases_stand_everywhere_but_before_a_batch_norm():
 
 @torch.no_grad()
 def test_the_first_pictures_have_the_colors_of_the_data():
-    """bn-clip begins with the mean and deviation of each of the data's channels."""
+    """bn-clip is initialized with the mean and standard deviation of each channel of the data."""
     moments = (0.1, -0.2, 0.3), (0.05, 0.1, 0.02)
     config = SMALL.model_copy(update={"output": "bn-clip"})
 
@@ -157,8 +157,8 @@ def test_the_first_pictures_have_the_colors_of_the_data():
 
 
 @torch.no_grad()
-def test_the_first_stage_speaks_through_its_own_layer():
-    """At 4 px the first to_rgb draws, and the others are not asked."""
+def test_the_first_stage_uses_its_own_to_rgb():
+    """At 4 px only the first to_rgb is used."""
     G, z = Generator(SMALL, RGB), normal(4, 5)
     before = G(z, 0)
 
@@ -168,7 +168,7 @@ def test_the_first_stage_speaks_through_its_own_layer():
 
 
 def test_minibatch_std_splits_the_channels_of_the_first_stage():
-    """It stands before the last convolution, where there are 8: four groups do, six do not."""
+    """It is before the last convolution, with 8 channels: four groups are possible, six are not."""
     four, six = ({"group_size": 4, "feature_groups": groups} for groups in (4, 6))
     values = SMALL.model_dump()
 
@@ -180,7 +180,7 @@ def test_minibatch_std_splits_the_channels_of_the_first_stage():
 
 
 def test_quickstart_s_size():
-    """Counted by hand from the recipe: 212,540 and 212,433 parameters."""
+    """Counted by hand: 212,540 and 212,433 parameters."""
     config = ProgressiveConfig(resolution=32, z_dim=64, channels=(64, 64, 32, 16))
 
     counts = [sum(p.numel() for p in network(config, (3, 32, 32)).parameters()) for network in (Generator, Critic)]
@@ -200,8 +200,8 @@ def test_quickstart_s_size():
         {"network__minibatch_std": {"statistic": "channel", "feature_groups": 2}},
     ],
 )
-def test_every_innovation_is_a_switch(switch):
-    """Each one changes what the pair computes or learns, and the changed pair still has finite gradients."""
+def test_every_technique_can_be_switched(switch):
+    """Each one changes the output or the learning rates, and gradients stay finite."""
     z = normal(8, 8)
     default, changed = build(tiny_config()), build(tiny_config(**switch))
 
@@ -215,7 +215,7 @@ def test_every_innovation_is_a_switch(switch):
 
 
 def test_a_seed_gives_one_pair():
-    """The weights come from the run's seed alone, whatever the global generator did before."""
+    """The weights depend only on the seed of the run, not on the global generator."""
     first = build(tiny_config())
     torch.randn(3)
     second, other = build(tiny_config()), build(tiny_config(train__seed=1))
@@ -226,8 +226,8 @@ def test_a_seed_gives_one_pair():
 
 @pytest.mark.parametrize("spread", [None, {"group_size": 4}])
 @torch.no_grad()
-def test_one_call_for_two_batches_scores_as_two_calls_do(spread):
-    """The fast path computes the plain path's numbers."""
+def test_one_pass_for_two_batches_scores_as_two_passes(spread):
+    """One forward pass gives the same numbers as two."""
     config = tiny_config(network__minibatch_std=spread)
     D, phase = build(config).D, Schedule.of(config).phases[-1]
     x, y = normal(8, 3, 16, 16, seed=1), 3 * normal(8, 3, 16, 16, seed=2)
@@ -241,13 +241,13 @@ def test_one_call_for_two_batches_scores_as_two_calls_do(spread):
 
 
 @pytest.mark.parametrize("size", [1, "all"])
-def test_a_group_of_the_whole_batch_is_never_judged_together(size):
-    """Two batches in one call would be one group."""
+def test_a_group_of_the_whole_batch_is_never_scored_in_one_pass(size):
+    """Two batches in one forward pass would be one group."""
     assert build(tiny_config(network__minibatch_std={"group_size": size})).D.group_of(8) is None
 
 
 def test_bf16_computes_in_bfloat16_and_answers_in_float32():
-    """Masters, pictures and scores stay float32, and close to the float32 answer."""
+    """Weights, images and scores stay float32, and are close to the float32 result."""
     pair = build(tiny_config())
     z = normal(8, 8)
     exact = pair.D(pair.G(z))

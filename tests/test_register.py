@@ -95,7 +95,7 @@ def test_the_fields_of_an_own_family_are_the_keys_of_a_preset(tmp_path):
 def test_what_is_not_registered_is_refused_by_name(tmp_path):
     """So is a checkpoint of it."""
     (tmp_path / "mine.yaml").write_text(PRESET)
-    with pytest.raises(ConfigError, match="no family of networks 'tiny-pair'"):
+    with pytest.raises(ConfigError, match="unknown network family 'tiny-pair'"):
         load_preset(str(tmp_path / "mine.yaml"))
 
 

@@ -26,7 +26,7 @@ def tick(kimg, **changes):
 
 
 def make_run(folder, ticks=(), sheets=(), **changes):
-    """A run folder by hand. sheets: the names of its sheets of 8 x 8 tiles of 16 px, each of one gray level more."""
+    """A synthetic run folder. sheets: names of its sheets of 8 x 8 tiles of 16 px, with increasing gray levels."""
     (folder / "samples").mkdir(parents=True)
     (folder / "config.yaml").write_text(as_text(tiny_config(**changes)))
     if ticks:
@@ -39,7 +39,7 @@ def make_run(folder, ticks=(), sheets=(), **changes):
 
 
 def make_health(verdict="low-diversity", **changes):
-    """A health with a bit of everything."""
+    """A Health with all kinds of content."""
     values = {
         "evidence": ("batch std of the fakes is 0.50 times that of the reals",),
         "panel": (
@@ -80,17 +80,17 @@ def make_pair(distance=0.42, mirrored=True):
 
 class TestPage:
     def test_the_verdict_is_a_word_and_a_mark(self, run):
-        """Nobody has to tell colors apart."""
+        """The mark does not depend on color."""
         page = run_page.page(run, make_health())
         head = page[page.index('id="verdict"') : page.index("</h2>")]
         assert "low-diversity" in head
         assert "▲" in head
-        assert "the fakes differ half as much as the reals" in page
+        assert "batch std of the fakes is 0.50 times that of the reals" in page
 
-    def test_every_figure_stands_under_its_question(self, run):
-        """With its numbers, its meaning and its mark as a word for who hears the page."""
+    def test_every_figure_is_under_its_heading(self, run):
+        """With its numbers, meaning and mark; the mark is also text for screen readers."""
         page = run_page.page(run, make_health())
-        assert page.index("do the samples differ") < page.index("batch std ratio") < page.index("Memorization:")
+        assert page.index("how much do the samples vary") < page.index("batch std ratio") < page.index("Memorization:")
         for words in (
             "0.51",
             "0.98",
@@ -104,7 +104,7 @@ class TestPage:
             assert words in page
 
     def test_nothing_is_fetched(self, run):
-        """Every address is a data: one, and the page forbids others to itself."""
+        """All URLs are data: URLs, and the CSP forbids others."""
         page = run_page.page(run, make_health(), [make_pair()])
         assert "http" not in page.replace("http-equiv", "")
         assert all(address.startswith("data:") for address in re.findall(r'src="([^"]*)', page))
@@ -113,7 +113,7 @@ class TestPage:
         assert "default-src 'none'" in page
 
     def test_hostile_names_are_text(self, tmp_path):
-        """Of the folder, the data, the preset, a figure or a channel."""
+        """Names of the folder, data, preset, figures and channels are escaped."""
         warning = plain(Warned(HOSTILE, HOSTILE, 0, HOSTILE))
         run = make_run(tmp_path / "<b>bold<b>", [tick(1, warnings=[warning])], data__source=HOSTILE, preset=HOSTILE)
         odd = Figure(HOSTILE, HOSTILE, 1, 1, group=HOSTILE, advice=HOSTILE)
@@ -124,43 +124,43 @@ class TestPage:
         assert page.count("&lt;script&gt;alert") >= 7
 
     def test_warnings_say_when(self, run):
-        """The kimg stands before the words."""
+        """Each warning starts with its kimg."""
         assert "<b>2 kimg</b> penalty: the critic has become steep" in run_page.page(run, make_health())
 
-    def test_neighbors_lie_side_by_side(self, run):
-        """With their distance in words, and what is mirrored."""
+    def test_neighbors_are_side_by_side(self, run):
+        """With their distance, and whether they are mirrored."""
         page = run_page.page(run, make_health(), [make_pair()])
         assert "distance is 0.42 times that of unseen reals" in page
         assert "sample 42 · training sample 17, mirrored" in page
 
     def test_a_run_without_anything_has_a_page(self, tmp_path):
-        """No tick, no sheet, no figure: what is not there yet is said."""
+        """Without ticks, sheets and figures the page says so."""
         page = run_page.page(make_run(tmp_path / "empty"), Health("undecided", "low", ()))
         assert "undecided" in page
         assert "nothing has been logged" in page
         assert not re.search("<table|<img", page)
 
     def test_a_folder_that_is_no_run_has_none(self, tmp_path):
-        """And the error says so."""
+        """InputMissing is raised."""
         with pytest.raises(InputMissing):
             run_page.page(Run(tmp_path), make_health())
 
     def test_every_picture_and_chart_is_described(self, run):
-        """For who does not see them."""
+        """All have alternative text."""
         page = run_page.page(run, make_health(), [make_pair()])
         assert all(' alt="' in image for image in re.findall(r"<img[^>]*>", page))
         assert all('role="img" aria-label="' in chart for chart in re.findall(r"<svg[^>]*>", page))
         assert all("scope=" in head for head in re.findall(r"<th\b[^>]*>", page))
 
     def test_it_is_written_whole(self, run, tmp_path):
-        """To the file that was asked for."""
+        """To the given path."""
         run_page.write(run, make_health(), tmp_path / "report.html")
         assert (tmp_path / "report.html").read_text().rstrip().endswith("</html>")
 
 
 class TestCurves:
     def test_null_breaks_no_curve(self):
-        """What was not measured is left out, and the line goes on."""
+        """Missing values are skipped."""
         ticks = [tick(k, critic_loss=loss) for k, loss in ((1, 0.1), (2, None), (3, 0.3), (4, float("nan")), (5, 0.2))]
         chart = run_page.charts(tiny_config(), ticks)[0]
         (points,) = re.findall(r'<polyline points="([^"]*)"', chart)
@@ -168,7 +168,7 @@ class TestCurves:
         assert "nan" not in chart
 
     def test_what_was_never_measured_has_no_chart(self):
-        """And saturation none where nothing ever saturated."""
+        """Nor does saturation if it is always 0."""
         missing = dict.fromkeys(("critic_loss", "d_real", "d_fake", "score_gap", "overfitting")) | {"saturation": 0.0}
         ticks = [tick(k, **missing) for k in (1, 2)]
         (only,) = run_page.charts(tiny_config(), ticks)
@@ -176,23 +176,23 @@ class TestCurves:
 
     @pytest.mark.parametrize(("loss", "name"), [("wasserstein", "Wasserstein estimate"), ("hinge", "score gap")])
     def test_the_gap_has_the_name_that_the_loss_gives_it(self, loss, name):
-        """It estimates a distance for one loss alone."""
+        """Only for Wasserstein is it an estimate of a distance."""
         changes = {"loss__adversarial": loss, "loss__r1": 0, "loss__r2": 0, "loss__gradient_penalty": 1}
         assert name in run_page.charts(tiny_config(**changes), [tick(1), tick(2)])[2]
 
     def test_phases_follow_the_ticks(self):
-        """Each begins where the one before ended; a fade is a phase of its own."""
+        """Each starts at the end of the previous one; a fade is a separate phase."""
         rows = ((1, 4, 1.0), (2, 4, 1.0), (3, 8, 0.5), (4, 8, 1.0), (5, 8, 1.0))
         assert run_page.phases([tick(k, resolution=r, alpha=a) for k, r, a in rows]) == [
             svg.Phase("4", 1, 2), svg.Phase("8", 2, 3, fading=True), svg.Phase("8", 3, 5),
         ]  # fmt: skip
 
     def test_one_resolution_is_no_phase(self):
-        """There is nothing to tell apart."""
+        """A single resolution is not shaded."""
         assert run_page.phases([tick(1), tick(2)]) == []
 
     def test_phases_are_shaded_and_named_once(self):
-        """What fades in is hatched; a name without room is left out."""
+        """Fade-ins are hatched; labels without room are omitted."""
         line = svg.Line("loss", np.arange(101.0), np.arange(101.0))
         phases = [svg.Phase("128", 0, 1), svg.Phase("256", 1, 40, fading=True), svg.Phase("256", 40, 100)]
         chart = svg.line_chart([line], "kimg", "loss", phases)
@@ -202,13 +202,13 @@ class TestCurves:
         assert sum("V" in strokes for strokes in re.findall(r'class="hatch" d="([^"]*)"', chart)) == 1
 
     def test_a_single_tick_is_a_dot(self):
-        """A line of one point would not be seen."""
+        """A line of one point would be invisible."""
         assert "stroke-linecap" in run_page.charts(tiny_config(), [tick(1)])[0]
 
 
 class TestGallery:
     def test_at_most_24_sheets_with_the_first_and_the_last(self, tmp_path):
-        """Spread evenly between them."""
+        """Evenly spaced."""
         run = make_run(tmp_path / "run", [tick(1)], [f"fakes-{i:06d}.png" for i in range(1, 101)])
         page = run_page.page(run, make_health())
         captions = re.findall(r'data-caption="(\d+) kimg', page)
@@ -225,12 +225,12 @@ class TestGallery:
         assert '<label id="control" hidden>' in page
 
     def test_untrained_networks_come_first(self, tmp_path):
-        """Where an ablation has drawn them."""
+        """If an ablation has sampled them."""
         run = make_run(tmp_path / "run", [tick(1)], ["untrained.png", "fakes-000001.png"])
         assert [s.caption for s in pictures.gallery(run, run.config(), {}).sheets] == ["untrained", "1 kimg"]
 
     def test_files_named_by_images_and_by_kimg_are_one_row(self, tmp_path):
-        """Nine digits are images; a file of another name is nobody's."""
+        """Nine digits are images; files with other names are ignored."""
         run = make_run(tmp_path / "run", sheets=["fakes-000002.png", "fakes-000000500.png", "fakes-mine.png"])
         assert [pictures.caption(path, {}) for path in pictures.sheets_of(run)] == ["0.5 kimg", "2 kimg"]
 
@@ -241,7 +241,7 @@ class TestGallery:
 
     @pytest.mark.parametrize("side", [8, 16])
     def test_huge_sheets_are_cut_to_the_same_whole_tiles(self, tmp_path, side, monkeypatch):
-        """Also those that were drawn before the network had grown; every latent keeps its place."""
+        """Also sheets of lower resolutions; each latent keeps its position."""
         monkeypatch.setattr(pictures, "SIDE", 60)  # three tiles of 16 px, and a rest
         run = make_run(tmp_path / "run", sheets=["fakes-000001.png"])
         Image.new("RGB", (8 * side, 8 * side)).save(run.path / "samples" / "fakes-000001.png")
@@ -251,7 +251,7 @@ class TestGallery:
         assert seen == [(3 * side, 3 * side), (48, 48)]
 
     def test_many_large_sheets_stay_under_the_budget(self, tmp_path, monkeypatch):
-        """Noise, which no PNG makes small."""
+        """Noise does not compress."""
         monkeypatch.setattr(pictures, "BYTES", 60_000)
         run = make_run(tmp_path / "run", sheets=["fakes-000001.png", "fakes-000002.png"])
         noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
@@ -265,7 +265,7 @@ class TestGallery:
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 class TestInABrowser:
     def test_the_slider_shows_another_moment(self, run, tmp_path):
-        """The sheet and its caption change, the last one showed before, and nothing is complained of."""
+        """The sheet and its caption change, and the console has no errors."""
         script = """
           const slider = document.getElementById("moment"), seen = [];
           const look = () => seen.push([...document.querySelectorAll("#sheets img")]
@@ -301,7 +301,7 @@ class TestInABrowser:
 
 
 def browse(tmp_path, page, script):
-    """(the document after the script ran, what the console complained of)."""
+    """(the document after the script ran, the console output)."""
     file = tmp_path / "page.html"
     file.write_text(page.replace("</body>", f"<script>{script}</script></body>"))
     words = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1000,844",

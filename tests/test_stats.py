@@ -12,7 +12,7 @@ def pictures(n, seed=0, low=0, high=256):
 
 
 def unit(pixels):
-    """Pictures as networks see them: (N, H, W, C) uint8 -> (N, C, H, W) in [-1, 1]."""
+    """Images scaled for networks: (N, H, W, C) uint8 -> (N, C, H, W) in [-1, 1]."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).double() / 127.5 - 1
 
 
@@ -29,7 +29,7 @@ class TestBatchStd:
         assert channel_std(torch.tensor(x)) == pytest.approx(x.std(axis=0).mean(axis=(1, 2)).tolist())
 
     def test_of_copies_and_of_one_sample_is_zero(self):
-        """The total collapse."""
+        """Total collapse."""
         x = torch.randn(1, 3, 4, 4)
         assert batch_std(x.repeat(8, 1, 1, 1)) == pytest.approx(0, abs=1e-7)
         assert batch_std(x) == 0
@@ -40,14 +40,14 @@ class TestBatchStd:
         assert batch_std(x) == pytest.approx(batch_std(x.flip(0)))
 
     def test_vectors_are_taken(self):
-        """(N, D) points have a deviation too."""
+        """(N, D) points are supported."""
         x = torch.tensor([[0.0, 0], [2, 4]])
         assert batch_std(x) == pytest.approx(1.5)
         assert channel_std(x) == pytest.approx([1, 2])
 
 
 def test_contrast_is_the_deviation_inside_a_sample():
-    """Against numpy; flat samples have none, however different they are."""
+    """Against numpy; constant samples have contrast 0, even if they differ."""
     x = np.random.RandomState(0).normal(size=(10, 3, 4, 4))
 
     assert contrast(torch.tensor(x)) == pytest.approx(x.reshape(10, 3, 16).std(axis=2).mean())
@@ -69,13 +69,13 @@ class TestHistograms:
         assert histograms.wasserstein(counts(a), counts(b)) == pytest.approx(expected)
 
     def test_a_shift_is_its_own_distance(self):
-        """Red + 25 reads 25."""
+        """Red + 25 has distance 25."""
         a = pictures(4, high=200)
         assert histograms.wasserstein(counts(a), counts(a + np.uint8(25))) == pytest.approx(25)
         assert histograms.wasserstein(counts(a), counts(a)) == 0
 
     def test_unequal_counts_are_taken(self):
-        """Distributions are compared, not lists."""
+        """Distributions are compared, so counts may differ."""
         a = pictures(4)
         assert histograms.wasserstein(counts(a), counts(np.concatenate([a, a]))) == pytest.approx(0, abs=1e-9)
 
@@ -98,12 +98,12 @@ def test_moments_against_numpy():
 class TestModes:
     @pytest.mark.parametrize("size", [32, 64])
     def test_every_real_picture_is_recognized(self, size):
-        """The classifier knows all twelve modes of the set, at any size."""
+        """All twelve modes are classified correctly, at any size."""
         drawn, truth = shapes.draw(size, 600, seed=3)
         np.testing.assert_array_equal(modes.classify(drawn), truth)
 
     def test_noise_blends_and_the_mean_are_not(self):
-        """What is no shape counts for nothing."""
+        """They are not assigned to a mode."""
         drawn, truth = shapes.draw(32, 600, seed=3)
         noise = np.random.RandomState(0).randint(0, 256, (50, 32, 32, 3)).astype(np.uint8)
         mean = drawn.mean(axis=0, keepdims=True).astype(np.uint8)
@@ -115,7 +115,7 @@ class TestModes:
         assert (modes.classify(blends) == modes.UNRECOGNIZED).mean() > 0.7
 
     def test_dropped_modes_are_missed(self):
-        """Five modes of twelve are five modes of twelve."""
+        """Five of twelve modes are counted as five."""
         drawn, truth = shapes.draw(32, 600, seed=3)
 
         found = modes.count_modes(drawn[truth < 5])
@@ -131,7 +131,7 @@ class TestModes:
 
 
 def test_the_set_is_balanced_and_drawn_from_its_seed():
-    """Every mode equally often; the same seed, the same pictures."""
+    """Equal mode frequencies; the same seed gives the same images."""
     first, modes_drawn = shapes.draw(16, 120, seed=5)
     second, _ = shapes.draw(16, 120, seed=5)
 
@@ -140,7 +140,7 @@ def test_the_set_is_balanced_and_drawn_from_its_seed():
 
 
 def test_unit_areas_are_what_the_templates_cover():
-    """Area and centroid from the formula and from the drawn pixels agree."""
+    """Area and centroid of the formula and of the rendered pixels agree."""
     for shape in shapes.SHAPES:
         mask = shapes.shape_mask(shape, np.array([[64.0, 64.0]], np.float32), np.array([40.0], np.float32), 128)[0]
         assert mask.sum() / 1600 == pytest.approx(shapes.unit_area(shape), rel=0.01)

@@ -1,4 +1,4 @@
-"""Presets: strict, frozen, typed. No torch and no numpy here, so that the command line answers at once."""
+"""Configs and presets: strict, frozen, typed. This package imports neither torch nor numpy, to start fast."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ __all__ = ["Config", "ResolvedConfig", "as_text", "load", "overrides", "presets"
 
 
 def load(preset: str, changes: Mapping[str, Any] | None = None) -> Config:
-    """A validated preset with dotted changes applied. Raises ConfigError or InputMissing."""
+    """Load a preset, apply changes by dotted key, and validate it. Raises ConfigError or InputMissing."""
     for key in changes or {}:
         if key.partition(".")[0] in INTERNAL:
             raise ConfigError(f"{key!r} cannot be set", where="--set", hint=INTERNAL[key.partition(".")[0]])
@@ -26,5 +26,5 @@ def load(preset: str, changes: Mapping[str, Any] | None = None) -> Config:
 
 
 def as_text(config: Config) -> str:
-    """The whole config as YAML, defaults included: what `presets show` prints and a run folder keeps."""
+    """The whole config as YAML, including defaults, as printed by `presets show` and stored in a run folder."""
     return yaml.dump(config.model_dump(mode="json"))

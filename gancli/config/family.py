@@ -1,4 +1,4 @@
-"""What every family of networks may say, and what the rest of gancli asks of any of them."""
+"""Config keys and properties that all network families have."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -6,45 +6,45 @@ from pydantic import BeforeValidator, Field
 
 from gancli.config.fields import Channels, Count, Positive, Share, Strict, no_bool
 
-MAX_RESOLUTION = 2048  # also the reader's bound: a hostile header may not ask for more memory
-MAX_VALUES = 1 << 24  # of one sample
-USUAL_SIZE = (32, 32)  # to which pictures are brought where a preset does not care
+MAX_RESOLUTION = 2048  # px; also limits the memory that a damaged or hostile checkpoint can request
+MAX_VALUES = 1 << 24  # values of one sample
+USUAL_SIZE = (32, 32)  # px; size of images if the preset does not set one
 
 Pixels = Annotated[int, Field(ge=1, le=MAX_RESOLUTION), BeforeValidator(no_bool)]
 Size = Annotated[int, Field(ge=1, le=MAX_VALUES), BeforeValidator(no_bool)]
-Sizes = tuple[tuple[int, int], ...]  # (height, width) of every stage
+Sizes = tuple[tuple[int, int], ...]  # (height, width) of each stage
 
 
 class MinibatchStd(Strict):
-    """The layer that shows the critic how much its samples differ."""
+    """Minibatch standard deviation layer of the critic."""
 
-    group_size: Count | Literal["all"] = 4
-    statistic: Literal["position", "channel"] = "position"  # deviation at each position (paper), or of each channel
-    feature_groups: Count = 1
+    group_size: Count | Literal["all"] = 4  # samples per group; all: the whole batch
+    statistic: Literal["position", "channel"] = "position"  # std per position (as in the paper) or per channel
+    feature_groups: Count = 1  # number of channel groups; each appends one channel
 
 
 class Family(Strict):
-    """The switches of every pair of networks, and what the rest of gancli asks of any of them."""
+    """Config keys of all network families."""
 
-    kinds: ClassVar[tuple[str, ...]] = ("image",)  # of data that the family takes
+    kinds: ClassVar[tuple[str, ...]] = ("image",)  # kinds of data that the family supports
 
-    family: str  # its name; every family narrows it to a Literal of its own
-    z_dim: Channels = 100
+    family: str  # name of the network family
+    z_dim: Channels = 100  # dimensions of a latent
     z_distribution: Literal["normal", "uniform"] = "normal"  # N(0, 1), or uniform over (-1, 1)
-    z_scale: Positive = 1.0  # latents are multiplied by it
-    output: Literal["linear", "tanh", "sigmoid", "bn-tanh", "bn-clip"] = "linear"
-    freeze_output: bool = False  # the final batch norm's gamma and beta stay as they begin
-    bn_decay: Share = 0.9  # of batch norm's moving statistics: the share of the old value that each batch keeps
-    minibatch_std: MinibatchStd | None = None
-    equalized_lr: bool = False
+    z_scale: Positive = 1.0  # factor by which latents are multiplied
+    output: Literal["linear", "tanh", "sigmoid", "bn-tanh", "bn-clip"] = "linear"  # final layer of the generator
+    freeze_output: bool = False  # keep gamma and beta of the final batch norm at their initial values
+    bn_decay: Share = 0.9  # decay of the running statistics of batch norm (1 - momentum in PyTorch)
+    minibatch_std: MinibatchStd | None = None  # minibatch standard deviation in the critic; None: off
+    equalized_lr: bool = False  # initialize weights from N(0, 1) and scale them at run time
 
     @property
     def stages(self) -> int:
-        """How many resolutions there are, the first included."""
+        """Number of resolutions, including the first."""
         return 1
 
     def sizes(self, shape: tuple[int, ...]) -> Sizes:
-        """(height, width) of the pictures of every stage; (length, 1) of signals, (dimensions, 1) of points.
+        """(height, width) of images at each stage; (length, 1) of signals, (dimensions, 1) of points.
 
         shape: (C, *S) of one sample at full size.
         """
@@ -53,33 +53,33 @@ class Family(Strict):
 
     @property
     def picture_size(self) -> tuple[int, int] | None:
-        """(height, width) to which pictures are brought; None where only the data can tell."""
+        """(height, width) of the training images; None if it depends on the data."""
         return None
 
     @property
     def heights(self) -> tuple[int, ...]:
-        """Of the pictures of every stage, as far as the config tells."""
+        """Heights of all stages in px; empty if they depend on the data."""
         return () if self.picture_size is None else (self.picture_size[0],)
 
     @property
     def uses_batch_norm(self) -> tuple[bool, bool]:
-        """Does the generator, does the critic have batch norm?"""
+        """Whether (the generator, the critic) has batch norm."""
         return self.output.startswith("bn-"), False
 
     @property
     def enlarges(self) -> int:
-        """By which factor a generator enlarges the pictures that go in; 0: latents go in."""
+        """Upscaling factor of a super-resolution generator; 0 if the input is latents."""
         return 0
 
 
 class FixedFamily(Family):
-    """Networks that do not grow: one size from the start, that of the samples."""
+    """Networks of a fixed size, without growth."""
 
-    resolution: Pixels | tuple[Pixels, Pixels] | None = None  # pictures are brought to it; signals and points: left out
+    resolution: Pixels | tuple[Pixels, Pixels] | None = None  # px: height = width, or [height, width]; images only
 
     @property
     def picture_size(self) -> tuple[int, int] | None:
-        """(height, width) to which pictures are brought."""
+        """(height, width) of the training images."""
         if isinstance(self.resolution, int):
             return self.resolution, self.resolution
         return self.resolution

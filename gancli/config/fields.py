@@ -1,4 +1,4 @@
-"""The kinds of values that a preset may hold, and the strict model that all of its sections are."""
+"""Types of config values, and the strict base model of all config sections."""
 
 import math
 from typing import Annotated, Any
@@ -18,16 +18,16 @@ MAX_CHANNELS = 8192
 
 
 def no_bool(value: Any) -> Any:
-    """`true` is not 1: a boolean where a number belongs is a mistake."""
+    """Reject booleans, which pydantic would accept as numbers."""
     if isinstance(value, bool):
-        raise ValueError("a number is needed, not true or false")
+        raise ValueError("must be a number, not true or false")
     return value
 
 
 def finite(value: Any) -> Any:
-    """Neither infinite nor NaN."""
+    """Reject infinite values and NaN."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a finite number is needed")
+        raise ValueError("must be finite")
     return value
 
 
@@ -43,6 +43,6 @@ Channels = Annotated[int, Field(ge=1, le=MAX_CHANNELS), BeforeValidator(no_bool)
 
 
 class Strict(BaseModel):
-    """Frozen, and unknown keys are refused."""
+    """A frozen model that rejects unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""What a preset may say of its networks: one strict model a family."""
+"""Config models of the network families."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -9,23 +9,24 @@ from gancli.config.fields import Channels, Count, Positive, Share, Strict, no_bo
 
 Activation = Literal["relu", "leaky", "elu"]  # leaky: slope 0.2
 Norm = Literal["none", "batch", "layer"]  # layer: over the channels at each position
+Kernel = Annotated[int, Field(ge=1, le=31), BeforeValidator(no_bool)]
 
 
 class ProgressiveConfig(Family):
-    """Karras et al. 2018: generator and critic that grow together. Every technique of the paper is a switch."""
+    """Progressive growing (Karras et al. 2018). Each technique of the paper can be switched on or off."""
 
     family: Literal["progressive"] = "progressive"
-    resolution: Annotated[int, Field(ge=4, le=MAX_RESOLUTION), BeforeValidator(no_bool)]  # height of the last stage
-    base: tuple[Annotated[int, Field(ge=2, le=64)], Annotated[int, Field(ge=2, le=64)]] = (4, 4)  # first stage
-    z_dim: Channels = 512
-    channels: tuple[Channels, ...] | None = None  # one a stage; None: min(channel_base / 2^stage, max_channels)
-    channel_base: Count = 8192
-    max_channels: Channels = 512
-    equalized_lr: bool = True
-    pixel_norm: bool = True  # generator only, after each activation
-    normalize_z: bool = True
-    minibatch_std: MinibatchStd | None = MinibatchStd()
-    fused_down: bool = True  # convolution and 2x2 mean as one; activation after the pool, as the reference has it
+    resolution: Annotated[int, Field(ge=4, le=MAX_RESOLUTION), BeforeValidator(no_bool)]  # px; height of the last stage
+    base: tuple[Annotated[int, Field(ge=2, le=64)], Annotated[int, Field(ge=2, le=64)]] = (4, 4)  # px; size of stage 0
+    z_dim: Channels = 512  # dimensions of a latent
+    channels: tuple[Channels, ...] | None = None  # one per stage; None: min(channel_base / 2^(stage + 1), max_channels)
+    channel_base: Count = 8192  # channels are channel_base / 2^(stage + 1)
+    max_channels: Channels = 512  # channels per stage, at most
+    equalized_lr: bool = True  # initialize weights from N(0, 1) and scale them at run time
+    pixel_norm: bool = True  # pixel norm after each activation of the generator
+    normalize_z: bool = True  # pixel norm of the latents
+    minibatch_std: MinibatchStd | None = MinibatchStd()  # minibatch standard deviation in the critic; None: off
+    fused_down: bool = True  # fuse convolution and 2x2 mean; the activation is then after the mean, as in the reference
 
     @model_validator(mode="after")
     def _stages_fit(self) -> Self:
@@ -34,18 +35,18 @@ class ProgressiveConfig(Family):
         while height < last:
             height, stages = height * 2, stages + 1
         if height != last:
-            raise ValueError(f"resolution {last} is not {self.base[0]} doubled some number of times")
+            raise ValueError(f"resolution {last} is not {self.base[0]} times a power of 2")
         if self.channels is not None and len(self.channels) != stages:
-            raise ValueError(f"channels needs {stages} numbers, one a stage from {self.base[0]} to {last} px")
+            raise ValueError(f"channels needs {stages} numbers, one per stage from {self.base[0]} to {last} px")
         return self
 
     @property
     def stages(self) -> int:
-        """How many resolutions there are, the first included."""
+        """Number of resolutions, including the first."""
         return (self.resolution // self.base[0]).bit_length()
 
     def sizes(self, shape: tuple[int, ...]) -> Sizes:
-        """(height, width) of every stage: the base, doubled and doubled again."""
+        """(height, width) of each stage: the base, doubled at each stage."""
         return tuple((self.base[0] << stage, self.base[1] << stage) for stage in range(self.stages))
 
     @property
@@ -55,114 +56,114 @@ class ProgressiveConfig(Family):
 
     @property
     def heights(self) -> tuple[int, ...]:
-        """Of every stage, in pixels."""
+        """Heights of all stages in px."""
         return tuple(height for height, _ in self.sizes(()))
 
     def width_of(self, stage: int) -> int:
-        """Channels of a stage, counted from 0 (the papers count from 1, hence the + 1)."""
+        """Channels of a stage, counted from 0 (the paper counts from 1, hence the + 1)."""
         if self.channels is not None and stage < len(self.channels):
             return self.channels[stage]
         return max(1, min(self.channel_base >> (stage + 1), self.max_channels))
 
 
 class ConvLayer(Strict):
-    """A convolution and what comes right before or after it."""
+    """A convolution with its resampling."""
 
-    channels: Channels
-    kernel: Annotated[int, Field(ge=1, le=31), BeforeValidator(no_bool)] = 3
+    channels: Channels  # output channels
+    kernel: Kernel = 3  # side of the kernel
     stride: Annotated[int, Field(ge=1, le=16), BeforeValidator(no_bool)] = 1
-    padding: Literal["same", "none"] = "same"
-    resample: Literal["keep", "up", "down"] = "keep"  # doubled (nearest) before it, or 2-means after its activation
+    padding: Literal["same", "none"] = "same"  # same: keeps the size at stride 1
+    resample: Literal["keep", "up", "down"] = "keep"  # up: nearest 2x before; down: 2x2 mean after the activation
 
 
 class ConvSide(Strict):
-    """What both networks of a convolutional pair are described by."""
+    """Keys of both convolutional networks."""
 
-    layers: Annotated[tuple[ConvLayer, ...], Field(max_length=64)]
-    activation: Activation = "leaky"
-    norm: Norm = "none"
-    norm_first: bool = True  # the norm comes before the activation; else after it
+    layers: Annotated[tuple[ConvLayer, ...], Field(max_length=64)]  # convolutions; in the critic, before minibatch std
+    activation: Activation = "leaky"  # after each layer; leaky: slope 0.2
+    norm: Norm = "none"  # in each layer; layer: over the channels at each position
+    norm_first: bool = True  # true: norm before the activation; false: after it
 
 
 class ConvGenerator(ConvSide):
-    """Dense to a small base, then the layers, then one more convolution to the sample's channels."""
+    """A dense layer to a small base, the layers, and a final convolution to the channels of the samples."""
 
-    dense: Channels  # channels of the base, which is the sample's size halved by every `up`
-    last_kernel: Annotated[int, Field(ge=1, le=31), BeforeValidator(no_bool)] = 3
+    dense: Channels  # channels of the base, whose size is the sample size halved for each `up` layer
+    last_kernel: Kernel = 3  # kernel of the final convolution
 
 
 class ConvCritic(ConvSide):
-    """The layers, minibatch std if it is on, more layers, dense layers, a score."""
+    """The layers, optional minibatch std, more layers, dense layers, and a score."""
 
-    last: Annotated[tuple[ConvLayer, ...], Field(max_length=64)] = ()  # after minibatch std
-    dense: Annotated[tuple[Channels, ...], Field(max_length=16)] = ()  # hidden ones, ReLU
-    score: Literal["linear", "tanh"] = "linear"
+    last: Annotated[tuple[ConvLayer, ...], Field(max_length=64)] = ()  # convolutions after minibatch std
+    dense: Annotated[tuple[Channels, ...], Field(max_length=16)] = ()  # units of each hidden dense layer (ReLU)
+    score: Literal["linear", "tanh"] = "linear"  # output function of the score
 
 
 class ConvConfig(FixedFamily):
-    """Convolutional pairs for pictures and for 1-D signals: iWGAN, minibatch-std-128, signal-1d, moments-conv."""
+    """Convolutional networks for images and 1-D signals: iwgan, minibatch-std-128, signal-1d, moments-conv."""
 
     kinds: ClassVar[tuple[str, ...]] = ("image", "signal")
 
     family: Literal["conv"]
-    generator: ConvGenerator
-    critic: ConvCritic
-    width: Annotated[float, Field(gt=0, le=4), BeforeValidator(no_bool)] = 1.0  # of all channels; see init_std
-    init_std: Positive | None = None  # weights ~ N(0, init_std), times sqrt(1 / width) where fan-in shrank; None: He
+    generator: ConvGenerator  # layers of the generator
+    critic: ConvCritic  # layers of the critic
+    width: Annotated[float, Field(gt=0, le=4), BeforeValidator(no_bool)] = 1.0  # multiplier of all channels
+    init_std: Positive | None = None  # std of the initial weights at width 1; None: He initialization
 
     @property
     def uses_batch_norm(self) -> tuple[bool, bool]:
-        """Does the generator, does the critic have batch norm?"""
+        """Whether (the generator, the critic) has batch norm."""
         return super().uses_batch_norm[0] or self.generator.norm == "batch", self.critic.norm == "batch"
 
 
 class MlpSide(Strict):
-    """One hidden layer a number."""
+    """Keys of both dense networks."""
 
-    hidden: Annotated[tuple[Channels, ...], Field(max_length=32)]
-    activation: Activation = "leaky"
-    norm: Norm = "none"
-    norm_first: bool = True
-    dropout: Annotated[tuple[Share, ...], Field(max_length=32)] = ()  # one a hidden layer; none for those left out
+    hidden: Annotated[tuple[Channels, ...], Field(max_length=32)]  # units of each hidden layer
+    activation: Activation = "leaky"  # after each hidden layer; leaky: slope 0.2
+    norm: Norm = "none"  # in each hidden layer
+    norm_first: bool = True  # true: norm before the activation; false: after it
+    dropout: Annotated[tuple[Share, ...], Field(max_length=32)] = ()  # rate of each hidden layer; 0 for the rest
 
 
 class MlpConfig(FixedFamily):
-    """Dense layers only: pictures, signals and points alike."""
+    """Dense networks for images, signals and points."""
 
     kinds: ClassVar[tuple[str, ...]] = ("image", "signal", "points")
 
     family: Literal["mlp"]
-    generator: MlpSide
-    critic: MlpSide
+    generator: MlpSide  # hidden layers of the generator
+    critic: MlpSide  # hidden layers of the critic
 
     @property
     def uses_batch_norm(self) -> tuple[bool, bool]:
-        """Does the generator, does the critic have batch norm?"""
+        """Whether (the generator, the critic) has batch norm."""
         return super().uses_batch_norm[0] or self.generator.norm == "batch", self.critic.norm == "batch"
 
 
 class SuperresConfig(FixedFamily):
-    """Johnson et al. 2016: a residual generator that enlarges pictures fourfold; a convolutional critic, if any."""
+    """4x super-resolution (Johnson et al. 2016): a residual generator and a convolutional critic."""
 
     family: Literal["superres"]
-    channels: Channels = 64
-    blocks: Annotated[int, Field(ge=1, le=64), BeforeValidator(no_bool)] = 4
-    critic: ConvCritic
+    channels: Channels = 64  # of all layers of the generator
+    blocks: Annotated[int, Field(ge=1, le=64), BeforeValidator(no_bool)] = 4  # number of residual blocks
+    critic: ConvCritic  # layers of the critic
 
     @model_validator(mode="after")
     def _enlarges(self) -> Self:
         if self.picture_size is None or any(side % 4 for side in self.picture_size):
-            raise ValueError("resolution must be a multiple of 4, the factor by which pictures are enlarged")
+            raise ValueError("resolution must be a multiple of 4, the upscaling factor")
         return self
 
     @property
     def uses_batch_norm(self) -> tuple[bool, bool]:
-        """The generator's blocks have it."""
+        """Whether (the generator, the critic) has batch norm. The generator always has."""
         return True, self.critic.norm == "batch"
 
     @property
     def enlarges(self) -> int:
-        """Four times, as in the paper's supplement, table 2."""
+        """4, as in table 2 of the supplement of the paper."""
         return 4
 
 

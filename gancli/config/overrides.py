@@ -1,4 +1,4 @@
-"""`--set a.b=c`: one value of a preset changed from the command line."""
+"""`--set a.b=c`: change values of a preset on the command line."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -8,28 +8,28 @@ from gancli.errors import ConfigError, UsageError
 
 
 def parse(assignments: Iterable[str]) -> dict[str, Any]:
-    """{"a.b": value} from "a.b=c" strings; the value is read as YAML. Raises ConfigError."""
+    """{"a.b": value} from "a.b=c" strings. Values are parsed as YAML. Raises ConfigError."""
     pairs = {}
     for text in assignments:
         key, sign, value = text.partition("=")
         if not sign or not key.strip():
-            raise ConfigError(f"{text!r} is not key=value", where="--set", hint="write it as train.lr=0.002")
+            raise ConfigError(f"{text!r} is not key=value", where="--set", hint="use a form such as train.lr=0.002")
         pairs[key.strip()] = yaml.parse(value, f"--set {key}")
     return pairs
 
 
 def merge(flags: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[str, Any]:
-    """Flags that were given (not None) and --set together. Raises UsageError where both name one key."""
+    """Merge flags that were given (not None) with --set. Raises UsageError if both set the same key."""
     given = {key: value for key, value in flags.items() if value is not None}
     for key in given.keys() & sets.keys():
-        raise UsageError(f"{key} is given twice", where=f"its own flag, and --set {key}", hint="keep one of them")
+        raise UsageError(f"{key} is set twice", where=f"its own option and --set {key}", hint="remove one of them")
     return {**given, **sets}
 
 
 def apply(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested values with dotted keys replaced; intermediate sections are made as needed.
+    """A copy of nested values with dotted keys replaced. Missing sections are created.
 
-    A change of a progressive network's resolution adapts channels and schedule, where they are not changed, too.
+    A change of the resolution of a progressive network adapts its channels and schedule, unless they change, too.
     """
     result = resized(_one_length(for_all_stages(values, changes), changes), changes)
     for key, value in changes.items():
@@ -95,11 +95,11 @@ def _between(old: int, new: int) -> Iterator[int]:
         old *= 2
 
 
-LENGTHS = ("duration", "epochs", "generator_steps")  # three ways to say how long a run is
+LENGTHS = ("duration", "epochs", "generator_steps")  # three keys for the length of a run
 
 
 def _one_length(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop a preset's own length where a change says another, in whatever unit."""
+    """Remove the length of the preset if a change sets the length in any unit."""
     train = values.get("train")
     if not isinstance(train, Mapping) or not any(f"train.{key}" in changes for key in LENGTHS):
         return dict(values)
@@ -107,12 +107,12 @@ def _one_length(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
 
 
 def for_all_stages(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop a preset's exceptions for single stages where a change speaks for all of them, as --batch does."""
+    """Remove per-stage settings of the preset if a change, such as --batch, sets the value for all stages."""
     growth = values.get("growth")
-    said = {key.partition(".")[2] for key in changes if key.partition(".")[0] in ("growth", "train")}
+    changed = {key.partition(".")[2] for key in changes if key.partition(".")[0] in ("growth", "train")}
     if not isinstance(growth, Mapping) or not isinstance(growth.get("at"), Mapping):
         return dict(values)
-    at = {height: _without(stage, said) for height, stage in growth["at"].items()}
+    at = {height: _without(stage, changed) for height, stage in growth["at"].items()}
     return {**values, "growth": {**growth, "at": at}}
 
 
@@ -122,7 +122,7 @@ def _without(stage: Any, keys: set[str]) -> Any:
 
 def _replaced(values: Mapping[str, Any], path: list[str], value: Any, whole: str) -> dict[str, Any]:
     head, *rest = path
-    alike = (key for key in values if str(key) == head)  # growth.at.256: a number, or text in a file
+    alike = (key for key in values if str(key) == head)  # growth.at.256: a number here, possibly text in a file
     name: Any = next(alike, int(head) if head.isdecimal() and head.isascii() else head)
     if not rest:
         return {**values, name: value}

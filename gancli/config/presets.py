@@ -1,4 +1,4 @@
-"""Find, list and load presets; turn what pydantic says into one sentence."""
+"""Find, list and load presets; convert validation errors into ConfigError."""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -15,31 +15,31 @@ from gancli.config.schema import Config, ResolvedConfig
 from gancli.errors import ConfigError
 
 _HERE = Path(__file__).parent
-OF_A_RUN = ("samples", "origin")  # sections that a run's config.yaml adds to its preset
+RUN_SECTIONS = ("samples", "origin")  # sections of a run's config.yaml that a preset does not have
 FOLDERS = (_HERE / "shipped", _HERE.parents[1] / "presets")  # in a wheel; in a checkout
 
 
 def names() -> list[str]:
-    """Names of the presets that came with gancli, in alphabetical order."""
+    """Names of the built-in presets, sorted."""
     return sorted({file.stem for folder in FOLDERS for file in folder.glob("*.yaml")})
 
 
 def find(preset: str) -> Path:
-    """The file of a preset: a path ending in .yaml, or a name. Raises ConfigError with the nearest name."""
+    """The file of a preset, given as a name or as a path ending in .yaml. Raises ConfigError with the closest name."""
     if preset.endswith((".yaml", ".yml")):
         return Path(preset)
     for folder in FOLDERS:
         if (file := folder / f"{preset}.yaml").is_file():
             return file
     raise ConfigError(
-        f"no preset {preset!r}",
+        f"unknown preset {preset!r}",
         where="the name of a preset",
         hint=_nearest(preset, names()) + ", or give the path of a .yaml file",
     )
 
 
 def story(preset: str) -> str:
-    """The comment that opens a preset: command, source, cost, result."""
+    """The comment at the top of a preset: command, source, cost, result."""
     lines = find(preset).read_text(encoding="utf-8").splitlines()
     head = [line for line in lines[: _first_code(lines)] if line.startswith("#")]
     return "\n".join(line.lstrip("#").removeprefix(" ") for line in head)
@@ -60,18 +60,18 @@ def _first_code(lines: list[str]) -> int:
 
 
 def load_values(preset: str) -> dict[str, Any]:
-    """The plain values of a preset, not validated yet. Raises ConfigError or InputMissing."""
+    """The values of a preset, before validation. Raises ConfigError or InputMissing."""
     return _with_base(find(preset), ())
 
 
 def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    """The values of a file over those of the preset that it extends: a name, or a path beside the file."""
+    """The values of a file, applied to those of the preset that it extends: a name, or a path relative to the file."""
     values = yaml.load(path)
     if not isinstance(values, dict):
-        raise ConfigError("a preset is a mapping of sections", where=str(path), hint="begin with 'network:'")
+        raise ConfigError("a preset is a mapping of sections", where=str(path), hint="start with 'network:'")
     if path.resolve() in above:
         raise ConfigError("this preset extends itself", where=f"{path}: extends", hint="extend another preset")
-    own = {key: value for key, value in values.items() if key not in (*OF_A_RUN, "extends", "preset")}
+    own = {key: value for key, value in values.items() if key not in (*RUN_SECTIONS, "extends", "preset")}
     if "extends" not in values:
         return {"preset": path.stem, **own}
     name = str(values["extends"])
@@ -85,21 +85,21 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def build(values: Mapping[str, Any], where: str, changed: Iterable[str] = ()) -> Config:
-    """Validate plain values. Raises ConfigError that names the key, and the nearest one where it is unknown.
+    """Validate plain values. Raises ConfigError with the key and, if it is unknown, the closest known key.
 
-    changed: dotted keys that came from the command line; a mistake in one is not the file's.
+    changed: dotted keys from the command line, for which the error does not name the file.
     """
     return _built(Config, values, where, changed)
 
 
 def build_resolved(values: Mapping[str, Any], where: str) -> ResolvedConfig:
-    """The same of the config of a run, with all that its data has settled."""
+    """The same for the resolved config of a run."""
     return _built(ResolvedConfig, values, where, ())
 
 
 def _built(model: type[C], values: Mapping[str, Any], where: str, changed: Iterable[str]) -> C:
     if not isinstance(values, Mapping):
-        raise ConfigError("a config is a mapping of sections", where=where, hint="begin with 'network:'")
+        raise ConfigError("a config is a mapping of sections", where=where, hint="start with 'network:'")
     renamed.refuse(values, where, changed)
     network = values.get("network")
     if isinstance(network, Mapping):
@@ -115,11 +115,11 @@ def _valid(model: type[M], values: Mapping[str, Any], section: list[str], where:
 
 
 def _family(network: Mapping[Any, Any], where: str) -> type[Family]:
-    """The model of a network section. Raises ConfigError where there is no such family."""
+    """The config model of a network section. Raises ConfigError for an unknown family."""
     name = str(network.get("family", "progressive"))
     if name not in FAMILIES:
         raise ConfigError(
-            f"no family of networks {name!r}", where=f"{where}: network.family", hint=_nearest(name, [*FAMILIES])
+            f"unknown network family {name!r}", where=f"{where}: network.family", hint=_nearest(name, [*FAMILIES])
         )
     return FAMILIES[name]
 
@@ -132,20 +132,22 @@ def _explain(
     inner = [str(part) for part in first["loc"]]
     path = [*section, *inner]
     key = ".".join(path)
-    told = any(key == name or key.startswith(f"{name}.") or (key and name.startswith(f"{key}.")) for name in changed)
-    place = f"{key}, on the command line" if told else f"{where}: {key}" if path else where
+    on_command_line = any(
+        key == name or key.startswith(f"{name}.") or (key and name.startswith(f"{key}.")) for name in changed
+    )
+    place = f"{key}, on the command line" if on_command_line else f"{where}: {key}" if path else where
     if first["type"] == "extra_forbidden":
         known = _keys_beside(inner, model)
         return ConfigError(f"unknown key {path[-1]!r}", where=place, hint=_nearest(path[-1], known))
     if first["type"] == "missing":
-        return ConfigError(f"key {path[-1]!r} is missing", where=place, hint=f"write '{path[-1]}: …'")
+        return ConfigError(f"key {path[-1]!r} is missing", where=place, hint=f"add '{path[-1]}: …'")
     reason = first["msg"].removeprefix("Value error, ")
     what = reason if isinstance(first["input"], dict | BaseModel) else f"{first['input']!r}: {reason}"
-    return ConfigError(what, where=place, hint="see `gancli presets show quickstart` for a preset that works")
+    return ConfigError(what, where=place, hint="see `gancli presets show quickstart` for a working preset")
 
 
 def _keys_beside(path: list[str], model: type[BaseModel]) -> list[str]:
-    """The keys that a model knows in the mapping in which the last part of `path` stands."""
+    """The keys of the model that contains the last part of `path`."""
     for part in path[:-1]:
         field = model.model_fields.get(part)
         model = next(_models_in(field.annotation if field else None), model)
@@ -161,4 +163,4 @@ def _models_in(annotation: Any) -> Any:
 
 def _nearest(word: str, known: list[str]) -> str:
     close = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"write {close[0]!r}" if close else f"choose one of {', '.join(known)}"
+    return f"use {close[0]!r}" if close else f"use one of {', '.join(known)}"

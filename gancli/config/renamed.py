@@ -1,4 +1,4 @@
-"""Keys that had another name in an earlier version. A preset is told the new name; what gancli wrote is translated."""
+"""Renamed config keys. In a preset an old key is an error with the new name; files written by gancli are migrated."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,21 +23,21 @@ WARNINGS = {
     "low diversity": "low-diversity",
     "non-finite": "diverged",
     "dead generator": "dead",
-}  # names of a warning there
+}  # names of warnings in stats.jsonl, schema version 2
 
 
 def refuse(values: Mapping[str, Any], where: str, changed: Iterable[str] = ()) -> None:
-    """Raise ConfigError for the first old key, with its new name. changed: dotted keys from the command line."""
+    """Raise ConfigError for an old key, with its new name. changed: dotted keys from the command line."""
     for old, new in RENAMED.items():
         section, _, key = old.partition(".")
         part = values.get(section)
         if isinstance(part, Mapping) and key in part:
             place = f"{old}, on the command line" if old in changed else f"{where}: {old}"
-            raise ConfigError(f"{old} has been renamed to {new}", where=place, hint=f"write {new}")
+            raise ConfigError(f"{old} has been renamed to {new}", where=place, hint=f"use {new}")
 
 
 def translated(values: Any) -> Any:
-    """A config that an earlier version wrote, with the present keys; anything else as it is."""
+    """A config written by an earlier version, with the current keys. Other values are returned unchanged."""
     if not isinstance(values, Mapping):
         return values
     config = {name: dict(part) if isinstance(part, Mapping) else part for name, part in values.items()}
@@ -49,8 +49,10 @@ def translated(values: Any) -> Any:
 
 
 def translated_tick(tick: dict[str, Any]) -> dict[str, Any]:
-    """A line of stats.jsonl with the present names of its fields and warnings."""
+    """A line of stats.jsonl with the current names of fields and warnings."""
     found = {LOG.get(key, key): value for key, value in tick.items()}
     if "warnings" in found:
-        found["warnings"] = [{**said, "name": WARNINGS.get(said["name"], said["name"])} for said in found["warnings"]]
+        found["warnings"] = [
+            {**warning, "name": WARNINGS.get(warning["name"], warning["name"])} for warning in found["warnings"]
+        ]
     return found

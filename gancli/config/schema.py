@@ -1,4 +1,4 @@
-"""What a preset may say: frozen, typed, strict models. All durations are in images."""
+"""Config models of a preset: frozen, typed, strict. All durations are in images unless stated otherwise."""
 
 import math
 from typing import Annotated, Literal, Self
@@ -8,147 +8,148 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, NonNega
 from gancli.config.family import MAX_VALUES, Family, Size, Sizes
 from gancli.config.fields import Beta, Count, Images, Number, Positive, Rate, Share, Strict, Weight, no_bool
 
-LOSSES = {  # names of games; `gancli.register_loss` adds to them
+LOSSES = {  # names of adversarial losses; `gancli.register_loss` adds to them
     "wasserstein",
     "non-saturating",
     "hinge",
     "least-squares",
     "relativistic",
-    "none",  # no critic, for networks that have another aim
+    "none",  # no critic, for networks with another loss
 }
 
 
+HeldOut = Annotated[float, Field(ge=0, lt=1), BeforeValidator(no_bool)]
+
+
 def known_loss(name: str) -> str:
-    """The name of a game that there is. Raises ValueError."""
+    """The name, if it is a known adversarial loss. Raises ValueError."""
     if name not in LOSSES:
-        raise ValueError(f"no such loss; choose one of {', '.join(sorted(LOSSES))}")
+        raise ValueError(f"unknown loss; use one of {', '.join(sorted(LOSSES))}")
     return name
 
 
 class DataConfig(Strict):
-    """Where the samples come from and how they are brought to one size."""
+    """Source of the samples, and how they are converted to one size."""
 
-    source: str | None = None  # used when no DATA is given; builtin:NAME, folder, zip, idx.gz, npy
-    kind: Literal["auto", "image", "signal", "points"] = "auto"
-    channels: Literal[1, 3, 4] | None = None  # None: 1 if every picture is gray, else 3
-    fit: Literal["crop", "pad", "stretch"] = "crop"  # how another aspect is brought to ours
-    mirror: bool = False  # flip half of the pictures left to right
-    held_out: Annotated[float, Field(ge=0, lt=1), BeforeValidator(no_bool)] = (
-        0.05  # never trained on; at most 1,000, none under 500 samples
-    )
+    source: str | None = None  # default for DATA: builtin:NAME, folder, zip, tar, npy, npz or idx file
+    kind: Literal["auto", "image", "signal", "points"] = "auto"  # expected kind of the data; auto: detect it
+    channels: Literal[1, 3, 4] | None = None  # of images; None: 1 if all are gray, else 3
+    fit: Literal["crop", "pad", "stretch"] = "crop"  # how to fit images of another aspect ratio
+    mirror: bool = False  # flip each image left to right with probability 1/2
+    held_out: HeldOut = 0.05  # fraction not trained on; at most 1,000 samples, none if there are fewer than 500
 
 
 class MomentsConfig(Strict):
-    """Moment stabilization: the generator is pulled to the batch's own means and variances."""
+    """Moment stabilization: match the means and variances of the real batch in the generator loss."""
 
-    weight: Weight = 0.1
-    over: Literal["feature", "channel", "pooled"] = "feature"  # each value; each channel; means over pool x pool blocks
-    pool: Count = 4  # side of a block, with over: pooled
+    weight: Weight = 0.1  # of the moment distance in the generator loss
+    over: Literal["feature", "channel", "pooled"] = "feature"  # per value, per channel, or per pool x pool block
+    pool: Count = 4  # side of a block, for over: pooled
 
 
 class PerceptualConfig(Strict):
-    """For networks that enlarge pictures: how far features of the output are from those of the original."""
+    """Perceptual loss of super-resolution: distance between VGG-16 features of the output and of the original."""
 
-    weight: Weight = 1.0
-    layers: dict[str, Weight] = Field({"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0})  # of VGG-16, with weights
-    features: str | None = None  # a file with VGG-16's weights, a state dict; None: fixed random weights
-    digest: str | None = None  # of that file; filled in when a run starts
+    weight: Weight = 1.0  # of the perceptual loss in the generator loss
+    layers: dict[str, Weight] = Field({"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0})  # VGG-16 layers: weights
+    features: str | None = None  # path of a VGG-16 state dict; None: fixed random weights
+    digest: str | None = None  # hash of that file; set when a run starts
 
 
 class LossConfig(Strict):
-    """The game, and what keeps the critic smooth."""
+    """Adversarial loss, penalties and additional losses."""
 
-    adversarial: Annotated[str, AfterValidator(known_loss)] = "wasserstein"
-    gradient_penalty: Weight = 0.0  # WGAN-GP's lambda; the paper uses 10
-    r1: Weight = 0.0  # gamma of gamma/2 |grad D(real)|^2
-    r2: Weight = 0.0  # gamma of gamma/2 |grad D(fake)|^2
-    drift: Weight = 0.0  # weight of D(real)^2; the paper uses 0.001
-    penalty_interval: Count = 1  # lazy: gradient penalty, R1 and R2 on every n-th critic step, weighted n times
-    moments: MomentsConfig | None = None
-    perceptual: PerceptualConfig | None = None
+    adversarial: Annotated[str, AfterValidator(known_loss)] = "wasserstein"  # name of the loss; none: no critic
+    gradient_penalty: Weight = 0.0  # lambda of WGAN-GP; the paper uses 10; 0: off
+    r1: Weight = 0.0  # gamma of the R1 penalty gamma/2 |grad D(real)|^2; 0: off
+    r2: Weight = 0.0  # gamma of the R2 penalty gamma/2 |grad D(fake)|^2; 0: off
+    drift: Weight = 0.0  # weight of the drift penalty D(real)^2; the paper uses 0.001; 0: off
+    penalty_interval: Count = 1  # critic steps between gradient penalties (incl. R1, R2), which are weighted by it
+    moments: MomentsConfig | None = None  # moment stabilization; None: off
+    perceptual: PerceptualConfig | None = None  # perceptual loss; None: off
 
 
 class StageConfig(Strict):
-    """What one resolution does differently. Left out: as `growth` and `train` say."""
+    """Settings of one resolution. None: use the value of `growth` or `train`."""
 
-    fade: Images | None = None  # images
-    stable: Images | None = None  # images
-    batch_size: Count | None = None  # of train.batch_size
-    lr: Rate | None = None  # of train.lr
+    fade: Images | None = None  # length of the fade-in, in images
+    stable: Images | None = None  # length of the stable period, in images
+    batch_size: Count | None = None  # overrides train.batch_size
+    lr: Rate | None = None  # overrides train.lr
 
 
 class GrowthConfig(Strict):
-    """The schedule: at each resolution a fade (not at the first), then a stable time, in images."""
+    """Schedule of progressive growing: each resolution has a fade-in (except the first) and a stable period."""
 
-    fade: Images = 0
-    stable: Images = 0
-    at: dict[int, StageConfig] = Field(default_factory=dict)  # exceptions, by height in pixels
-    start_at: Count | None = None  # height of the first stage; those before it came trained. None: the base
+    fade: Images = 0  # length of each fade-in, in images
+    stable: Images = 0  # length of each stable period, in images
+    at: dict[int, StageConfig] = Field(default_factory=dict)  # settings of single resolutions, by height in px
+    start_at: Count | None = None  # height in px of the first trained stage; None: the first resolution
 
 
 class LrDecay(Strict):
-    """Learning rates fall linearly to `to` times their value over the last `share` of the images."""
+    """Linear decay of the learning rates at the end of training."""
 
-    share: Share = 0.3
-    to: Share = 0.05
+    share: Share = 0.3  # fraction of the training, at its end, during which the learning rates decay
+    to: Share = 0.05  # final learning rate, as a fraction of the initial one
 
 
 class OptimizerConfig(Strict):
     """Adam, for both networks. The learning rate is `train.lr`."""
 
-    betas: tuple[Beta, Beta] = (0.0, 0.99)
-    eps: Positive = 1e-8
-    generator_lr_factor: Positive = 1.0  # the generator's learning rate over the critic's
-    reset: Literal["both", "start", "never"] = "both"  # Adam's memory cleared: at both ends of a fade, at its start
-    decay: LrDecay | None = None
+    betas: tuple[Beta, Beta] = (0.0, 0.99)  # Adam betas
+    eps: Positive = 1e-8  # Adam epsilon
+    generator_lr_factor: Positive = 1.0  # learning rate of the generator over that of the critic
+    reset: Literal["both", "start", "never"] = "both"  # reset Adam at start and end of a fade, or its start
+    decay: LrDecay | None = None  # learning rate decay; None: constant
 
 
 class CriticSteps(Strict):
-    """Critic steps per generator step: `base`, or `boost` for the first few and on every n-th."""
+    """Critic steps per generator step: `base`, or `boost` at the start and periodically."""
 
-    base: Count = 1
-    boost: Count = 1
-    first: Images = 0  # generator steps
-    every: Images = 0  # generator steps; 0: never again
+    base: Count = 1  # critic steps before a generator step
+    boost: Count = 1  # critic steps before a boosted generator step
+    first: Images = 0  # number of generator steps at the start that are boosted
+    every: Images = 0  # boost every n-th generator step; 0: never
 
 
 class TrainConfig(Strict):
-    """How long and how hard to train. All durations are in images, never in steps."""
+    """Length of training, batch size, learning rate, EMA, logging and checkpoints."""
 
-    seed: Annotated[NonNegativeInt, BeforeValidator(no_bool)] = 0
-    batch_size: Count
-    lr: Rate = 0.001
-    duration: Count | None = None  # images shown to the critic, in all; None: the whole schedule, or one of the next
-    epochs: Count | None = None  # as a source says it: becomes `duration` when a run starts, if that is left out
-    generator_steps: Count | None = None  # likewise
-    critic_steps: CriticSteps = CriticSteps()
-    shared_fakes: bool = True  # the generator's step judges the fakes of the last critic step again
-    critic_fakes: Literal["train", "eval"] = "train"  # batch norm in the critic's fakes: batch or moving statistics
-    ema_half_life: Images = 10_000  # images; 0: no averaging
-    ema_ramp: Share = 0.05  # the half-life is never longer than this share of the images shown
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto is fp32
-    tick_every: Count = 1_000  # images between two lines of the log
-    sample_every: Images = 10_000  # images between two pictures; 0: only at the end
-    checkpoint_every: Images = 50_000  # images; 0: only by time and at the end
-    checkpoint_minutes: Positive = 10.0
-    keep: Count = 3  # checkpoints
+    seed: Annotated[NonNegativeInt, BeforeValidator(no_bool)] = 0  # seed of weights, data order and latents
+    batch_size: Count  # images per critic step
+    lr: Rate = 0.001  # learning rate of Adam
+    duration: Count | None = None  # length of training, in images; None: from epochs, generator_steps or growth
+    epochs: Count | None = None  # length of training in epochs, if duration is not set
+    generator_steps: Count | None = None  # length of training in generator steps, if duration is not set
+    critic_steps: CriticSteps = CriticSteps()  # critic steps per generator step
+    shared_fakes: bool = True  # the generator step uses the fakes of the last critic step
+    critic_fakes: Literal["train", "eval"] = "train"  # batch norm mode of G for the fakes of the critic step
+    ema_half_life: Images = 10_000  # half-life of the EMA of the generator, in images; 0: no averaging
+    ema_ramp: Share = 0.05  # limits the half-life to this fraction of the images shown so far; 0: no limit
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # compute precision; auto: fp32
+    tick_every: Count = 1_000  # images between two log entries
+    sample_every: Images = 10_000  # images between two sample sheets; 0: only at the end
+    checkpoint_every: Images = 50_000  # images between two checkpoints; 0: only by time and at the end
+    checkpoint_minutes: Positive = 10.0  # minutes between two checkpoints
+    keep: Count = 3  # number of checkpoints to keep
 
 
 class Origin(Strict):
-    """Where a run's first weights came from: another checkpoint, by its digest."""
+    """The checkpoint from which the weights of a run were initialized."""
 
-    verb: Literal["grow", "transfer"]
-    checkpoint: str  # path, for people
-    digest: str  # blake2b of the file
-    images: Images  # that its weights had been trained on, in all runs before
+    verb: Literal["grow", "transfer"]  # how the weights were used
+    checkpoint: str  # path of the checkpoint, for information
+    digest: str  # blake2b hash of the file
+    images: Images  # images its weights were trained on, in all previous runs
 
 
 class Config(Strict):
-    """A whole preset, as written. `resolve` makes it a ResolvedConfig once the data is known."""
+    """A complete preset. `resolve` turns it into a ResolvedConfig once the data is known."""
 
-    preset: str = "custom"
+    preset: str = "custom"  # name of the preset
     data: DataConfig = DataConfig()
-    network: SerializeAsAny[InstanceOf[Family]]  # presets.build reads it by its family
+    network: SerializeAsAny[InstanceOf[Family]]  # validated by presets.build, by family
     loss: LossConfig = LossConfig()
     growth: GrowthConfig = GrowthConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -160,64 +161,62 @@ class Config(Strict):
         heights = self.network.heights
         for height in [*self.growth.at, self.growth.start_at]:
             if height is not None and height not in heights:
-                raise ValueError(f"growth speaks of {height} px, but the network has {list(heights)}")
+                raise ValueError(f"growth names {height} px, but the network has {list(heights)}")
         return self
 
 
 class ResolvedData(DataConfig):
-    """The data section of a run: its source is known."""
+    """The data section of a run. The source is set."""
 
-    source: str
+    source: str  # data source of the run
 
 
 class ResolvedTrain(TrainConfig):
-    """The train section of a run: its length is known, and what `auto` means."""
+    """The train section of a run. The length and the precision are set."""
 
-    duration: Count
-    precision: Literal["fp32", "bf16"]
+    duration: Count  # length of training, in images
+    precision: Literal["fp32", "bf16"]  # compute precision
 
 
-class SampleFacts(Strict):
-    """What the data itself has settled. `resolve` fills it in; no preset says any of it."""
+class SamplesInfo(Strict):
+    """Properties of the data. Set by `resolve`, not by presets."""
 
-    kind: Literal["image", "signal", "points"]
-    shape: Annotated[
-        tuple[Size, ...], Field(min_length=1, max_length=3)
-    ]  # (C, *S) of one sample, as the networks see it
-    fingerprint: str  # of the samples' content
-    center: Number = 0.0  # signals and points: (value - center) / scale is what the networks see
-    scale: Positive = 1.0
-    mean: tuple[Number, ...] | None = None  # per channel, as the networks see it; for a final layer that starts there
-    std: tuple[Number, ...] | None = None
+    kind: Literal["image", "signal", "points"]  # kind of the data
+    shape: Annotated[tuple[Size, ...], Field(min_length=1, max_length=3)]  # (C, *S) of one sample
+    fingerprint: str  # hash of the content of the data
+    center: Number = 0.0  # networks are trained on (value - center) / scale; 0 for images
+    scale: Positive = 1.0  # networks are trained on (value - center) / scale; 1 for images
+    mean: tuple[Number, ...] | None = None  # mean of each channel after scaling, for output: bn-clip
+    std: tuple[Number, ...] | None = None  # standard deviation of each channel after scaling, for output: bn-clip
 
 
 class ResolvedConfig(Config):
-    """The config of a run: nothing that training needs is left open."""
+    """The config of a run, with all values that training needs."""
 
     data: ResolvedData
     train: ResolvedTrain
-    samples: SampleFacts
+    samples: SamplesInfo
 
     @property
     def sizes(self) -> Sizes:
-        """(height, width) of every stage; (length, 1) of signals, (dimensions, 1) of points."""
+        """(height, width) of each stage; (length, 1) of signals, (dimensions, 1) of points."""
         return self.network.sizes(self.samples.shape)
 
     @property
     def full_height(self) -> int:
-        """The first size of a full-size sample: pixels, length or dimensions."""
+        """First dimension of a full-size sample: height in px, length, or number of dimensions."""
         return self.sizes[-1][0]
 
     @property
     def picture_size(self) -> tuple[int, int] | None:
-        """(height, width) of the pictures; None for signals and points."""
+        """(height, width) of images; None for signals and points."""
         return self.sizes[-1] if self.samples.kind == "image" else None
 
     @model_validator(mode="after")
     def _shape_fits(self) -> Self:
         shape, wanted = self.samples.shape, self.network.picture_size
         if len(shape) != {"image": 3, "signal": 2, "points": 1}[self.samples.kind] or math.prod(shape) > MAX_VALUES:
-            raise ValueError(f"{self.samples.kind} data of shape {shape}")
+            raise ValueError(f"invalid shape {shape} of {self.samples.kind} data")
         if self.samples.kind == "image" and (shape[0] not in (1, 3, 4) or wanted not in (None, shape[1:])):
-            raise ValueError(f"samples of shape {shape} for networks of {wanted} px")
+            raise ValueError(f"the samples have shape {shape}, but the network has size {wanted}")
         return self

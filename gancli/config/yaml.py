@@ -1,8 +1,8 @@
-"""The one YAML loader: plain data, no surprises.
+"""The only YAML loader: plain values, as in YAML 1.2.
 
-Differs from PyYAML's safe loader where that one surprises: `1e-4` is a number, only `true`
-and `false` are booleans (`no`, `on`, `off` are words), a duplicate key is refused instead of
-the last one winning, dates stay text, and aliases (the way to a "billion laughs") are refused.
+Differences from the safe loader of PyYAML: `1e-4` is a number, only `true` and `false` are booleans
+(`no`, `on` and `off` are strings), duplicate keys are errors, dates are strings, and aliases (which
+allow "billion laughs" attacks) are errors.
 """
 
 import re
@@ -17,7 +17,7 @@ MAX_BYTES = 256_000
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with our own resolver; see the module's docstring."""
+    """SafeLoader with another resolver; see the docstring of the module."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  (PyYAML's own slot)
 
@@ -31,7 +31,7 @@ class _Loader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: key {key!r} stands there twice")
+                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: duplicate key {key!r}")
         return super().construct_mapping(node, deep)
 
 
@@ -50,7 +50,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
 
 
 def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
-    """In tens, whatever it begins with: 010 is ten."""
+    """Parse as decimal: 010 is ten."""
     return int(node.value.replace("_", ""), 10)
 
 
@@ -58,30 +58,32 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes whatever our loader would read as something else than text."""
+    """Quotes strings that the loader would not read as strings."""
 
     yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
 def parse(text: str, where: str) -> Any:
-    """Plain values from YAML text. `where` names the text in an error. Raises ConfigError."""
+    """Parse YAML text to plain values. where: name of the text for errors. Raises ConfigError."""
     try:
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         reason = f"line {mark.line + 1}: {problem}" if mark else " ".join(problem.split())
-        raise ConfigError(f"not valid YAML: {reason}", where=where, hint="correct it there") from error
+        raise ConfigError(f"not valid YAML: {reason}", where=where, hint="fix the YAML syntax") from error
 
 
 def load(path: Path) -> Any:
-    """Plain values from a YAML file. Raises InputMissing or ConfigError."""
+    """Read plain values from a YAML file. Raises InputMissing or ConfigError."""
     try:
         size = path.stat().st_size
     except OSError as error:
         raise InputMissing(f"cannot read {path.name!r}", where=str(path), hint="check the path") from error
     if size > MAX_BYTES:
-        raise ConfigError(f"{size} bytes are too many for a preset", where=str(path), hint=f"keep it under {MAX_BYTES}")
+        raise ConfigError(
+            f"{size:,} bytes are too many for a preset", where=str(path), hint=f"use at most {MAX_BYTES:,} bytes"
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -90,5 +92,5 @@ def load(path: Path) -> Any:
 
 
 def dump(values: Any) -> str:
-    """YAML text that `parse` reads back as the same values; keys keep their order."""
+    """YAML text that `parse` reads back as the same values, in the same key order."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)

@@ -22,7 +22,7 @@ PREFERRED = ("images", "x", "data", "x_train", "arr_0")  # names of the array to
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples of one kind: pictures (N, H, W, C) uint8, signals (N, C, L) or points (N, D) float32."""
+    """Samples of one kind: images (N, H, W, C) uint8, signals (N, C, L) or points (N, D) float32."""
 
     kind: str
     values: NDArray[Any]

@@ -12,7 +12,7 @@ from gancli.config.family import Family
 from gancli.networks.layers import batch_norm
 
 Shape = tuple[int, ...]  # (C, *S) of one sample at full size
-Moments = tuple[tuple[float, ...], tuple[float, ...]]  # (means, standard deviations), one a channel
+Moments = tuple[tuple[float, ...], tuple[float, ...]]  # (means, standard deviations), one per channel
 
 SQUASH: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda x: x,

@@ -160,7 +160,7 @@ FIGURES = _table(
     ),
     FigureSpec(
         "critic_feature_std_ratio", "critic feature std ratio", "spread", measures.critic_feature_std_ratio,
-        "the same ratio on the features of the critic; low if the critic already detects the collapse", below(0.6, 0.3),
+        "batch std ratio on the features of the critic; low if the critic already detects a collapse", below(0.6, 0.3),
         MORE_VARIED,
     ),
     FigureSpec(
@@ -191,7 +191,7 @@ FIGURES = _table(
     FigureSpec(
         "cluster_overlap_color_matched", "cluster overlap, colors matched", "spread",
         in_clusters(color_matched, clusters.overlap),
-        "the same overlap after matching colors and contrast", below(0.87, 0.6), MORE_VARIED,
+        "cluster overlap after matching colors and contrast", below(0.87, 0.6), MORE_VARIED,
     ),
     FigureSpec(
         "coverage", "coverage", "neighbors", on(random_features, neighbors.coverage),
@@ -199,7 +199,7 @@ FIGURES = _table(
     ),
     FigureSpec(
         "coverage_color_matched", "coverage, colors matched", "neighbors", on(color_matched, neighbors.coverage),
-        "the same after matching colors and contrast", below(0.7, 0.3), MORE_VARIED,
+        "coverage after matching colors and contrast", below(0.7, 0.3), MORE_VARIED,
     ),
     FigureSpec(
         "recall", "recall", "neighbors", on(random_features, neighbors.recall),
@@ -316,7 +316,7 @@ FIGURES = _table(
         above(0.2, 0.7), MORE_VARIED,
     ),
     FigureSpec(
-        "mode_std_ratio", "spread inside a mode", "modes", measures.mode_std_ratio,
+        "mode_std_ratio", "spread within a mode", "modes", measures.mode_std_ratio,
         "standard deviation within a mode, over that of the data; below 1 is too narrow", below(0.7, 0.4), MORE_VARIED,
     ),
 )  # fmt: skip

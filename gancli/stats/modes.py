@@ -52,7 +52,7 @@ def reverse_kl(hits: NDArray[np.int64]) -> float:
 
 
 def classify(pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The mode of each picture (N, H, W, 3), or UNRECOGNIZED. Shape (N,).
+    """The mode of each image (N, H, W, 3), or UNRECOGNIZED. Shape (N,).
 
     1. The foreground color is the mean of the most chromatic pixels; the background color is the mean of
        the outer columns, per row. 2. A soft mask interpolates each pixel between the two colors.

@@ -15,10 +15,10 @@ CHUNK = 64
 
 
 def pair_similarity(x: Tensor) -> float:
-    """Mean `ms_ssim` over disjoint pairs of one set of pictures. (N, C, H, W) in [-1, 1] -> number up to 1.
+    """Mean `ms_ssim` over disjoint pairs of one set of images. (N, C, H, W) in [-1, 1] -> number up to 1.
 
     High if images repeat. The pairing depends only on the content of the images. Sources: Odena et al. 2016,
-    arXiv:1610.09585; Karras et al. 2017, arXiv:1710.10196, who take 10,000 pairs.
+    arXiv:1610.09585; Karras et al. 2017, arXiv:1710.10196, with 10,000 pairs.
     """
     x = x[torch.from_numpy(np.argsort(order.keys(x)))]
     half = len(x) // 2
@@ -27,7 +27,7 @@ def pair_similarity(x: Tensor) -> float:
 
 
 def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Multi-scale SSIM of pictures, pair by pair. (N, C, H, W) in [-1, 1] twice -> (N,).
+    """Multi-scale SSIM of each pair of images. (N, C, H, W) in [-1, 1] twice -> (N,).
 
     An 11 x 11 Gaussian window with sigma 1.5, no padding, smaller where a level is smaller; five levels by
     2 x 2 means; K1 = 0.01, K2 = 0.03. A level whose mean contrast is negative counts as 0. Source: Wang et al. 2003.
