@@ -243,9 +243,9 @@ MEANINGS = {  # of the keys whose line in the source has no comment
     "SuperresConfig.blocks": "residual blocks",
     "SuperresConfig.critic": "layers of the critic; not used with `loss.adversarial: none`",
     "Origin.verb": "how the run started",
-    "SampleFacts.kind": "kind of samples",
-    "SampleFacts.scale": "see `center`",
-    "SampleFacts.std": "standard deviation per channel; see `mean`",
+    "SamplesInfo.kind": "kind of samples",
+    "SamplesInfo.scale": "see `center`",
+    "SamplesInfo.std": "standard deviation per channel; see `mean`",
 }
 
 
@@ -253,11 +253,11 @@ CLEARER = {  # of the sections and keys whose docstring or comment is written fo
     "Config": "The sections of a preset.",
     "Family": "Keys of every family of networks.",
     "Origin": "Written by gancli: the checkpoint that `grow` or `train --from` started from.",
-    "SampleFacts": "Written by gancli to a run's `config.yaml`: what the data set determines. Not allowed in a preset.",
+    "SamplesInfo": "Written by gancli to a run's `config.yaml`: what the data set determines. Not allowed in a preset.",
     "Origin.checkpoint": "path of the checkpoint",
     "Origin.images": "images that its weights were trained on, in all earlier runs",
-    "SampleFacts.fingerprint": "fingerprint of the content of the data set",
-    "SampleFacts.mean": "mean per channel, as the networks see it; used by `network.output: bn-clip`",
+    "SamplesInfo.fingerprint": "fingerprint of the content of the data set",
+    "SamplesInfo.mean": "mean per channel, as the networks see it; used by `network.output: bn-clip`",
     "Config.network": "generator and critic; the keys depend on `network.family`",
     "Family.family": "`progressive`, `conv`, `mlp`, `superres`, or a registered one",
     "StageConfig.fade": "length of the fade at this height, in images",
@@ -291,12 +291,12 @@ def config_page() -> str:
     ]  # ours, none registered
     places: dict[Model, list[str]] = {}
     collect(schema.Config, "", places)
-    collect(schema.SampleFacts, "samples", places)
+    collect(schema.SamplesInfo, "samples", places)
     roots: list[Model] = [Family, FixedFamily, *families]
     for model in roots:
         collect(model, "network", places, family_of(model))
     first: list[Model] = [schema.Config, schema.DataConfig, Family, FixedFamily]
-    last: list[Model] = [schema.Origin, schema.SampleFacts]
+    last: list[Model] = [schema.Origin, schema.SamplesInfo]
     network = [m for m in places if m.__module__ in (networks.__name__, Family.__module__) and m not in first]
     middle = [m for m in places if m not in (*first, *last, *network)]
     sections = [section(model, places[model]) for model in (*first, *network, *middle, *last)]
