@@ -24,7 +24,7 @@ def counts(name, shape, **changes):
 
 class TestIwgan:
     def test_has_the_source_s_layers(self):
-        """Counted by hand: kernels, biases, two parameters per feature of a norm, no bias before the final batch norm."""
+        """Counted by hand: kernels, biases, two parameters per norm feature, no bias before the final batch norm."""
         generator = 64 * 16384 + 16384 + 2 * 16384
         for c_in, c_out, kernel in ((1024, 1024, 5), (1024, 512, 3), (512, 256, 5), (256, 128, 5)):
             generator += c_in * c_out * kernel**2 + c_out + 2 * c_out
