@@ -28,8 +28,8 @@ def mlp(shape=(3, 8, 8), **sections):
         (mlp(loss={"adversarial": "none"}), "no loss is set"),
     ],
 )
-def test_what_cannot_work_is_refused_with_the_reason(config, reason):
-    """Before anything is trained."""
+def test_conflicts_are_errors(config, reason):
+    """Before training."""
     with pytest.raises(ConfigError, match=reason):
         combinations.refuse(config)
 
@@ -45,8 +45,8 @@ def test_what_cannot_work_is_refused_with_the_reason(config, reason):
         (mlp(train={"critic_fakes": "eval"}), "no effect without batch norm"),
     ],
 )
-def test_what_works_badly_is_said(config, reason):
-    """It is trained, and a person knows."""
+def test_problematic_settings_are_warnings(config, reason):
+    """Training works, with a warning."""
     combinations.refuse(config)
     assert any(reason in warning for warning in combinations.warnings(config))
 
@@ -61,7 +61,7 @@ def test_what_works_badly_is_said(config, reason):
         tiny_config(),
     ],
 )
-def test_what_goes_together_is_passed_in_silence(config):
-    """No crying wolf."""
+def test_valid_settings_have_no_warnings(config):
+    """No false warnings."""
     combinations.refuse(config)
     assert combinations.warnings(config) == []

@@ -6,7 +6,7 @@ from gancli import ema
 
 
 def test_the_distance_halves_after_a_half_life():
-    """However many steps the half-life is cut into."""
+    """For any number of steps."""
     for batch in (1, 8, 64):
         average, current = nn.Linear(3, 3), nn.Linear(3, 3)
         distance = (average.weight - current.weight).norm().item()
@@ -16,7 +16,7 @@ def test_the_distance_halves_after_a_half_life():
 
 
 def test_the_average_is_weighted_value_by_value():
-    """keep * average + (1 - keep) * current for every parameter; the current weights stay as they are."""
+    """keep * average + (1 - keep) * current for each parameter; the current weights do not change."""
     average, current = nn.Linear(3, 2), nn.Linear(3, 2)
     olds, news = ([p.detach().clone() for p in network.parameters()] for network in (average, current))
 
@@ -28,12 +28,12 @@ def test_the_average_is_weighted_value_by_value():
 
 
 def test_a_half_life_of_one_image_halves_at_each():
-    """The shortest there is: 1/2 after one image, 1/8 after three."""
+    """1/2 after one image, 1/8 after three."""
     assert [ema.decay(batch, 1) for batch in (1, 3)] == [0.5, 0.125]
 
 
 def test_buffers_are_copied():
-    """Moving statistics belong to the weights of now."""
+    """Running statistics are not averaged."""
     average, current = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     current.running_mean += 3
     current.num_batches_tracked += 7
@@ -45,18 +45,18 @@ def test_buffers_are_copied():
 
 
 def test_networks_of_different_kinds_are_refused():
-    """Parameters of the same shapes are not enough: a batch norm has moving statistics, a layer norm has none."""
+    """Equal parameter shapes are not enough: batch norm has buffers, layer norm has none."""
     with pytest.raises(ValueError, match="argument"):
         ema.update(nn.LayerNorm(2), nn.BatchNorm1d(2), keep=0.5)
 
 
 def test_the_half_life_is_ramped_and_never_longer_than_asked():
-    """5 % of the images shown, at most the half-life; without a ramp, the half-life."""
+    """5% of the images shown, at most the half-life; without a ramp, the half-life."""
     assert ema.half_life_at(1_000, 10_000, 0.05) == 50
     assert ema.half_life_at(10**9, 10_000, 0.05) == 10_000
     assert ema.half_life_at(1_000, 10_000, 0) == 10_000
 
 
 def test_no_half_life_means_no_averaging():
-    """The average is then the current weight."""
+    """The average equals the current weights."""
     assert ema.decay(8, 0) == 0

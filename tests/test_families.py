@@ -1,4 +1,4 @@
-"""The convolutional, dense and residual pairs."""
+"""The convolutional, dense and residual networks."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def counts(name, shape, **changes):
 
 class TestIwgan:
     def test_has_the_source_s_layers(self):
-        """Counted by hand: kernels, biases, two numbers a normed feature, no bias before the final batch norm."""
+        """Counted by hand: kernels, biases, two parameters per norm feature, no bias before the final batch norm."""
         generator = 64 * 16384 + 16384 + 2 * 16384
         for c_in, c_out, kernel in ((1024, 1024, 5), (1024, 512, 3), (512, 256, 5), (256, 128, 5)):
             generator += c_in * c_out * kernel**2 + c_out + 2 * c_out
@@ -37,7 +37,7 @@ class TestIwgan:
         assert counts("iwgan-32", [3, 32, 32], network__output="bn-tanh")[0] == generator + 128 * 3 * 49 + 2 * 3
 
     def test_a_quarter_of_the_width_doubles_std_and_quadruples_the_rate_where_fan_in_shrank(self):
-        """Not in the layers that see latents or pixels."""
+        """Except in the layers whose input is latents or pixels."""
         pair = build(resolved("iwgan-32-lite", [3, 32, 32]))
 
         first, second = pair.D.layers[0].convolution, pair.D.layers[1].convolution
@@ -51,14 +51,14 @@ class TestIwgan:
         assert len(rates) == len(list(pair.D.parameters()))
 
     def test_its_activations_keep_their_size_at_a_quarter_of_the_width(self):
-        """What the scaling of the deviation is for."""
+        """This is the purpose of scaling init_std."""
         x = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
         scores = [build(resolved(name, [3, 32, 32])).D(x).std() for name in ("iwgan-32", "iwgan-32-lite")]
         assert (scores[1] / scores[0]).item() == pytest.approx(1, abs=0.35)
 
 
-def test_minibatch_std_128_is_the_answer_s_pair():
-    """The critic's convolutions as listed there; after minibatch std 513 channels go in."""
+def test_minibatch_std_128_is_the_pair_of_the_source():
+    """The convolutions of the critic as in the source; 513 channels after minibatch std."""
     critic, c_in = 0, 3
     for c_out, kernel in [(16, 1), (16, 3), (32, 3), (32, 3), (64, 3), (64, 3), (128, 3), (128, 3), (256, 3),
                           (256, 3), (512, 3)]:  # fmt: skip
@@ -72,19 +72,19 @@ def test_minibatch_std_128_is_the_answer_s_pair():
 class TestSignals:
     @pytest.mark.parametrize("shape", [(1, 24), (3, 300), (2, 128), (6, 101)])
     def test_any_channels_and_any_length(self, shape):
-        """What the base does not divide is cut off."""
+        """Sizes that the base does not divide are cropped."""
         pair = build(resolved("signal-1d", list(shape)))
         x = pair.G(torch.randn(8, 400))
         assert x.shape == (8, *shape)
         assert pair.D(x).shape == (8,)
 
     def test_too_short_ones_are_refused(self):
-        """With the layer at which nothing is left."""
+        """The error names the layer whose output would be empty."""
         with pytest.raises(ConfigError, match="too small"):
             build(resolved("signal-1d", [1, 6]))
 
     def test_the_tanh_of_the_score_is_a_switch(self):
-        """The question's own; a raw score is the default."""
+        """As in the source; the default is a linear score."""
         scores = build(resolved("signal-1d", [3, 300], network__critic__score="tanh")).D(100 * torch.randn(64, 3, 300))
         assert scores.abs().max() <= 1
 
@@ -92,7 +92,7 @@ class TestSignals:
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("padding", ["same", "none"])
 def test_doubling_by_one_convolution_is_for_plain_ones_only(stride, padding):
-    """A stride or a missing padding is never passed over in silence."""
+    """Stride and padding are not ignored."""
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(1, 2, 6, 6, generator=draw)
     layer = Conv(2, 3, 3, resample="up", stride=stride, padding=padding)
@@ -105,7 +105,7 @@ def test_doubling_by_one_convolution_is_for_plain_ones_only(stride, padding):
 
 
 def test_a_generator_that_does_not_reach_its_samples_is_refused():
-    """Striding or unpadded layers leave too little."""
+    """Layers with stride or without padding can be too small."""
     layers = [{"channels": 8, "kernel": 3, "padding": "none", "resample": "up"}]
     with pytest.raises(ConfigError, match="layers produce size"):
         build(resolved("moments-conv", [1, 28, 28], network__generator={"dense": 8, "layers": layers}))
@@ -132,26 +132,26 @@ class TestMlp:
         assert counts("bn-mlp-28", [1, 28, 28]) == [generator, critic]
 
     def test_minibatch_std_stands_before_the_last_hidden_layer(self):
-        """With one hidden layer it sees the sample itself, and tells copies from different samples."""
+        """With one hidden layer its input is the sample, and it distinguishes copies from different samples."""
         pair = build(resolved("moments-1", [1, 28, 28], network__minibatch_std={"group_size": 4}))
         x = torch.randn(4, 1, 28, 28)
         assert pair.D.features(x).shape == (4, 784)
         assert not torch.allclose(pair.D(x)[:1], pair.D(x[:1].expand(4, -1, -1, -1))[:1])
 
     def test_the_dropout_of_moments_7_is_in_its_first_layer_alone(self):
-        """As the source says."""
+        """As in the source."""
         pair = build(resolved("moments-7", [1, 28, 28]))
         assert [layer.dropout.p for layer in pair.G.hidden] == [0.5, 0, 0, 0]
 
 
 class TestBatchNorm:
-    def test_a_critic_with_it_judges_reals_and_fakes_apart(self):
-        """In one call they would be normalized by one another."""
+    def test_a_critic_with_it_scores_reals_and_fakes_separately(self):
+        """In one pass they would share batch statistics."""
         assert build(resolved("bn-mlp-28", [1, 28, 28])).D.group_of(64) is None
         assert build(resolved("moments-1", [1, 28, 28])).D.group_of(64) == 1
 
-    def test_looking_leaves_no_trace(self):
-        """A measurement does not change what is trained."""
+    def test_statistics_kept_restores_buffers(self):
+        """A measurement does not change running statistics."""
         G = build(resolved("bn-mlp-28", [1, 28, 28])).G
         before = {name: value.clone() for name, value in G.state_dict().items()}
 
@@ -162,7 +162,7 @@ class TestBatchNorm:
 
 
 def test_an_unknown_family_names_the_nearest():
-    """And a key of another family is unknown here."""
+    """Keys of other families are unknown."""
     with pytest.raises(ConfigError, match="use 'mlp'"):
         presets.build({"network": {"family": "mpl"}, "train": {"batch_size": 1}}, "test")
     with pytest.raises(ConfigError, match="unknown key 'pixel_norm'"):
@@ -170,6 +170,6 @@ def test_an_unknown_family_names_the_nearest():
 
 
 def test_the_residual_generator_enlarges_any_size():
-    """Fully convolutional: four times height and width."""
+    """Fully convolutional: 4x height and width."""
     G = build(resolved("superres-4x", [3, 64, 64])).G.eval()
     assert G(torch.zeros(1, 3, 5, 7)).shape == (1, 3, 20, 28)

@@ -18,13 +18,13 @@ def save(values, path):
 
 
 def halved(weights):
-    """As bfloat16: files of half the size."""
+    """As bfloat16, for smaller files."""
     return {name: tensor.bfloat16() for name, tensor in weights.items()}
 
 
 @pytest.fixture(scope="module")
 def weights():
-    """Inception-v3's tensors: random, but with activations that keep their size and norms that do something."""
+    """Random Inception-v3 tensors that keep the scale of activations, with nontrivial batch norms."""
     draw, made = torch.Generator().manual_seed(0), {}
     for name, shape in inception.shapes().items():
         if name.endswith("conv.weight"):
@@ -37,7 +37,7 @@ def weights():
 
 @pytest.fixture(scope="module")
 def files(weights, tmp_path_factory):
-    """State dicts of the three networks. More than is needed is in them."""
+    """State dicts of the three networks, with additional tensors."""
     folder = tmp_path_factory.mktemp("judges")
     more = {"AuxLogits.fc.bias": torch.ones(3), "Mixed_5b.branch1x1.bn.num_batches_tracked": torch.tensor(7)}
     paths = {
@@ -59,7 +59,7 @@ def pictures(n, channels, height, width, seed=0):
 
 
 class PlainInception:
-    """Inception-v3 once more, written out block by block, with batch norms of torch's own."""
+    """An independent Inception-v3, block by block, with batch norms of torch."""
 
     def __init__(self, weights, ported):
         self.w, self.ported = weights, ported
@@ -125,13 +125,13 @@ class TestInception:
 
     @pytest.mark.parametrize(("rows", "name"), [(1008, "inception-v3"), (1000, "inception-v3 (torchvision)")])
     def test_is_the_network_written_out(self, rows, name, files, weights):
-        """Every block of the table, with the weights that a file of either kind holds."""
+        """All blocks, with the weights of both kinds of files."""
         x = pictures(2, 3, 40, 64)
 
-        judge = open_feature_extractor(files[rows])
-        found = judge(x)
+        extractor = open_feature_extractor(files[rows])
+        found = extractor(x)
 
-        assert (judge.name, found.shape, found.dtype) == (name, (2, 2048), torch.float64)
+        assert (extractor.name, found.shape, found.dtype) == (name, (2, 2048), torch.float64)
         expected = PlainInception(weights, ported=rows == 1008)(x).double()
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
 
@@ -155,30 +155,30 @@ class TestJudge:
         torch.testing.assert_close(vgg16(x), maps.mean((2, 3)).double())
 
     def test_neither_chunks_nor_order_matter(self, vgg16, monkeypatch):
-        """A picture's features are its own."""
+        """The features of an image do not depend on other images."""
         x = pictures(5, 3, 32, 32)
         whole = vgg16(x)
         monkeypatch.setattr(feature_extractors, "CHUNK", 2)
         torch.testing.assert_close(vgg16(x.flip(0)), whole.flip(0), rtol=1e-4, atol=1e-6)
 
     def test_gray_and_alpha_are_taken(self, vgg16):
-        """Gray is a color of three equal channels; alpha is left aside."""
+        """Gray is repeated to three channels; alpha is ignored."""
         gray, color = pictures(2, 1, 32, 32), pictures(2, 3, 32, 32)
         torch.testing.assert_close(vgg16(gray), vgg16(gray.repeat(1, 3, 1, 1)))
         torch.testing.assert_close(vgg16(torch.cat([color, gray], 1)), vgg16(color))
 
     def test_small_pictures_are_enlarged(self, vgg16):
-        """Each side to the least that VGG-16 can take."""
+        """Each side to the smallest size that VGG-16 supports."""
         x = pictures(2, 3, 8, 40)
         larger = interpolate(x, size=(32, 40), mode="bilinear")
         torch.testing.assert_close(vgg16(x), vgg16(larger))
 
     def test_nothing_is_learned(self, vgg16):
-        """No graph is kept of what is judged."""
+        """No autograd graph is built."""
         assert not vgg16(pictures(1, 3, 32, 32).requires_grad_()).requires_grad
 
-    def test_another_file_is_another_judge(self, files):
-        """The digest tells two sets of weights apart."""
+    def test_another_file_has_another_digest(self, files):
+        """The digest identifies the weights."""
         port, other = open_feature_extractor(files[1008]), open_feature_extractor(files[1000])
         assert port.digest != other.digest
         assert port.digest == open_feature_extractor(str(files[1008])).digest
@@ -193,7 +193,7 @@ class TestRefusals:
         assert hint in caught.value.hint
 
     def test_of_another_network(self, tmp_path):
-        """What is missing, and the networks that are known."""
+        """The error names the missing tensors and the supported networks."""
         self.refused(save({"conv1.weight": torch.ones(2)}, tmp_path / "a"), "neither", "inception-v3")
         self.refused(save([torch.ones(2)], tmp_path / "b"), "neither", "vgg16")
 
@@ -212,31 +212,31 @@ class TestRefusals:
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     def test_of_torchscript(self, tmp_path, monkeypatch):
-        """It holds code: refused before anything in it is unpickled, with the way to a state dict."""
+        """It contains code: rejected before unpickling, with a hint."""
         torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "a.pt")
         monkeypatch.setattr("gancli.checkpoint.torch.load", lambda *_, **__: pytest.fail("unpickled"))
         self.refused(tmp_path / "a.pt", "TorchScript", "model.state_dict()")
 
     def test_of_a_file_cut_short(self, files, tmp_path):
-        """Never features of half the weights."""
+        """It is rejected."""
         data = files[1008].read_bytes()
         (tmp_path / "a.pth").write_bytes(data[: len(data) // 2])
         self.refused(tmp_path / "a.pth", "truncated", "state dict")
 
     def test_of_no_file(self, tmp_path):
-        """Nothing is fetched instead."""
+        """Nothing is downloaded."""
         with pytest.raises(InputMissing):
             open_feature_extractor(tmp_path / "nope.pth")
 
     def test_of_weights_that_overflow(self, tmp_path):
-        """Finite weights can still give features that are not: said, and no NaN is handed on."""
+        """Finite weights can still give features that are not finite, which is an error."""
         huge = {name: torch.full_like(tensor, 1e38) for name, tensor in halved(vgg.random_weights()).items()}
-        judge = open_feature_extractor(save(huge, tmp_path / "huge.pth"))
+        extractor = open_feature_extractor(save(huge, tmp_path / "huge.pth"))
         with pytest.raises(CheckpointError, match="not finite"):
-            judge(pictures(1, 3, 32, 32))
+            extractor(pictures(1, 3, 32, 32))
 
     def test_the_advice_for_an_older_file_works(self, tmp_path):
-        """Parameters, and the format before torch 1.6, are refused; the command that is named makes them readable."""
+        """Parameters and the format before torch 1.6 are rejected; the suggested command converts them."""
         weights = {name: torch.nn.Parameter(tensor) for name, tensor in vgg.random_weights().items()}
         old = tmp_path / "old.pth"
         torch.save(weights, old, _use_new_zipfile_serialization=False)  # noqa: TID251  (somebody else's file)
@@ -281,14 +281,14 @@ class TestFrechetDistance:
         assert frechet_distance(b, a) == pytest.approx(expected, rel=1e-9)
 
     def test_is_finite_for_features_that_never_vary(self):
-        """Collapse is far away, not NaN."""
+        """The distance of collapsed samples is large, not NaN."""
         a, b = normal(20, 5, 1), torch.ones(20, 5)
         expected = float((a.mean(0) - 1).square().sum() + a.var(0).sum())
         assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
 
 
 def test_features_leave_the_device_before_they_become_float64():
-    """Apple's MPS knows no float64."""
+    """Apple's MPS has no float64."""
     calls = []
 
     class Found:

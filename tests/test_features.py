@@ -9,7 +9,7 @@ WEIGHTS = {"conv1_1": 1.0, "conv3_1": 2.0}
 
 
 def vgg(weights):
-    """VGG-16's layers up to conv3_1 once more, of torch's own modules."""
+    """VGG-16 up to conv3_1 built from torch modules."""
     modules, features = [], {}
     for layer in LAYERS[:5]:
         modules += [nn.MaxPool2d(2)] if layer.pool else []
@@ -22,7 +22,7 @@ def vgg(weights):
 
 @torch.no_grad()
 def test_the_distance_is_the_weighted_sum_over_layers():
-    """sum_l w_l mean (phi_l(y) - phi_l(x))^2, on pictures normalized as VGG's were."""
+    """sum_l w_l mean (phi_l(y) - phi_l(x))^2, on images normalized as for VGG."""
     x, y = torch.rand(2, 2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     layers = vgg(random_weights())
@@ -36,7 +36,7 @@ def test_the_distance_is_the_weighted_sum_over_layers():
 
 
 def test_learns_the_output_alone():
-    """No gradient to the original, none to the features' weights."""
+    """No gradient flows to the original or to the VGG weights."""
     x, y = torch.zeros(1, 1, 8, 8, requires_grad=True), torch.full((1, 1, 8, 8), 0.5, requires_grad=True)
     network = feature_network(WEIGHTS, None)
     network.distance(x, y).backward()
@@ -46,7 +46,7 @@ def test_learns_the_output_alone():
 
 
 def test_a_file_s_weights_are_taken(tmp_path):
-    """A state dict with torchvision's names; more than is needed may be in it."""
+    """A state dict with torchvision's names; additional tensors are allowed."""
     weights = {name: tensor + 1 for name, tensor in random_weights().items()} | {"classifier.0.bias": torch.ones(3)}
     torch.save(weights, tmp_path / "vgg.pth")  # noqa: TID251  (somebody else's file)
     network = feature_network(WEIGHTS, str(tmp_path / "vgg.pth"))
@@ -54,7 +54,7 @@ def test_a_file_s_weights_are_taken(tmp_path):
 
 
 def test_what_is_no_state_dict_is_refused(tmp_path):
-    """Missing tensors, other shapes, whole modules, TorchScript, no file: never run, always said."""
+    """Missing tensors, other shapes, whole modules, TorchScript, no file: an error, and no code is run."""
     bad = tmp_path / "bad.pth"
     with pytest.raises(InputMissing):
         feature_network(WEIGHTS, str(bad))
@@ -67,6 +67,6 @@ def test_what_is_no_state_dict_is_refused(tmp_path):
 
 
 def test_a_layer_that_is_not_known_is_named():
-    """With those that are."""
+    """With the known layers."""
     with pytest.raises(ConfigError, match="conv9_9"):
         feature_network({"conv9_9": 1.0}, None)

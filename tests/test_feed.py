@@ -13,7 +13,7 @@ def feed(pictures):
 
 
 def test_every_sample_is_shown_once_before_any_is_shown_again(feed):
-    """Batches reach over the end of an epoch without losing or repeating a sample."""
+    """Batches cross the end of an epoch without losing or repeating a sample."""
     shown = torch.cat([feed.rows_at(images, 10) for images in range(0, 48 * 5, 10)])
 
     for epoch in shown.split(24):
@@ -21,7 +21,7 @@ def test_every_sample_is_shown_once_before_any_is_shown_again(feed):
 
 
 def test_a_batch_depends_on_its_position_only(feed):
-    """Nothing is remembered between batches."""
+    """There is no state between batches."""
     phase = Schedule.of(tiny_config()).phase_at(40)
     again = feed.batch_at(40, phase)
     feed.batch_at(8, phase)
@@ -48,7 +48,7 @@ def test_black_and_white_are_the_ends_of_the_range():
 
 @pytest.mark.parametrize("alpha", [0.0, 0.25, 1.0])
 def test_reals_are_faded_like_fakes(alpha):
-    """x = alpha x + (1 - alpha) upscale(downscale(x)): nothing finer than the old stage at alpha 0."""
+    """x = alpha x + (1 - alpha) upscale(downscale(x)): no finer detail than the old stage at alpha 0."""
     x = torch.arange(16.0).view(1, 1, 4, 4)
     coarse = torch.tensor([[2.5, 4.5], [10.5, 12.5]]).repeat_interleave(2, 0).repeat_interleave(2, 1)
 
@@ -56,7 +56,7 @@ def test_reals_are_faded_like_fakes(alpha):
 
 
 def test_mirroring_flips_about_half_of_the_pictures(pictures):
-    """Each is as it was or flipped, by position."""
+    """Each is unchanged or flipped, by position."""
     dataset = open_dataset(str(pictures), Shape(16, 16, 3, "crop"))
     plain, mirrored = (Feed(dataset, tiny_config(data__mirror=flag)) for flag in (False, True))
     phase = Schedule.of(tiny_config()).phases[-1]
@@ -71,7 +71,7 @@ def test_mirroring_flips_about_half_of_the_pictures(pictures):
 
 
 def test_held_out_samples_are_never_fed(tmp_path):
-    """Not in batches, not in ticks."""
+    """Neither in batches nor in ticks."""
     np.save(tmp_path / "a.npy", np.random.RandomState(0).randint(0, 256, (600, 4, 4, 1)).astype(np.uint8))
     dataset = open_dataset(str(tmp_path / "a.npy"), Shape(4, 4, 1, "crop"), held_out=0.1)
     feed = Feed(dataset, tiny_config())

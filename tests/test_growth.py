@@ -25,7 +25,7 @@ class TestPhase:
         ],
     )
     def test_fades_and_stable_times_follow_one_another(self, images, stage, alpha):
-        """4 px stable, 8 px fade, stable, 16 px fade, stable for ever; alpha is linear in images."""
+        """4 px stable, 8 px fade, stable, 16 px fade, stable without end; alpha is linear in images."""
         phase = at(images)
 
         assert (phase.stage, phase.alpha) == (stage, alpha)
@@ -37,7 +37,7 @@ class TestPhase:
         assert Schedule.of(tiny_config()).total == 5 * 32
 
     def test_the_segments_follow_one_another_and_are_numbered(self):
-        """Stable, then a fade and a stable time at each later resolution; nothing empty between them."""
+        """Stable, then a fade and a stable period at each later resolution; no empty segments."""
         schedule = Schedule.of(tiny_config())
 
         plan = [(0, False), (1, True), (1, False), (2, True), (2, False)]
@@ -45,7 +45,7 @@ class TestPhase:
         assert [phase.segment for phase in schedule.phases] == [0, 1, 2, 3, 4]
 
     def test_a_segment_of_one_image_is_a_segment(self):
-        """Fades and stable times of one image each: every image is another segment."""
+        """Fades and stable periods of one image each: each image is a segment."""
         changes = {"growth__fade": 1, "growth__stable": 1}
 
         phases = [at(images, **changes) for images in range(5)]
@@ -58,8 +58,8 @@ class TestPhase:
         ("changes", "start"),
         [({"growth__fade": 0, "growth__stable": 0}, 0), ({"growth__at": {16: {"fade": 0, "stable": 0}}}, 96)],
     )
-    def test_a_last_resolution_without_images_goes_on_for_ever(self, changes, start):
-        """A schedule of no images, or of none at full size, ends stable at full size all the same."""
+    def test_a_last_resolution_without_images_has_no_end(self, changes, start):
+        """A schedule of no images, or of none at full size, also ends stable at full size."""
         schedule = Schedule.of(tiny_config(**changes))
 
         assert schedule.segments[-1] == Segment(start, 0, 2, False)
@@ -67,13 +67,13 @@ class TestPhase:
         assert (schedule.phase_at(10**6).stage, schedule.phase_at(10**6).alpha) == (2, 1)
 
     def test_a_fade_at_the_very_end_stops_at_1(self):
-        """Past the end of the schedule alpha does not grow on."""
+        """Alpha does not exceed 1 past the end of the schedule."""
         alphas = [at(images, growth__at={16: {"stable": 0}}).alpha for images in (112, 128, 10**6)]
 
         assert alphas == [0.5, 1, 1]
 
     def test_a_resolution_may_have_its_own_times(self):
-        """A stable time of 16 and a fade of 8 at 8 px: 32 + 8 + 16 images come before the fade to 16 px."""
+        """A stable period of 16 and a fade of 8 at 8 px: 32 + 8 + 16 images are before the fade to 16 px."""
         schedule = Schedule.of(tiny_config(growth__at={8: {"fade": 8, "stable": 16}}))
 
         assert [segment.start for segment in schedule.segments] == [0, 32, 40, 56, 88]
@@ -96,14 +96,14 @@ class TestPhase:
         assert (at(0, **at_8).batch_size, at(100, **at_8).lr) == (8, 0.002)
 
     def test_a_grown_run_begins_with_the_fade_of_its_first_stage(self):
-        """start_at: the stages before came trained, so the clock starts at alpha 0."""
+        """start_at: the earlier stages are trained, so training starts at alpha 0."""
         phase = at(0, growth__start_at=16)
 
         assert (phase.stage, phase.alpha, phase.fading) == (2, 0.0, True)
 
     @pytest.mark.parametrize(("verb", "fades"), [("grow", True), ("transfer", False)])
-    def test_a_stage_that_came_trained_is_not_faded_in_again(self, verb, fades):
-        """A transferred run has all its stages already; a grown one has a new one. Later ones fade in both."""
+    def test_a_trained_stage_is_not_faded_in_again(self, verb, fades):
+        """All stages of a transferred run are trained; the first of a grown run is new. Later ones fade in both."""
         origin = {"verb": verb, "checkpoint": "other.pt", "digest": "0", "images": 1}
 
         segments = Schedule.of(tiny_config(growth__start_at=8, origin=origin)).segments
@@ -112,7 +112,7 @@ class TestPhase:
         assert [(s.stage, s.fading) for s in segments] == [(1, True)] * fades + later
 
     def test_a_fade_of_no_images_is_skipped(self):
-        """Training at full size from the start is a schedule too."""
+        """Training at full size from the start is possible."""
         phase = at(0, growth__start_at=16, growth__at={16: {"fade": 0}})
 
         assert (phase.stage, phase.alpha, phase.fading) == (2, 1.0, False)
@@ -128,20 +128,20 @@ class TestRates:
         assert factors == pytest.approx([1, 1, 0.6, 0.2, 0.2])
 
     def test_a_share_of_1_falls_over_the_whole_run(self):
-        """And a share of 0 never does."""
+        """With a share of 0 there is no decay."""
         whole, none = (tiny_config(optimizer={"decay": {"share": share, "to": 0.2}}) for share in (1, 0))
 
         assert [growth.lr_factor(whole, images, 1000) for images in (0, 500, 1000)] == pytest.approx([1, 0.6, 0.2])
         assert [growth.lr_factor(none, images, 1000) for images in (0, 500, 1000)] == [1, 1, 1]
 
     def test_without_decay_it_stays(self):
-        """No decay asked for, none done."""
+        """The learning rate is constant."""
         assert growth.lr_factor(tiny_config(), 159, 160) == 1
 
 
 @pytest.mark.parametrize(("reset", "where"), [("both", {32, 64, 96, 128}), ("start", {32, 96}), ("never", set())])
 def test_adam_is_cleared_where_the_reference_clears_it(reset, where):
-    """At the start and the end of every fade; at its start alone; or never."""
+    """At the start and end of each fade; only at its start; or never."""
     config = tiny_config(optimizer__reset=reset)
     schedule = Schedule.of(config)
     steps = range(8, 168, 8)
@@ -162,7 +162,7 @@ def test_the_critic_schedule_boosts_first_and_every_so_often():
 
 @pytest.mark.parametrize(("every", "counts"), [(0, [50, 5, 5, 5]), (1, [50, 50, 50, 50]), (2, [50, 5, 50, 5])])
 def test_the_boost_comes_back_on_every_nth_step_or_never(every, counts):
-    """every 0: never again; 1: on all of them."""
+    """every 0: never; 1: on every step."""
     config = tiny_config(train__critic_steps={"base": 5, "boost": 50, "first": 1, "every": every})
 
     assert [growth.critic_steps(config, g) for g in range(4)] == counts

@@ -1,4 +1,4 @@
-"""One holder at a time; whoever looks takes nothing."""
+"""One holder at a time; testing a lock does not acquire it."""
 
 import fcntl
 import os
@@ -18,7 +18,7 @@ HOLD += "with locks.held(Path(sys.argv[1])): print('held', flush=True); time.sle
 
 @pytest.fixture
 def holder(tmp_path):
-    """Another process that holds the file."""
+    """Another process that holds the lock."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "lock"], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
     with process:
@@ -27,7 +27,7 @@ def holder(tmp_path):
 
 
 def test_a_second_process_is_told_the_pid_of_the_first(tmp_path, holder):
-    """And may hold the file once that one is gone, however it went."""
+    """And can acquire the lock after it has ended or was killed."""
     with pytest.raises(locks.Taken) as taken, locks.held(tmp_path / "lock"):
         pass
     assert taken.value.pid == str(holder.pid)
@@ -38,8 +38,8 @@ def test_a_second_process_is_told_the_pid_of_the_first(tmp_path, holder):
         assert (tmp_path / "lock").read_text() == str(os.getpid())
 
 
-def test_who_holds_it_is_seen_from_outside_and_from_inside(tmp_path, holder):
-    """While it is held, and no longer."""
+def test_the_lock_is_visible_in_both_processes(tmp_path, holder):
+    """Only while it is held."""
     assert locks.is_held(tmp_path / "lock")
     assert not locks.is_held(tmp_path / "nothing")
     with locks.held(tmp_path / "mine"):
@@ -47,8 +47,8 @@ def test_who_holds_it_is_seen_from_outside_and_from_inside(tmp_path, holder):
     assert not locks.is_held(tmp_path / "mine")
 
 
-def test_looking_is_in_nobodys_way(tmp_path, monkeypatch):
-    """A trainer that starts while `gancli runs` looks never meets a lock."""
+def test_testing_does_not_block_others(tmp_path, monkeypatch):
+    """A training that starts during `gancli runs` is not blocked."""
     run, taken = Run(tmp_path), []
     with locked(run):
         pass
@@ -59,8 +59,8 @@ def test_looking_is_in_nobodys_way(tmp_path, monkeypatch):
     assert taken == []
 
 
-def test_a_look_does_not_end_the_lock_of_its_own_process(tmp_path):
-    """Closing a file ends a process's record locks on it: the others must go on seeing the holder."""
+def test_testing_does_not_release_the_lock_of_its_own_process(tmp_path):
+    """Closing a file would release the record locks of the process: other processes must still see the holder."""
     look = "import sys; from pathlib import Path; from gancli import locks; sys.exit(locks.is_held(Path(sys.argv[1])))"
     with locks.held(tmp_path / "lock"):
         assert locks.is_held(tmp_path / "lock")
@@ -68,7 +68,7 @@ def test_a_look_does_not_end_the_lock_of_its_own_process(tmp_path):
 
 
 def test_threads_of_one_process_are_kept_apart_and_may_wait(tmp_path):
-    """The second comes in when the first has left."""
+    """The second acquires the lock after the first has released it."""
     order = []
 
     def second():

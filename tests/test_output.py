@@ -22,7 +22,7 @@ def normal(n=64, seed=0):
     [("linear", lambda x: x), ("tanh", torch.tanh), ("sigmoid", lambda x: 2 / (1 + torch.exp(-x)) - 1)],
 )
 def test_the_plain_layers_are_their_formula(kind, formula):
-    """Sigmoid's (0, 1) is brought to the units of the data, [-1, 1]."""
+    """The range (0, 1) of sigmoid is scaled to the units of the data, [-1, 1]."""
     torch.testing.assert_close(output(kind)(normal()), formula(normal()))
 
 
@@ -32,12 +32,12 @@ def normalized(x):
 
 
 def test_bn_tanh_starts_with_gamma_1_and_beta_0():
-    """tanh of the batch-normalized values, whatever the network gives."""
+    """tanh of the batch-normalized values, for any input."""
     torch.testing.assert_close(output("bn-tanh")(normal()), torch.tanh(normalized(normal())))
 
 
 def test_bn_clip_starts_from_the_data_s_moments():
-    """The first batch has the mean and deviation of the data's channels, clipped."""
+    """The first batch has the mean and standard deviation of the channels of the data, clipped."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in MOMENTS)
 
     y = output("bn-clip")(normal())
@@ -47,7 +47,7 @@ def test_bn_clip_starts_from_the_data_s_moments():
 
 
 def test_clip_has_no_gradient_outside():
-    """As its docstring says."""
+    """As documented."""
     x = torch.full((2, 3, 6, 6), 9.0, requires_grad=True)
     layer = output("bn-clip")
     layer.eval()  # moving statistics: 0 and 1
@@ -57,13 +57,13 @@ def test_clip_has_no_gradient_outside():
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_freezing_is_a_switch(frozen):
-    """Gamma and beta learn, or do not."""
+    """Gamma and beta are trained, or frozen."""
     layer = output("bn-clip", freeze_output=frozen)
     assert {p.requires_grad for p in layer.parameters()} == {not frozen}
 
 
 def test_moving_statistics_keep_their_share():
-    """bn_decay .99: a hundredth of the batch's mean after one batch."""
+    """bn_decay 0.99: 1% of the batch mean after one batch."""
     layer = output("bn-tanh", bn_decay=0.99)
     layer(normal())
     torch.testing.assert_close(layer.norm.running_mean, 0.01 * normal().mean((0, 2, 3)))

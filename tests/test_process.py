@@ -16,7 +16,7 @@ with contextlib.suppress(SystemExit):
 
 
 def environment_after(code, **extra):
-    """GOMP_SPINCOUNT as a fresh interpreter has it after some code."""
+    """GOMP_SPINCOUNT in a new interpreter after running some code."""
     clean = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
     code += "\nimport os; print(os.environ.get('GOMP_SPINCOUNT'))"
     done = subprocess.run([sys.executable, "-c", code], env=clean | extra, capture_output=True, text=True, check=True)
@@ -24,12 +24,12 @@ def environment_after(code, **extra):
 
 
 def test_threads_wait_politely_before_torch_is_there():
-    """The command line sets it; `import gancli` and its verbs change nothing of somebody else's process."""
+    """The command line sets it; `import gancli` does not change the process."""
     assert environment_after("import gancli; gancli.sample") == "None"
     assert environment_after(COMMAND) == process.SPINS
 
 
 @pytest.mark.parametrize("extra", [{"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "active"}])
 def test_the_user_s_own_setting_wins(extra):
-    """Whoever has tuned the machine is left alone."""
+    """Settings of the user take precedence."""
     assert environment_after(COMMAND, **extra) == extra.get("GOMP_SPINCOUNT", "None")

@@ -1,4 +1,4 @@
-"""Losses and families of one's own, without a fork."""
+"""Custom losses and network families."""
 
 from typing import Literal
 
@@ -56,7 +56,7 @@ train: {batch_size: 8, duration: 64}
 
 @pytest.fixture
 def registered():
-    """Both names, forgotten afterward."""
+    """Register both names, and remove them afterwards."""
     gancli.register_family(TinyConfig, TinyGenerator, TinyCritic)
     gancli.register_loss("steep-hinge", lambda d_x, d_y: (2 - d_x + d_y).relu(), lambda d_x, d_y: -d_y)
     yield
@@ -67,8 +67,8 @@ def registered():
 
 
 @pytest.mark.usefixtures("registered")
-def test_own_networks_and_an_own_loss_train_resume_and_sample(tmp_path):
-    """By their names in a preset, like those of gancli; the same words give the same weights."""
+def test_custom_networks_and_a_custom_loss_train_resume_and_sample(tmp_path):
+    """By name in a preset, like built-in ones; the same arguments give the same weights."""
     (tmp_path / "mine.yaml").write_text(PRESET)
     data = str(make_pictures(tmp_path / "pictures", 24))
 
@@ -84,8 +84,8 @@ def test_own_networks_and_an_own_loss_train_resume_and_sample(tmp_path):
 
 
 @pytest.mark.usefixtures("registered")
-def test_the_fields_of_an_own_family_are_the_keys_of_a_preset(tmp_path):
-    """An unknown one is refused with the nearest."""
+def test_the_fields_of_a_custom_family_are_the_keys_of_a_preset(tmp_path):
+    """An unknown key is an error with the closest name."""
     (tmp_path / "mine.yaml").write_text(PRESET.replace("hidden", "hiden"))
     with pytest.raises(ConfigError, match="unknown key 'hiden'") as error:
         load_preset(str(tmp_path / "mine.yaml"))
@@ -93,14 +93,14 @@ def test_the_fields_of_an_own_family_are_the_keys_of_a_preset(tmp_path):
 
 
 def test_what_is_not_registered_is_refused_by_name(tmp_path):
-    """So is a checkpoint of it."""
+    """Also in a checkpoint."""
     (tmp_path / "mine.yaml").write_text(PRESET)
     with pytest.raises(ConfigError, match="unknown network family 'tiny-pair'"):
         load_preset(str(tmp_path / "mine.yaml"))
 
 
-def test_gancli_s_own_names_are_not_taken():
-    """A preset means the same wherever it is read."""
+def test_built_in_names_cannot_be_registered():
+    """Built-in names always mean the same."""
     with pytest.raises(ValueError, match="hinge"):
         gancli.register_loss("hinge", ADVERSARIAL["hinge"].critic, ADVERSARIAL["hinge"].generator)
     with pytest.raises(ValueError, match="conv"):
@@ -108,6 +108,6 @@ def test_gancli_s_own_names_are_not_taken():
 
 
 def test_names_of_the_config_and_of_the_code_agree():
-    """Whatever a preset may name can be computed."""
+    """All names in configs are implemented."""
     assert set(ADVERSARIAL) | {"none"} == schema.LOSSES
     assert networks.FAMILIES.keys() == MAKERS.keys()

@@ -1,4 +1,4 @@
-"""Keys that had another name: a preset is told the new one, and what gancli wrote itself is read."""
+"""Renamed keys: an error in presets, migrated in files written by gancli."""
 
 import json
 
@@ -13,7 +13,7 @@ from gancli.results import Tick
 
 
 def with_old_keys(config):
-    """A config as an earlier version wrote it."""
+    """A config written by an earlier version."""
     values = config.model_dump(mode="json")
     for old, new in renamed.RENAMED.items():
         (section, _, key), (home, _, name) = old.partition("."), new.partition(".")
@@ -27,7 +27,7 @@ IN_PRESETS = [(old, new) for old, new in renamed.RENAMED.items() if not old.star
 
 @pytest.mark.parametrize(("old", "new"), IN_PRESETS)
 def test_a_preset_with_an_old_key_is_refused_with_the_new_one(old, new, tmp_path):
-    """In its file, where the file is named, and on the command line."""
+    """In a file, which the error names, and on the command line."""
     preset = write_preset(tmp_path / "old.yaml", {old: 1})
     with pytest.raises(ConfigError) as in_file:
         configs.load(preset)
@@ -43,7 +43,7 @@ def test_a_preset_with_an_old_key_is_refused_with_the_new_one(old, new, tmp_path
 
 @pytest.mark.parametrize("new", renamed.RENAMED.values())
 def test_every_new_key_exists(new):
-    """Nobody is sent to a key that is not there."""
+    """All new keys are valid."""
     section, _, key = new.partition(".")
     assert key in tiny_config().model_dump()[section]
 
@@ -68,6 +68,6 @@ def test_new_names_of_the_log_exist():
 
 
 def test_present_configs_are_left_alone():
-    """And what is no config at all."""
+    """As are values that are not configs."""
     assert renamed.translated(TINY) == TINY
     assert renamed.translated([1]) == [1]

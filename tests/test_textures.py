@@ -9,7 +9,7 @@ from gancli.stats import ms_ssim, order, sliced_wasserstein, spectrum
 
 
 def smooth(n, size=32, seed=0, scales=(1, 2, 4, 8)):
-    """Pictures with structure at every scale, in [-1, 1], in whole gray levels."""
+    """Images with structure at every scale, in [-1, 1], in whole gray levels."""
     draw = np.random.RandomState(seed)
     x = sum(draw.randn(n, 3, size // s, size // s).repeat(s, 2).repeat(s, 3) * s for s in scales)
     return torch.from_numpy(np.rint(np.clip(x / 12, -1, 1) * 127.5 + 127.5) / 127.5 - 1).float()
@@ -43,7 +43,7 @@ class TestSlicedWasserstein:
         return ((stacked - mean) / std).reshape(len(stacked), -1)
 
     def reference(self, a, b):
-        """The official definition from beginning to end, in float64."""
+        """The complete official definition in float64."""
         found = {}
         for left, right in zip(self.levels(a.double().numpy()), self.levels(b.double().numpy()), strict=True):
             left_patches, right_patches = self.patches(left, order.keys(a)), self.patches(right, order.keys(b))
@@ -54,7 +54,7 @@ class TestSlicedWasserstein:
         return found
 
     def test_agrees_with_float64_within_a_thousandth(self):
-        """Every level of 64 px pictures."""
+        """Every level of 64 px images."""
         a, b = smooth(12, 64), smooth(12, 64, 1).mul(0.8)
 
         (found,) = sliced_wasserstein.sliced_wasserstein([a], b)
@@ -63,7 +63,7 @@ class TestSlicedWasserstein:
         assert found == pytest.approx(self.reference(a, b), rel=1e-3)
 
     def test_of_a_set_with_itself_is_zero_and_contrast_does_not_matter(self):
-        """Every set is normalized by its own mean and deviation."""
+        """Each set is normalized by its own mean and standard deviation."""
         a = smooth(20)
         same, paler = sliced_wasserstein.sliced_wasserstein([a, a], a)[0], a * 0.5
         assert same == {32: 0, 16: 0}
@@ -72,7 +72,7 @@ class TestSlicedWasserstein:
         assert np.std(sliced_wasserstein.normalized(paler.flatten(1).numpy(), 3)) == pytest.approx(1, abs=1e-3)
 
     def test_sees_noise_on_the_fine_level_and_not_on_the_coarse(self):
-        """What each level is for."""
+        """Each level measures its own scale."""
         a, b = (smooth(60, seed=seed, scales=(4, 8)) for seed in (0, 1))
         noisy = a + 0.4 * torch.randn(a.shape, generator=torch.Generator().manual_seed(0))
         clean, spoiled = sliced_wasserstein.sliced_wasserstein([a, noisy], b)
@@ -80,7 +80,7 @@ class TestSlicedWasserstein:
         assert spoiled[16] < 1.2 * clean[16]
 
     def test_order_does_not_matter(self):
-        """Where the patches lie follows from the picture."""
+        """The positions of the patches depend on the content of the image."""
         a, b = smooth(16), smooth(16, seed=1)
         first, second = (sliced_wasserstein.sliced_wasserstein([x], b)[0] for x in (a, a.flip(0)))
         assert first == pytest.approx(second, rel=1e-5)
@@ -118,7 +118,7 @@ class TestMsSsim:
         assert ms_ssim.ms_ssim(a, b).tolist() == pytest.approx(expected, rel=1e-3)
 
     def test_contrast_agrees_with_torchmetrics(self):
-        """The term of four of the five levels; in the fifth theirs pads the borders, which the definition does not."""
+        """The term of four of the five levels; in the fifth torchmetrics pads the borders, unlike the definition."""
         a = smooth(2, 64)
         b = (a + 0.3 * smooth(2, 64, 1)).clamp(-1, 1)
         a, b = ((x.double() + 1) * 127.5 for x in (a, b))
@@ -128,12 +128,12 @@ class TestMsSsim:
         torch.testing.assert_close(ms_ssim._ssim(a, b)[1], theirs, rtol=1e-9, atol=0)
 
     def test_of_copies_is_one(self):
-        """The most alike that two pictures can be."""
+        """The maximum."""
         a = smooth(4)
         torch.testing.assert_close(ms_ssim.ms_ssim(a, a), torch.ones(4, dtype=torch.float64))
 
     def test_pairs_follow_from_content(self):
-        """The order in which the pictures come does not matter; repeated ones score near one."""
+        """The order of the images does not matter; repeated images score near 1."""
         a = smooth(21)
         assert ms_ssim.pair_similarity(a.flip(0)) == pytest.approx(ms_ssim.pair_similarity(a), rel=1e-9)
         assert ms_ssim.pair_similarity(a[:1].expand(8, -1, -1, -1)) == pytest.approx(1)
@@ -148,7 +148,7 @@ class TestSpectrum:
         assert float(power.max() / power.sum()) > 0.999
 
     def test_parseval(self):
-        """All bins together, each as often as it has lines, are the variance times the pixels."""
+        """The sum over bins, weighted by their number of frequencies, is the variance times the number of pixels."""
         x = smooth(5)
         radius = spectrum._radius(torch.Size([32, 32]))
         count = torch.bincount((radius * 32).round().long().flatten())[1:].double()
@@ -157,13 +157,13 @@ class TestSpectrum:
         assert float((power * count).sum()) == pytest.approx(float(variance) * 1024, rel=1e-9)
 
     def test_a_checkerboard_lies_in_the_corner(self):
-        """Beyond one half, at the square root of one half."""
+        """At sqrt(1/2), beyond 1/2."""
         board = (torch.arange(16)[:, None] + torch.arange(16)[None]) % 2 * 2.0 - 1
         frequency, power = spectrum.power_spectrum(board.expand(2, 3, 16, 16))
         assert float(frequency[power.argmax()]) == pytest.approx(0.5**0.5, abs=0.04)
 
-    def test_its_shape_does_not_know_contrast(self):
-        """Half the contrast is a quarter of the power at every frequency."""
+    def test_its_shape_does_not_depend_on_contrast(self):
+        """Half the contrast is a quarter of the power at all frequencies."""
         powers = [spectrum.power_spectrum(x)[1] for x in (smooth(5), smooth(5) * 0.5)]
         lines = [spectrum.log_power(power, like=power) for power in powers]
         torch.testing.assert_close(lines[0] - lines[1], torch.full_like(lines[0], np.log10(4)))
@@ -185,7 +185,7 @@ def test_grain_is_the_deviation_of_noise_on_anything_smooth():
 
 
 def test_keys_follow_content_and_count_repetitions():
-    """Equal samples have different keys, the same set whatever its order."""
+    """Equal samples have different keys; the set of keys does not depend on the order."""
     x = torch.cat([smooth(4), smooth(4)])
     keys = order.keys(x)
     assert len(set(keys.tolist())) == 8

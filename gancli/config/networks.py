@@ -15,7 +15,7 @@ Kernel = Annotated[int, Field(ge=1, le=31), BeforeValidator(no_bool)]
 class ProgressiveConfig(Family):
     """Progressive growing (Karras et al. 2018). Each technique of the paper can be switched on or off."""
 
-    family: Literal["progressive"] = "progressive"
+    family: Literal["progressive"] = "progressive"  # name of the network family
     resolution: Annotated[int, Field(ge=4, le=MAX_RESOLUTION), BeforeValidator(no_bool)]  # px; height of the last stage
     base: tuple[Annotated[int, Field(ge=2, le=64)], Annotated[int, Field(ge=2, le=64)]] = (4, 4)  # px; size of stage 0
     z_dim: Channels = 512  # dimensions of a latent
@@ -71,7 +71,7 @@ class ConvLayer(Strict):
 
     channels: Channels  # output channels
     kernel: Kernel = 3  # side of the kernel
-    stride: Annotated[int, Field(ge=1, le=16), BeforeValidator(no_bool)] = 1
+    stride: Annotated[int, Field(ge=1, le=16), BeforeValidator(no_bool)] = 1  # stride of the convolution
     padding: Literal["same", "none"] = "same"  # same: keeps the size at stride 1
     resample: Literal["keep", "up", "down"] = "keep"  # up: nearest 2x before; down: 2x2 mean after the activation
 
@@ -105,7 +105,7 @@ class ConvConfig(FixedFamily):
 
     kinds: ClassVar[tuple[str, ...]] = ("image", "signal")
 
-    family: Literal["conv"]
+    family: Literal["conv"]  # name of the network family
     generator: ConvGenerator  # layers of the generator
     critic: ConvCritic  # layers of the critic
     width: Annotated[float, Field(gt=0, le=4), BeforeValidator(no_bool)] = 1.0  # multiplier of all channels
@@ -132,7 +132,7 @@ class MlpConfig(FixedFamily):
 
     kinds: ClassVar[tuple[str, ...]] = ("image", "signal", "points")
 
-    family: Literal["mlp"]
+    family: Literal["mlp"]  # name of the network family
     generator: MlpSide  # hidden layers of the generator
     critic: MlpSide  # hidden layers of the critic
 
@@ -145,7 +145,7 @@ class MlpConfig(FixedFamily):
 class SuperresConfig(FixedFamily):
     """4x super-resolution (Johnson et al. 2016): a residual generator and a convolutional critic."""
 
-    family: Literal["superres"]
+    family: Literal["superres"]  # name of the network family
     channels: Channels = 64  # of all layers of the generator
     blocks: Annotated[int, Field(ge=1, le=64), BeforeValidator(no_bool)] = 4  # number of residual blocks
     critic: ConvCritic  # layers of the critic

@@ -100,7 +100,7 @@ class OptimizerConfig(Strict):
     betas: tuple[Beta, Beta] = (0.0, 0.99)  # Adam betas
     eps: Positive = 1e-8  # Adam epsilon
     generator_lr_factor: Positive = 1.0  # learning rate of the generator over that of the critic
-    reset: Literal["both", "start", "never"] = "both"  # reset Adam at start and end of a fade, or its start
+    reset: Literal["both", "start", "never"] = "both"  # reset Adam at the start and end of fades, or at the start
     decay: LrDecay | None = None  # learning rate decay; None: constant
 
 
@@ -148,13 +148,13 @@ class Config(Strict):
     """A complete preset. `resolve` turns it into a ResolvedConfig once the data is known."""
 
     preset: str = "custom"  # name of the preset
-    data: DataConfig = DataConfig()
-    network: SerializeAsAny[InstanceOf[Family]]  # validated by presets.build, by family
-    loss: LossConfig = LossConfig()
-    growth: GrowthConfig = GrowthConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    train: TrainConfig
-    origin: Origin | None = None
+    data: DataConfig = DataConfig()  # training data
+    network: SerializeAsAny[InstanceOf[Family]]  # generator and critic; the keys depend on the family
+    loss: LossConfig = LossConfig()  # losses and penalties
+    growth: GrowthConfig = GrowthConfig()  # schedule of progressive growing
+    optimizer: OptimizerConfig = OptimizerConfig()  # Adam
+    train: TrainConfig  # length of training, batch size, learning rate, EMA, logging and checkpoints
+    origin: Origin | None = None  # checkpoint that the run was initialized from; set when a run starts
 
     @model_validator(mode="after")
     def _stages_exist(self) -> Self:
