@@ -176,113 +176,6 @@ def cell(text: str) -> str:
 
 # Config keys
 
-MEANINGS = {  # of the keys whose line in the source has no comment
-    "DataConfig.kind": "kind of samples; `auto` takes it from the data",
-    "MomentsConfig.weight": "weight of the penalty in the generator's loss",
-    "MomentsConfig.over": "which values are averaged together",
-    "PerceptualConfig.weight": "weight of the perceptual loss in the generator's loss",
-    "LossConfig.adversarial": "the adversarial loss: {losses}, or a registered one",
-    "LossConfig.moments": "moment stabilization; `null` turns it off",
-    "LossConfig.perceptual": "perceptual loss, for family `superres`; `null` turns it off",
-    "GrowthConfig.fade": "length of the fade at each resolution but the first, in images",
-    "GrowthConfig.stable": "length of the stable phase at each resolution, in images",
-    "LrDecay.share": "share of the images over which the rate falls",
-    "LrDecay.to": "final rate as a share of the initial rate",
-    "OptimizerConfig.betas": "Adam's beta1 and beta2",
-    "OptimizerConfig.eps": "Adam's epsilon",
-    "OptimizerConfig.decay": "learning-rate decay; `null` keeps the rate constant",
-    "CriticSteps.base": "critic steps per generator step",
-    "CriticSteps.boost": "critic steps per generator step while boosted",
-    "TrainConfig.seed": "seed of weights, latents and data order",
-    "TrainConfig.batch_size": "images per step",
-    "TrainConfig.lr": "Adam's learning rate",
-    "TrainConfig.critic_steps": "critic steps per generator step",
-    "TrainConfig.checkpoint_minutes": "a checkpoint is also saved after this many minutes",
-    "Config.preset": "name of the preset",
-    "Config.data": "the data set",
-    "Config.network": "generator and critic",
-    "Config.loss": "losses and penalties",
-    "Config.growth": "schedule of progressive growing",
-    "Config.optimizer": "Adam, for both networks",
-    "Config.train": "length and pace of training",
-    "Config.origin": "written by gancli; see below",
-    "MinibatchStd.group_size": "samples per group; `all` makes the whole batch one group",
-    "MinibatchStd.feature_groups": "groups of channels; each adds one feature map",
-    "Family.z_dim": "dimensions of the latents",
-    "Family.output": "the generator's final layer",
-    "Family.minibatch_std": "minibatch-std layer of the critic; `null` turns it off",
-    "Family.equalized_lr": "scale weights at run time (Karras et al. 2018)",
-    "ProgressiveConfig.family": "selects these networks",
-    "ProgressiveConfig.z_dim": "dimensions of the latents",
-    "ProgressiveConfig.channel_base": "used where `channels` is `null`",
-    "ProgressiveConfig.max_channels": "used where `channels` is `null`",
-    "ProgressiveConfig.equalized_lr": "scale weights at run time",
-    "ProgressiveConfig.normalize_z": "scale latents to unit length per dimension",
-    "ProgressiveConfig.minibatch_std": "minibatch-std layer of the critic; `null` turns it off",
-    "ConvLayer.channels": "output channels",
-    "ConvLayer.kernel": "side of the kernel",
-    "ConvLayer.stride": "stride of the convolution",
-    "ConvLayer.padding": "`same` keeps the size at stride 1",
-    "ConvSide.layers": "convolutions, in order",
-    "ConvSide.activation": "activation after each layer; `leaky` has slope 0.2",
-    "ConvSide.norm": "normalization of each layer; `layer` is over the channels at each position",
-    "ConvGenerator.last_kernel": "side of the last convolution's kernel",
-    "ConvCritic.score": "`tanh` bounds the score",
-    "ConvConfig.family": "selects these networks",
-    "ConvConfig.generator": "layers of the generator",
-    "ConvConfig.critic": "layers of the critic",
-    "MlpSide.hidden": "units of each hidden layer",
-    "MlpSide.activation": "activation after each layer; `leaky` has slope 0.2",
-    "MlpSide.norm": "normalization of each layer",
-    "MlpSide.norm_first": "the norm comes before the activation; else after it",
-    "MlpConfig.family": "selects these networks",
-    "MlpConfig.generator": "layers of the generator",
-    "MlpConfig.critic": "layers of the critic",
-    "SuperresConfig.family": "selects these networks",
-    "SuperresConfig.channels": "channels of the residual blocks",
-    "SuperresConfig.blocks": "residual blocks",
-    "SuperresConfig.critic": "layers of the critic; not used with `loss.adversarial: none`",
-    "Origin.verb": "how the run started",
-    "SamplesInfo.kind": "kind of samples",
-    "SamplesInfo.scale": "see `center`",
-    "SamplesInfo.std": "standard deviation per channel; see `mean`",
-}
-
-
-CLEARER = {  # of the sections and keys whose docstring or comment is written for readers of the source
-    "Config": "The sections of a preset.",
-    "Family": "Keys of every family of networks.",
-    "Origin": "Written by gancli: the checkpoint that `grow` or `train --from` started from.",
-    "SamplesInfo": "Written by gancli to a run's `config.yaml`: what the data set determines. Not allowed in a preset.",
-    "Origin.checkpoint": "path of the checkpoint",
-    "Origin.images": "images that its weights were trained on, in all earlier runs",
-    "SamplesInfo.fingerprint": "fingerprint of the content of the data set",
-    "SamplesInfo.mean": "mean per channel, as the networks see it; used by `network.output: bn-clip`",
-    "Config.network": "generator and critic; the keys depend on `network.family`",
-    "Family.family": "`progressive`, `conv`, `mlp`, `superres`, or a registered one",
-    "StageConfig.fade": "length of the fade at this height, in images",
-    "StageConfig.stable": "length of the stable phase at this height, in images",
-    "StageConfig.batch_size": "images per step at this height",
-    "StageConfig.lr": "learning rate at this height",
-    "CriticSteps.first": "the boost applies to this many first generator steps",
-    "CriticSteps.every": "the boost applies again on every n-th generator step; 0: never",
-    "TrainConfig.duration": "images shown to the critic in total; `null`: the whole schedule",
-    "TrainConfig.epochs": "length in epochs instead; becomes `duration` when the run starts",
-    "TrainConfig.generator_steps": "length in generator steps instead; becomes `duration` when the run starts",
-    "TrainConfig.ema_half_life": "half-life of the averaged generator (EMA), in images; 0: no averaging",
-    "TrainConfig.checkpoint_every": "images between two checkpoints; 0: only by time and at the end",
-    "TrainConfig.keep": "how many checkpoints to keep",
-    "PerceptualConfig.layers": "VGG-16 layers to compare, with their weights",
-    "PerceptualConfig.digest": "digest of that file; filled in when a run starts",
-    "ConvCritic.dense": "units of the hidden dense layers, ReLU",
-    "ConvCritic.last": "convolutions after minibatch std",
-    "ConvConfig.width": "factor for all channels; see `init_std`",
-    "ProgressiveConfig.base": "height and width of the first stage",
-    "ProgressiveConfig.channels": (
-        "channels of each stage; `null`: min(channel_base / 2^stage, max_channels), stages from 1"
-    ),
-}
-
 
 def config_page() -> str:
     """Every config key: type and range, default, meaning."""
@@ -356,7 +249,7 @@ def models_in(hint: Any, suffix: str = "") -> Iterator[tuple[Model, str]]:
 def section(model: Model, places: list[str]) -> str:
     """One section of the config as a table."""
     hints = typing.get_type_hints(model, include_extras=True)
-    intro = CLEARER.get(model.__name__) or " ".join(inspect.cleandoc(model.__doc__ or "").split())
+    intro = " ".join(inspect.cleandoc(model.__doc__ or "").split())
     text = f"## {', '.join(merged(places))}\n\n{intro}\n\n"
     text += "| key | value | default | meaning |\n|---|---|---|---|\n"
     for name, field in own_fields(model).items():
@@ -444,13 +337,10 @@ def as_yaml(value: Any) -> str:
 
 
 def meaning_of(model: Model, name: str) -> str:
-    """What a key means: the comment on its line, or the entry of MEANINGS."""
-    owners = [base for base in model.__mro__ if name in vars(base).get("__annotations__", {})]
-    owner = owners[0]
-    key = f"{owner.__name__}.{name}"
-    text = CLEARER.get(key) or comments(owner).get(name) or MEANINGS.get(key, "")
-    text = text.replace("None:", "`null`:")
-    return text.format(losses=", ".join(f"`{loss}`" for loss in losses())) if "{losses}" in text else text
+    """What a key means: the comment on its line in the class that declares it."""
+    owner = next(base for base in model.__mro__ if name in vars(base).get("__annotations__", {}))
+    text = comments(owner)[name].replace("None:", "`null`:")
+    return text.replace("LOSSES", ", ".join(f"`{loss}`" for loss in losses()))
 
 
 def comments(model: Model) -> dict[str, str]:

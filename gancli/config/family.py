@@ -28,7 +28,7 @@ class Family(Strict):
 
     kinds: ClassVar[tuple[str, ...]] = ("image",)  # kinds of data that the family supports
 
-    family: str  # name of the network family
+    family: str  # `progressive`, `conv`, `mlp`, `superres`, or a registered one
     z_dim: Channels = 100  # dimensions of a latent
     z_distribution: Literal["normal", "uniform"] = "normal"  # N(0, 1), or uniform over (-1, 1)
     z_scale: Positive = 1.0  # factor by which latents are multiplied

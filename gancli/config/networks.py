@@ -96,7 +96,7 @@ class ConvCritic(ConvSide):
     """The layers, optional minibatch std, more layers, dense layers, and a score."""
 
     last: Annotated[tuple[ConvLayer, ...], Field(max_length=64)] = ()  # convolutions after minibatch std
-    dense: Annotated[tuple[Channels, ...], Field(max_length=16)] = ()  # units of each hidden dense layer (ReLU)
+    dense: Annotated[tuple[Channels, ...], Field(max_length=16)] = ()  # units of the hidden dense layers, ReLU
     score: Literal["linear", "tanh"] = "linear"  # output function of the score
 
 

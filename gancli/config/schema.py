@@ -53,13 +53,15 @@ class PerceptualConfig(Strict):
     weight: Weight = 1.0  # of the perceptual loss in the generator loss
     layers: dict[str, Weight] = Field({"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0})  # VGG-16 layers: weights
     features: str | None = None  # path of a VGG-16 state dict; None: fixed random weights
-    digest: str | None = None  # hash of that file; set when a run starts
+    digest: str | None = None  # digest of that file; filled in when a run starts
 
 
 class LossConfig(Strict):
     """Adversarial loss, penalties and additional losses."""
 
-    adversarial: Annotated[str, AfterValidator(known_loss)] = "wasserstein"  # name of the loss; none: no critic
+    adversarial: Annotated[str, AfterValidator(known_loss)] = (
+        "wasserstein"  # the adversarial loss: LOSSES, or a registered one
+    )
     gradient_penalty: Weight = 0.0  # lambda of WGAN-GP; the paper uses 10; 0: off
     r1: Weight = 0.0  # gamma of the R1 penalty gamma/2 |grad D(real)|^2; 0: off
     r2: Weight = 0.0  # gamma of the R2 penalty gamma/2 |grad D(fake)|^2; 0: off
@@ -72,10 +74,10 @@ class LossConfig(Strict):
 class StageConfig(Strict):
     """Settings of one resolution. None: use the value of `growth` or `train`."""
 
-    fade: Images | None = None  # length of the fade-in, in images
-    stable: Images | None = None  # length of the stable period, in images
-    batch_size: Count | None = None  # overrides train.batch_size
-    lr: Rate | None = None  # overrides train.lr
+    fade: Images | None = None  # length of the fade at this height, in images
+    stable: Images | None = None  # length of the stable phase at this height, in images
+    batch_size: Count | None = None  # images per step at this height
+    lr: Rate | None = None  # learning rate at this height
 
 
 class GrowthConfig(Strict):
@@ -109,8 +111,8 @@ class CriticSteps(Strict):
 
     base: Count = 1  # critic steps before a generator step
     boost: Count = 1  # critic steps before a boosted generator step
-    first: Images = 0  # number of generator steps at the start that are boosted
-    every: Images = 0  # boost every n-th generator step; 0: never
+    first: Images = 0  # the boost applies to this many first generator steps
+    every: Images = 0  # the boost applies again on every n-th generator step; 0: never
 
 
 class TrainConfig(Strict):
@@ -119,29 +121,29 @@ class TrainConfig(Strict):
     seed: Annotated[NonNegativeInt, BeforeValidator(no_bool)] = 0  # seed of weights, data order and latents
     batch_size: Count  # images per critic step
     lr: Rate = 0.001  # learning rate of Adam
-    duration: Count | None = None  # length of training, in images; None: from epochs, generator_steps or growth
-    epochs: Count | None = None  # length of training in epochs, if duration is not set
-    generator_steps: Count | None = None  # length of training in generator steps, if duration is not set
+    duration: Count | None = None  # images shown to the critic in total; `null`: the whole schedule
+    epochs: Count | None = None  # length in epochs instead; becomes `duration` when the run starts
+    generator_steps: Count | None = None  # length in generator steps instead; becomes `duration` when the run starts
     critic_steps: CriticSteps = CriticSteps()  # critic steps per generator step
     shared_fakes: bool = True  # the generator step uses the fakes of the last critic step
     critic_fakes: Literal["train", "eval"] = "train"  # batch norm mode of G for the fakes of the critic step
-    ema_half_life: Images = 10_000  # half-life of the EMA of the generator, in images; 0: no averaging
+    ema_half_life: Images = 10_000  # half-life of the averaged generator (EMA), in images; 0: no averaging
     ema_ramp: Share = 0.05  # limits the half-life to this fraction of the images shown so far; 0: no limit
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # compute precision; auto: fp32
     tick_every: Count = 1_000  # images between two log entries
     sample_every: Images = 10_000  # images between two sample sheets; 0: only at the end
     checkpoint_every: Images = 50_000  # images between two checkpoints; 0: only by time and at the end
     checkpoint_minutes: Positive = 10.0  # minutes between two checkpoints
-    keep: Count = 3  # number of checkpoints to keep
+    keep: Count = 3  # how many checkpoints to keep
 
 
 class Origin(Strict):
     """The checkpoint from which the weights of a run were initialized."""
 
     verb: Literal["grow", "transfer"]  # how the weights were used
-    checkpoint: str  # path of the checkpoint, for information
+    checkpoint: str  # path of the checkpoint
     digest: str  # blake2b hash of the file
-    images: Images  # images its weights were trained on, in all previous runs
+    images: Images  # images that its weights were trained on, in all earlier runs
 
 
 class Config(Strict):
@@ -149,7 +151,7 @@ class Config(Strict):
 
     preset: str = "custom"  # name of the preset
     data: DataConfig = DataConfig()  # training data
-    network: SerializeAsAny[InstanceOf[Family]]  # generator and critic; the keys depend on the family
+    network: SerializeAsAny[InstanceOf[Family]]  # generator and critic; the keys depend on `network.family`
     loss: LossConfig = LossConfig()  # losses and penalties
     growth: GrowthConfig = GrowthConfig()  # schedule of progressive growing
     optimizer: OptimizerConfig = OptimizerConfig()  # Adam
@@ -183,7 +185,7 @@ class SamplesInfo(Strict):
 
     kind: Literal["image", "signal", "points"]  # kind of the data
     shape: Annotated[tuple[Size, ...], Field(min_length=1, max_length=3)]  # (C, *S) of one sample
-    fingerprint: str  # hash of the content of the data
+    fingerprint: str  # fingerprint of the content of the data set
     center: Number = 0.0  # networks are trained on (value - center) / scale; 0 for images
     scale: Positive = 1.0  # networks are trained on (value - center) / scale; 1 for images
     mean: tuple[Number, ...] | None = None  # mean of each channel after scaling, for output: bn-clip
