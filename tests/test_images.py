@@ -1,4 +1,5 @@
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -173,3 +174,30 @@ def test_a_row_of_an_array_is_brought_to_size():
     """Gray becomes RGB if three channels are requested."""
     assert from_array(np.zeros((5, 6, 1), np.uint8), SQUARE).shape == (8, 8, 3)
     assert from_array(np.zeros((5, 6, 1), np.uint8), Shape(8, 8, None, "crop")).shape == (8, 8, 1)
+
+
+class TestPhones:
+    """What phones write: HEIC with its extra, AVIF as it is."""
+
+    @pytest.mark.parametrize("form", ["AVIF", "HEIF"])
+    def test_their_pictures_are_read(self, form):
+        """A red picture, upright, about as red as it was."""
+        pillow_heif = pytest.importorskip("pillow_heif")
+        image = Image.new("RGB", (64, 48), (200, 30, 20))
+        if form == "HEIF":
+            buffer = io.BytesIO()
+            pillow_heif.from_pillow(image).save(buffer)
+            data = buffer.getvalue()
+        else:
+            data = encoded(image, form)
+
+        found = decode(data, Shape(16, 16, 3, "crop"))
+
+        assert found.source_size == (48, 64)
+        assert np.abs(found.pixels.astype(int) - (200, 30, 20)).max() < 12
+
+    def test_without_the_extra_its_name_is_said(self, monkeypatch):
+        """Instead of "not an image"."""
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+        with pytest.raises(ValueError, match="gancli\\[heif\\]"):
+            decode(b"\0\0\0\x18ftypheic" + bytes(40), Shape(16, 16, 3, "crop"))

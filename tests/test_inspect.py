@@ -19,12 +19,15 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 import gancli
-from gancli import runs
+from gancli import growth, runs
 from gancli.cli import live
 from gancli.data.sources import find
 from gancli.health import GROUPS, WORDS, Health
 from gancli.networks import vgg
 from gancli.results import SCHEMA_VERSION, silent
+from gancli.stats import figures, inspect
+from gancli.stats.figures import FIGURES
+from gancli.stats.measures import Measured
 from gancli.training import log
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "health.schema.json"
@@ -228,6 +231,60 @@ class TestOutput:
         )
         health = gancli.inspect_stats(run)
         assert (health.verdict, health.confidence, health.panel) == ("diverged", "high", ())
+
+
+class TestTooEarly:
+    """A checkpoint from the start of a training run, or from before full size."""
+
+    @staticmethod
+    def at(images, verdict, **changes):
+        """What is said of a verdict on the tiny run, whose schedule is 160 images."""
+        config = tiny_config(**changes)
+        phase = growth.Schedule.of(config).phase_at(images)
+        generator = SimpleNamespace(phase=phase, checkpoint=SimpleNamespace(config=config, images=images))
+        return inspect._early(Health(verdict, "high", ("why",)), generator)
+
+    def test_nothing_is_decided_in_the_first_tenth(self):
+        """Of the schedule, or of a longer duration; the share is given, and what it would be called."""
+        early = self.at(15, "collapsed")
+        assert (early.verdict, early.confidence) == ("undecided", "low")
+        assert early.evidence[0] == "only 9% of the schedule is trained; a verdict needs 10%"
+        assert "collapsed" in early.evidence[-1]
+        assert self.at(160, "healthy", train__duration=2_000).verdict == "undecided"
+
+    def test_a_shorter_duration_is_no_shorter_schedule(self):
+        """The first stage alone is not the run that the preset describes."""
+        assert self.at(8, "artifacts", train__duration=8).verdict == "undecided"
+
+    @pytest.mark.parametrize("verdict", ["healthy", "artifacts", "diverged", "washed-out"])
+    def test_before_full_size_most_is_undecided(self, verdict):
+        """A smaller network cannot have what only full size has."""
+        assert self.at(60, verdict).verdict == "undecided"
+        assert self.at(60, verdict).evidence[0].startswith("the network is still growing: 8 of 16 px")
+        assert self.at(160, verdict).verdict == verdict
+
+    @pytest.mark.parametrize("verdict", ["collapsed", "low-diversity", "memorizing"])
+    def test_what_does_not_change_with_size_is_reported(self, verdict):
+        """With its evidence and confidence."""
+        assert self.at(60, verdict) == Health(verdict, "high", ("why",))
+
+    def test_what_started_from_trained_weights_is_never_early(self):
+        """Grown and transferred runs."""
+        origin = {"verb": "transfer", "checkpoint": "a.pt", "digest": "0", "images": 500}
+        assert self.at(160, "healthy", train__duration=160_000, origin=origin).verdict == "healthy"
+
+
+def test_advice_leaves_out_what_the_config_has(tiny, tmp_path):
+    """No "minibatch std" where it is on; --mirror for images alone."""
+    on, off = tiny_config(), tiny_config(network__minibatch_std=None, data__mirror=True)
+    assert inspect._used(on) == {figures.MINIBATCH_STD}
+    assert inspect._used(off) == {figures.MIRROR}
+
+    spread = FIGURES["coverage"].explained(Measured(0.1, 1.0))
+    (left,) = figures.advised([spread], inspect._used(on))
+    assert figures.MINIBATCH_STD in spread.advice
+    assert figures.MINIBATCH_STD not in left.advice
+    assert "more data" in left.advice
 
 
 def trained(tiny, tmp_path):
