@@ -150,7 +150,7 @@ def _migrated(values: Any, path: Path) -> dict[str, Any]:
         raise safe_load.refusal(path, "a part is missing or wrong") from error
 
 
-FACTS_OF_1 = ("fingerprint", "center", "scale", "mean", "std")
+FACTS_OF_1 = ("fingerprint", "centre", "scale", "mean", "std")
 
 
 def _from_1(values: dict[str, Any]) -> dict[str, Any]:

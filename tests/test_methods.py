@@ -135,7 +135,7 @@ class TestKinds:
         run = train(toy("signal-1d", tmp_path / "toy.yaml"), data_for("signal-1d", tmp_path), tmp_path / "runs").run
         np.save(tmp_path / "pictures.npy", np.zeros((200, 8, 8, 3), np.uint8))
 
-        with pytest.raises(gancli.errors.DataError, match="draws samples of shape"):
+        with pytest.raises(gancli.errors.DataError, match="makes samples of shape"):
             gancli.inspect_stats(run, str(tmp_path / "pictures.npy"))
 
 
