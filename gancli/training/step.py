@@ -134,13 +134,13 @@ def generator_loss(state: TrainState, phase: Phase, x: Tensor, y: Tensor, config
 
 def adversarial(view: CriticView, x: Tensor, y: Tensor, config: LossConfig) -> Tensor:
     """mean[ g(d_x, d_y) ], the adversarial loss of the generator. (N, C, *S) twice -> ()."""
-    game = ADVERSARIAL[config.adversarial]
+    loss = ADVERSARIAL[config.adversarial]
     d_y = view.scores(y)
     d_x = d_y.detach()
-    if game.generator_needs_reals:
+    if loss.generator_needs_reals:
         with torch.no_grad():
             d_x = view.scores(x)
-    return game.generator(d_x, d_y).mean()
+    return loss.generator(d_x, d_y).mean()
 
 
 def inputs_at(state: TrainState, config: ResolvedConfig, phase: Phase, name: str, x: Tensor) -> Tensor:
