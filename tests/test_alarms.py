@@ -138,4 +138,4 @@ def test_the_words_say_whose_spread_it_is():
     """Of the last weights, or of the average."""
     smeared = replace(HEALTHY, ema_std_ratio=0.1)
     rows = [plain(smeared), plain(HEALTHY)]
-    assert "averaged generator's fakes differ 0.10" in alarms.raised(smeared, rows[:1], judged=True)["collapsed"].text
+    assert "EMA generator's fakes is 0.10 times" in alarms.raised(smeared, rows[:1], judged=True)["collapsed"].text

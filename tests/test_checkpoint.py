@@ -93,9 +93,9 @@ class TestAGeneratorAlone:
     def test_cannot_be_trained_on(self, alone, pictures, tmp_path):
         """There is no critic to learn from."""
         data, outdir = str(pictures), tmp_path / "runs"
-        with pytest.raises(ConfigError, match="generator alone"):
+        with pytest.raises(ConfigError, match="only a generator"):
             gancli.grow(alone, data, outdir=outdir)
-        with pytest.raises(ConfigError, match="generator alone"):
+        with pytest.raises(ConfigError, match="only a generator"):
             gancli.train(data=data, start_from=alone, outdir=outdir)
         assert not (tmp_path / "runs").exists()
 

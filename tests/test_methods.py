@@ -135,7 +135,7 @@ class TestKinds:
         run = train(toy("signal-1d", tmp_path / "toy.yaml"), data_for("signal-1d", tmp_path), tmp_path / "runs").run
         np.save(tmp_path / "pictures.npy", np.zeros((200, 8, 8, 3), np.uint8))
 
-        with pytest.raises(gancli.errors.DataError, match="draws samples of shape"):
+        with pytest.raises(gancli.errors.DataError, match="makes samples of shape"):
             gancli.inspect_stats(run, str(tmp_path / "pictures.npy"))
 
 
@@ -162,7 +162,7 @@ class TestSuperres:
     def test_and_others_take_no_picture(self, tmp_path):
         """--input on a network that draws from latents."""
         run = train(toy("ring8", tmp_path / "toy.yaml"), data_for("ring8", tmp_path), tmp_path / "runs").run
-        with pytest.raises(UsageError, match="draws from latents"):
+        with pytest.raises(UsageError, match="generates from latents"):
             enlarge(run, [tmp_path / "p.png"])
 
 

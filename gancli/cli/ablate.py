@@ -76,8 +76,9 @@ def ablate(
 ) -> None:
     """Train variants of a preset and compare them.
 
-    Prints a table and writes an HTML page with curves and samples. --vary preset=A,B compares presets. To resume, run
-    the same command again; finished runs are not trained again.
+    Prints a table and writes an HTML page with curves and samples.
+    --vary preset=A,B compares presets.
+    To resume, run the same command again; finished runs are not repeated.
 
     Example: gancli ablate --vary network.pixel_norm=true,false --seeds 0-2 --kimg 13
     """

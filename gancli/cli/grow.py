@@ -46,9 +46,10 @@ def grow(
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
 ) -> None:
-    """Add blocks to a trained progressive network, fade them in, and train it at a higher resolution.
+    """Add blocks to a trained progressive network and train it at a higher resolution.
 
-    Creates a new run folder; the source is not changed. To resume, run the same command again, or gancli resume.
+    Creates a new run folder; the source is not changed.
+    To resume, run the same command again, or gancli resume.
 
     Example: gancli grow ckpt.pt data/ --to 128
     """

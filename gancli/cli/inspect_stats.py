@@ -69,8 +69,9 @@ def inspect_stats(
 ) -> None:  # fmt: skip
     """Diagnose mode collapse and other problems of generated samples.
 
-    Compares metrics with their real-versus-real baselines and gives a verdict: healthy, low-diversity, collapsed,
-    memorizing, washed-out, artifacts, diverged or undecided.
+    Compares metrics with their real-versus-real baselines and gives a verdict:
+    healthy, low-diversity, collapsed, memorizing, washed-out, artifacts,
+    diverged or undecided.
 
     Example: gancli inspect-stats fakes/ --against photos.zip --fail-on collapse,memorizing
     """

@@ -35,8 +35,9 @@ def report(
 ) -> None:
     """Write a self-contained HTML report of a run.
 
-    It contains the verdict, the panel, curves, samples over training and nearest neighbors, and loads nothing from the
-    network. Prints the path of the page.
+    The page shows the verdict, the panel, curves, samples over training and
+    nearest neighbors. It loads nothing from the network.
+    Prints the path of the page.
 
     Example: gancli report runs/00000-shapes-quickstart
     """

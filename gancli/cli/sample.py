@@ -27,7 +27,8 @@ def sample(
 ) -> None:
     """Generate samples from a checkpoint, one per seed.
 
-    Prints the path of the output. A super-resolution checkpoint takes images from --input instead of seeds.
+    Prints the path of the output.
+    A super-resolution checkpoint takes images from --input instead of seeds.
 
     Example: gancli sample ckpt.pt --seeds 0-63 -o grid.png
     """

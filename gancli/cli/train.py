@@ -45,7 +45,8 @@ def train(
 ) -> None:
     """Train a GAN.
 
-    Prints the path of the last checkpoint. Ctrl-C saves a checkpoint and exits; to resume, run the same command again.
+    Prints the path of the last checkpoint. Ctrl-C saves a checkpoint and exits.
+    To resume, run the same command again.
 
     Example: gancli train --preset progan-64 data/ --set train.lr=0.0005
     """
