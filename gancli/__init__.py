@@ -1,11 +1,11 @@
-"""gancli: train a GAN, sample it, and know whether it has collapsed.
+"""gancli: train GANs, sample them, and diagnose mode collapse.
 
     import gancli
     generator = gancli.load("runs/00000-shapes-quickstart")   # a .pt file or a run folder
-    pictures = generator.sample(seeds=range(16))              # (16, C, H, W) in [-1, 1]
+    images = generator.sample(seeds=range(16))                # (16, C, H, W) in [-1, 1]
 
-Every verb of the command line is a function here that returns a frozen result. torch is imported
-on the first use of one, so that `import gancli` costs nothing.
+Every command that trains, samples or evaluates is also a function of this module that returns a frozen result.
+torch is imported on the first use of such a function, so `import gancli` is fast.
 """
 
 from importlib import import_module

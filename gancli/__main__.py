@@ -1,10 +1,10 @@
-"""Where the process begins: `gancli`, and `python -m gancli`."""
+"""Entry point of `gancli` and `python -m gancli`."""
 
 from gancli import signals
 
 
 def main() -> None:
-    """Run the command line. Until its own handlers stand, Ctrl-C ends the process at once, without a traceback."""
+    """Run the command line. Until its signal handlers are set, Ctrl-C ends the process without a traceback."""
     signals.from_the_start()
     from gancli import cli
 

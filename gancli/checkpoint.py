@@ -1,7 +1,7 @@
-"""What a checkpoint means, and the only writer of one. `safe_load` reads the bytes.
+"""The content of a checkpoint, and the only code that writes one. `safe_load` reads the bytes.
 
-A checkpoint is data: tensors and plain values. Writing is atomic, and what was written is read
-back before it replaces anything. A file may hold a generator alone: it can be sampled, not trained on.
+A checkpoint contains tensors and plain values, no code. Writing is atomic, and the file is verified before it
+replaces an older one. A file may contain only a generator: it can be sampled, but not trained further.
 """
 
 import zipfile
@@ -21,31 +21,31 @@ from gancli.results import printable
 from gancli.version import __version__
 
 FORMAT = 3  # raise it when the layout changes, and add a migration from the old one
-NETWORKS = ("G", "D", "ema")  # "ema" is the averaged generator
-MAX_EXTRA_VALUES = 1 << 26  # in all of `extra`
+NETWORKS = ("G", "D", "ema")  # generator, critic, EMA of the generator
+MAX_EXTRA_VALUES = 1 << 26  # limit on the total number of values in `extra`
 
-AdamState = Mapping[str, Mapping[str, Tensor]]  # parameter -> Adam's tensors
+AdamState = Mapping[str, Mapping[str, Tensor]]  # parameter name -> tensors of the Adam state
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """All that must survive of a training: the config, the clock, the weights, Adam's memory, and what else there is.
+    """Everything that is needed to resume training: config, progress, weights, Adam state and extra tensors.
 
-    Of a generator alone, as an importer makes it, `weights` has "ema", "G" or both, and `optimizers` is empty.
+    If only a generator was imported, `weights` has "ema", "G" or both, and `optimizers` is empty.
     """
 
     config: ResolvedConfig
-    images: int
+    images: int  # images shown so far
     generator_steps: int = 0
-    seconds: float = 0.0
-    weights: Mapping[str, Mapping[str, Tensor]]  # some of NETWORKS
-    optimizers: Mapping[str, AdamState] = field(default_factory=dict)  # of "G" and "D"
-    extra: Mapping[str, Tensor] = field(default_factory=dict)  # neither weights nor optimizer: a running estimate ...
-    version: str = __version__  # of gancli, for people
+    seconds: float = 0.0  # training time
+    weights: Mapping[str, Mapping[str, Tensor]]  # keys are from NETWORKS
+    optimizers: Mapping[str, AdamState] = field(default_factory=dict)  # keys are "G" and "D"
+    extra: Mapping[str, Tensor] = field(default_factory=dict)  # other state, such as a running estimate
+    version: str = __version__  # version of gancli that wrote it, for information only
 
     @property
     def can_train(self) -> bool:
-        """Does it hold all networks and Adam's memory, so that a training can go on from it?"""
+        """Whether it contains all networks and Adam states, so that training can resume from it."""
         return set(NETWORKS) <= self.weights.keys() and {"G", "D"} <= self.optimizers.keys()
 
 
@@ -56,19 +56,19 @@ class Opened(Checkpoint):
     path: Path
 
     def generator_weights(self, *, raw: bool) -> Mapping[str, Tensor]:
-        """Those of the average, or with `raw` of the last step. Raises CheckpointError where it has not got them."""
+        """The EMA weights of the generator, or with `raw` the raw ones. Raises CheckpointError if they are missing."""
         name = "G" if raw else "ema"
         if name not in self.weights:
-            hint = "leave out --raw" if raw else "give --raw for those of the last step"
-            what = f"it holds no {'raw' if raw else 'averaged'} weights"
+            hint = "leave out --raw" if raw else "give --raw to use the raw weights"
+            what = f"the checkpoint has no {'raw' if raw else 'EMA'} weights"
             raise CheckpointError(what, where=printable(str(self.path)), hint=hint)
         return self.weights[name]
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint so that whatever instant the process dies, `path` holds a whole one, old or new.
+    """Write a checkpoint atomically: if the process is killed, `path` is either the old or the new complete file.
 
-    Raises StorageError where the disk is full or cannot be written.
+    Raises StorageError if the disk is full or not writable.
     """
     values = {
         "format": FORMAT,
@@ -93,11 +93,11 @@ def _save(values: dict[str, Any], temporary: Path) -> None:
     except zipfile.BadZipFile:
         damaged = True
     if damaged:
-        raise OSError("what was written could not be read back")
+        raise OSError("the written file could not be read back")
 
 
 def _size_of(values: Any) -> int:
-    """Bytes of all tensors, and a little for their names."""
+    """Size of all tensors in bytes, with an allowance for their names."""
     if isinstance(values, Tensor):
         return values.numel() * values.element_size() + 1_000
     if isinstance(values, Mapping):
@@ -106,7 +106,7 @@ def _size_of(values: Any) -> int:
 
 
 def locate(path: str | Path) -> Path:
-    """The .pt file that CKPT names: itself, or the `last.pt` of a run folder. Raises InputMissing."""
+    """The .pt file of a CKPT argument: the file itself, or `last.pt` of a run folder. Raises InputMissing."""
     path = Path(path)
     if path.is_dir():
         path = path / "last.pt"
@@ -116,10 +116,10 @@ def locate(path: str | Path) -> Path:
 
 
 def read(path: str | Path) -> Opened:
-    """Open a checkpoint, on the CPU. Raises InputMissing or CheckpointError; never runs code from the file.
+    """Read a checkpoint to the CPU. Raises InputMissing or CheckpointError; never runs code from the file.
 
-    The guards of `safe_load`, then: the config through the schema, with its bounds; every tensor against the
-    networks that the config describes.
+    After the checks of `safe_load`, the config is validated against its schema and its limits, and every tensor
+    against the networks that the config describes.
     """
     path = locate(path)
     values = _migrated(safe_load.values(path), path)
@@ -132,7 +132,7 @@ def read(path: str | Path) -> Opened:
 
 
 def _migrated(values: Any, path: Path) -> dict[str, Any]:
-    """The values in the present layout. Raises CheckpointError where they are not ours, or of a layout to come."""
+    """Migrate the values to the current layout. Raises CheckpointError for a foreign file or a newer layout."""
     if not isinstance(values, dict) or not isinstance(values.get("format"), int):
         raise safe_load.refusal(path, "it was not written by gancli")
     if values["format"] > FORMAT:
@@ -154,7 +154,7 @@ FACTS_OF_1 = ("fingerprint", "centre", "scale", "mean", "std")
 
 
 def _from_1(values: dict[str, Any]) -> dict[str, Any]:
-    """What the data had settled stood in the sections `data` and `network`."""
+    """Facts about the samples were in the sections `data` and `network`."""
     config = {name: dict(part) if isinstance(part, dict) else part for name, part in values["config"].items()}
     network, data, train = config["network"], config["data"], config["train"]
     shape, channels = network.pop("sample_shape", None), network.pop("image_channels", None)
@@ -170,7 +170,7 @@ def _from_1(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_2(values: dict[str, Any]) -> dict[str, Any]:
-    """Some keys of the config had other names."""
+    """Some config keys had other names."""
     return {**values, "config": renamed.translated(values["config"])}
 
 
@@ -193,11 +193,11 @@ def _opened(values: Mapping[str, Any], path: Path) -> Opened:
 
 
 def _check_tensors(opened: Opened) -> None:
-    """Every weight and all of Adam's memory has the shape and type of the config's own networks. Raises ValueError."""
+    """Check the shapes and types of weights and Adam states against the config's networks. Raises ValueError."""
     if not {"G", "ema"} & opened.weights.keys() or not opened.weights.keys() <= set(NETWORKS):
         raise ValueError(f"weights of {', '.join(map(str, opened.weights)) or 'nothing'}")
     if not opened.optimizers.keys() <= opened.weights.keys() & {"G", "D"}:
-        raise ValueError("Adam's memory of networks that are not there")
+        raise ValueError("Adam state of a network that is not in the file")
     pair = on_meta(opened.config)
     networks: dict[str, nn.Module] = {"G": pair.G, "D": pair.D, "ema": pair.G}
     for name, weights in opened.weights.items():
@@ -215,17 +215,17 @@ def _check_memory(network: nn.Module, memories: AdamState) -> None:
     known = dict(network.named_parameters())
     for parameter, memory in memories.items():
         if any(k != "step" and t.shape != known[parameter].shape for k, t in memory.items()):
-            raise ValueError(f"Adam's memory of {parameter}")
+            raise ValueError(f"the Adam state of {parameter} has the wrong shape")
         if not all(t.is_floating_point() and t.isfinite().all() for t in memory.values()):
-            raise ValueError(f"Adam's memory of {parameter} is not finite")
+            raise ValueError(f"the Adam state of {parameter} is not finite")
 
 
 def first_misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
-    """What is the matter with the first weight that is missing, unknown, of another shape or type; None if all fit."""
+    """Describe the first weight that is missing, unknown, or of another shape or type; None if all weights fit."""
     expected = network.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors or name not in expected:
-            return f"its weights are of another network ({printable(name)})"
+            return f"the weights are from another network ({printable(name)})"
         found, wanted = tensors[name], expected[name]
         if found.shape != wanted.shape:
             return f"{name} has shape {tuple(found.shape)}, not {tuple(wanted.shape)}"
@@ -236,24 +236,24 @@ def first_misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | Non
 
 def _count(value: Any) -> int:
     if not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r} is no count of images")
+        raise ValueError(f"{value!r} is not a number of images or steps")
     return value
 
 
 def _tensors(values: Any) -> dict[str, Tensor]:
     if not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in values.items()):
-        raise TypeError("something else where a tensor belongs")
+        raise TypeError("a value is not a tensor")
     return dict(values)
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
     """Copy weights into a network.
 
-    Raises CheckpointError where a name, shape or type differs, or a value is not finite.
+    Raises CheckpointError if a name, shape or type differs, or a value is not finite.
     """
     if odd := first_misfit(network, tensors):
         raise safe_load.refusal(where, odd)
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise safe_load.refusal(where, f"{name} holds a value that is not finite")
+            raise safe_load.refusal(where, f"{name} has a value that is not finite")
     network.load_state_dict(dict(tensors))

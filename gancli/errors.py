@@ -1,20 +1,20 @@
-"""Every error a user can fix. Anything else is a bug and keeps its traceback.
+"""The errors that a user can fix. Any other exception is a bug and keeps its traceback.
 
 GancliError                exit 1
-├── UsageError             exit 2    arguments that do not go together
+├── UsageError             exit 2    invalid or conflicting arguments
 ├── DataError              exit 65   data set unreadable, of the wrong shape, or empty
-├── CheckpointError        exit 65   cut short, damaged, unsafe, or from another network
+├── CheckpointError        exit 65   truncated, damaged, unsafe, or from another network
 ├── InputMissing           exit 66   no such file or folder
 ├── ExtraMissing           exit 69   an optional package is not installed
-├── TrainingDiverged       exit 70   a loss or a weight is no longer finite
-├── CannotCreate           exit 73   the output exists already, or its folder cannot be written
-├── ChildFailed            as the training that failed: one of an ablation's
+├── TrainingDiverged       exit 70   a loss or a weight is not finite
+├── CannotCreate           exit 73   the output exists already, or its folder is not writable
+├── ChildFailed            exit code of the training run of an ablation that failed
 ├── StorageError           exit 74   the disk is full, or reading or writing failed
-├── RunBusy                exit 75   another process trains in this run folder
-└── ConfigError            exit 78   a preset or --set is wrong
+├── RunBusy                exit 75   another process is training in this run folder
+└── ConfigError            exit 78   invalid preset or --set
 
-Not errors, but ways to leave: Interrupted (a signal asked us to stop; exit 128 + signal),
-Finding (exit 4: a check the user asked for has found something) and PipeClosed (exit 141).
+Exits that are not errors: Interrupted (stopped by a signal; exit 128 + signal), Finding (exit 4: --fail-on or
+--stop-on found something) and PipeClosed (exit 141).
 """
 
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class GancliError(Exception):
-    """What went wrong, where, and how to fix it."""
+    """Base class of all errors. what: what went wrong. where: the file or option. hint: how to fix it."""
 
     exit_code = 1
 
@@ -34,7 +34,7 @@ class GancliError(Exception):
 
 
 class UsageError(GancliError):
-    """Arguments that do not go together."""
+    """Invalid or conflicting arguments."""
 
     exit_code = 2
 
@@ -46,7 +46,7 @@ class DataError(GancliError):
 
 
 class CheckpointError(GancliError):
-    """A checkpoint that is cut short, damaged, unsafe, or of another network."""
+    """A checkpoint that is truncated, damaged, unsafe, or from another network."""
 
     exit_code = 65
 
@@ -64,31 +64,31 @@ class ExtraMissing(GancliError):
 
 
 class TrainingDiverged(GancliError):
-    """A loss or a weight that is no longer finite."""
+    """A loss or a weight that is not finite."""
 
     exit_code = 70
 
 
 class CannotCreate(GancliError):
-    """An output that exists already or whose folder cannot be written."""
+    """An output that exists already, or whose folder is not writable."""
 
     exit_code = 73
 
 
 class StorageError(GancliError):
-    """A full disk, or reading or writing that failed."""
+    """The disk is full, or reading or writing failed."""
 
     exit_code = 74
 
 
 class RunBusy(GancliError):
-    """A run folder in which another process trains."""
+    """A run folder in which another process is training."""
 
     exit_code = 75
 
 
 class ChildFailed(GancliError):
-    """A training that another command had started and that failed; with its exit code."""
+    """A training run of an ablation that failed. The exit code is that of the run."""
 
     def __init__(self, what: str, code: int, *, where: str, hint: str) -> None:
         super().__init__(what, where=where, hint=hint)
@@ -96,13 +96,13 @@ class ChildFailed(GancliError):
 
 
 class ConfigError(GancliError):
-    """A preset, a --set or a combination of settings that is wrong."""
+    """An invalid preset, --set or combination of settings."""
 
     exit_code = 78
 
 
 class Interrupted(Exception):
-    """Stopped by a signal, with everything saved. report: the TrainReport of the run that was stopped, if any."""
+    """Stopped by a signal, after saving a checkpoint. report: the TrainReport of the stopped run, if any."""
 
     def __init__(self, signum: int, report: "TrainReport | None" = None) -> None:
         super().__init__(f"stopped by signal {signum}")
@@ -110,10 +110,10 @@ class Interrupted(Exception):
 
 
 class PipeClosed(Exception):
-    """The reader of our standard output went away, as in `gancli … | head -1`."""
+    """The reader of standard output closed the pipe, as in `gancli … | head -1`."""
 
 
 class Finding(Exception):
-    """A check that the user asked for, `--fail-on` or `--stop-on`, has found something."""
+    """`--fail-on` or `--stop-on` found something."""
 
     exit_code = 4

@@ -1,4 +1,4 @@
-"""What the verbs return: frozen data, and the JSON contract. cli/show.py renders it; nothing here prints.
+"""Result classes of the commands, and the JSON contract. cli/show.py renders them; nothing here prints.
 
 Every `--json` output is one object: `schema_version`, then the fields of one of these classes.
 A field may be added without notice; renaming or removing one raises `schema_version`.
@@ -13,19 +13,19 @@ from typing import Any
 
 SCHEMA_VERSION = 3
 
-# Batch std of fakes / reals below which training warns of a collapse, and of low diversity. Healthy runs of the
-# quickstart end between .95 and 1.06, collapsed ones between .05 and .09.
+# Training warns of collapse or of low diversity if the batch std of the fakes divided by that of the reals is below
+# these limits. Healthy runs of the quickstart preset end between .95 and 1.06, collapsed ones between .05 and .09.
 COLLAPSED_RATIO, LOW_RATIO = 0.3, 0.6
 
-Progress = Callable[[str, int, int | None], None]  # (what is being done, done so far, of how many)
+Progress = Callable[[str, int, int | None], None]  # (name of the task, steps done, total steps or None)
 
 
 def silent(what: str, done: int, total: int | None) -> None:
-    """A Progress that shows nothing: the default of every long function."""
+    """A Progress that shows nothing. It is the default everywhere."""
 
 
 def plain(value: Any) -> Any:
-    """A result as JSON values: paths as text, NaN and infinity as null, numbers kept."""
+    """Convert a result to JSON values: paths become text, NaN and infinity become null."""
     if hasattr(value, "__dataclass_fields__"):
         return plain(asdict(value))
     if isinstance(value, Mapping):
@@ -40,170 +40,170 @@ def plain(value: Any) -> Any:
 
 
 def printable(text: str) -> str:
-    """Text for one line of a message or log: control characters and broken bytes are shown escaped."""
+    """Escape control characters and invalid bytes, so that the text fits on one line of a message or log."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """One file or row that could not be used."""
+    """One file or row of a data set that could not be used."""
 
-    name: str
-    reason: str
+    name: str  # file name or row number
+    reason: str  # why it was rejected
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """What the scan found."""
+    """Result of scanning a data set."""
 
-    source: str
+    source: str  # path or builtin:NAME
     kind: str  # image, signal or points
-    count: int  # samples that can be used, held-out ones included
-    held_out: int
-    shape: tuple[int, ...]  # of one sample in the cache: (H, W, C), (C, L) or (2,)
-    smallest: tuple[int, int] | None = None  # (height, width) of a source picture, by area
-    largest: tuple[int, int] | None = None
-    enlarged: int = 0  # pictures smaller than the training size
-    duplicates: int = 0  # samples that equal an earlier one
-    ignored: int = 0  # files that are no pictures by their suffix
-    rejected: tuple[Rejected, ...] = ()
-    advice: tuple[str, ...] = ()
+    count: int  # number of usable samples, including held-out samples
+    held_out: int  # number of held-out samples
+    shape: tuple[int, ...]  # shape of one sample in the cache: (H, W, C), (C, L) or (2,)
+    smallest: tuple[int, int] | None = None  # (height, width) of the smallest source image by area, in pixels
+    largest: tuple[int, int] | None = None  # (height, width) of the largest source image by area, in pixels
+    enlarged: int = 0  # number of images that are smaller than the training size
+    duplicates: int = 0  # number of samples that are equal to an earlier sample
+    ignored: int = 0  # number of files whose suffix is not that of an image
+    rejected: tuple[Rejected, ...] = ()  # files or rows that could not be used
+    advice: tuple[str, ...] = ()  # hints for the user, one sentence each
 
 
 @dataclass(frozen=True)
 class Warned:
-    """What a tick warns of: each alarm once in a run."""
+    """A warning of a tick. Each warning is given once per run."""
 
-    name: str  # collapse, low-diversity, overfitting ...
-    text: str
-    since: int  # images
-    checkpoint: str | None  # the last one from before, by its name in checkpoints/; it is kept
+    name: str  # collapsed, low-diversity, diverged, penalty, saturation, overfitting or dead
+    text: str  # what was measured and what it means
+    since: int  # number of images shown when the problem began
+    checkpoint: str | None  # file name in checkpoints/ of the last checkpoint before the problem; it is never deleted
 
     def __str__(self) -> str:
-        """One line for people."""
+        """The warning as one line of text."""
         before = f"checkpoints/{self.checkpoint}" if self.checkpoint else "none"
         return f"{self.name}: {self.text}; since {self.since / 1000:g} kimg; the last checkpoint before it: {before}"
 
 
 def warnings_of(row: Mapping[str, Any]) -> list[str]:
-    """The warnings of a line of `stats.jsonl`, for people."""
+    """The warnings of a line of `stats.jsonl` as text."""
     return [str(Warned(**warning)) for warning in row["warnings"]]
 
 
 @dataclass(frozen=True)
 class Tick:
-    """One line of `stats.jsonl`: what training looked like at one moment. Documented in the README."""
+    """One line of `stats.jsonl`: the state of training at one tick. The fields are documented in docs/log.md."""
 
-    kimg: float
-    images: int
-    generator_steps: int
-    resolution: int
-    alpha: float
-    batch: int
-    lr: float
-    critic_loss: float
-    d_real: float  # the critic's mean score of the reals
-    d_fake: float  # and of the fakes
-    score_gap: float  # d_real - d_fake: the Wasserstein estimate where the loss is one
-    penalty: float  # gradient penalty, R1 and R2 as weighted in the loss; a lazy one shows its last value
-    generator_loss: float
-    std_real: float
-    std_fake: float
-    std_ratio: float
-    feature_std_real: float
-    feature_std_fake: float
-    feature_std_ratio: float
-    saturation: float  # share of generated values at or beyond -1 or 1
-    images_per_s: float
-    memory_mib: float
-    seconds: float  # of training so far, earlier sessions included
-    saturation_real: float = math.nan  # the same of the reals
-    moments: float = math.nan  # the moment penalty, as weighted in the generator's loss; a switch
-    perceptual: float = math.nan  # the perceptual loss, as weighted; networks that enlarge pictures
-    color_distance: float = math.nan  # Wasserstein, values against the training data's; mean over channels, 0-255
-    change: float = math.nan  # of the fakes on fixed inputs since the last tick, over the reals' deviation
-    ema_std_ratio: float = math.nan  # batch std of the average's fakes over the reals'
-    ema_nearest_ratio: float = math.nan  # distance to the nearest other sample, of the average's fakes over the reals'
-    overfitting: float = math.nan  # (D(train) - D(held-out)) / (D(train) - D(fake)): toward 1 it knows the training set
-    warnings: tuple[Warned, ...] = ()
+    kimg: float  # real images shown to the critic so far, in thousands
+    images: int  # real images shown to the critic so far
+    generator_steps: int  # generator steps so far
+    resolution: int  # current height in pixels
+    alpha: float  # weight of the new blocks, 0 to 1; 1 outside of a fade
+    batch: int  # images per step
+    lr: float  # learning rate of the last step
+    critic_loss: float  # critic loss of the last step, including penalties
+    d_real: float  # mean critic score of the reals
+    d_fake: float  # mean critic score of the fakes
+    score_gap: float  # d_real - d_fake; the Wasserstein estimate if the loss is the Wasserstein loss
+    penalty: float  # gradient penalty, R1 and R2 as weighted in the loss; with a lazy penalty, the last computed value
+    generator_loss: float  # generator loss of the last step, including all its terms
+    std_real: float  # batch std of 64 reals: std over samples, averaged over values
+    std_fake: float  # batch std of 64 fakes, raw generator weights
+    std_ratio: float  # std_fake / std_real
+    feature_std_real: float  # batch std of the critic's features of 64 reals, at the minibatch-std layer
+    feature_std_fake: float  # batch std of the critic's features of 64 fakes
+    feature_std_ratio: float  # feature_std_fake / feature_std_real
+    saturation: float  # share of the generated values at or beyond -1 or 1
+    images_per_s: float  # training speed since the last tick, in images per second
+    memory_mib: float  # peak memory in MiB, of the GPU if there is one, otherwise of the process
+    seconds: float  # training time so far in seconds, including earlier sessions
+    saturation_real: float = math.nan  # share of the real values at or beyond -1 or 1
+    moments: float = math.nan  # moment penalty as weighted in the generator loss; NaN if it is off
+    perceptual: float = math.nan  # perceptual loss as weighted in the generator loss; NaN if it is off
+    color_distance: float = math.nan  # Wasserstein distance of fake to training values, mean over channels, 0 to 255
+    change: float = math.nan  # mean absolute change of the fakes on fixed inputs since the last tick, over std_real
+    ema_std_ratio: float = math.nan  # batch std of 64 samples of the EMA generator, over that of the reals
+    ema_nearest_ratio: float = math.nan  # median distance to the nearest other sample, EMA fakes over reals
+    overfitting: float = math.nan  # (D(train) - D(held-out)) / (D(train) - D(fake)); near 1 the critic is overfitted
+    warnings: tuple[Warned, ...] = ()  # new warnings at this tick
 
 
 @dataclass(frozen=True)
 class StageForecast:
-    """One resolution of the schedule and what it will cost."""
+    """One resolution of the schedule and its estimated cost."""
 
-    height: int
-    width: int
-    fade: int  # images
-    stable: int  # images
-    batch_size: int
-    lr: float
-    seconds: float | None  # estimate
-    timed: bool  # measured at this resolution, or scaled by operations from a lower one
+    height: int  # pixels
+    width: int  # pixels
+    fade: int  # length of the fade in images
+    stable: int  # length of the stable phase in images
+    batch_size: int  # images per step
+    lr: float  # learning rate, before any decay
+    seconds: float | None  # estimated training time in seconds
+    timed: bool  # True if measured at this resolution, False if scaled by operations from a lower one
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a training would be: `train --dry-run`. Times are estimates."""
+    """Result of `train --dry-run`: the plan and the estimated cost of a training run."""
 
-    config: Mapping[str, Any]
-    generator_parameters: int
-    critic_parameters: int
-    stages: tuple[StageForecast, ...]
-    duration: int  # images
-    seconds: float | None
-    memory_mib: float
-    disk_mib: float  # of the checkpoints that are kept, and of the data cache
-    cache_mib: float  # of the data cache alone
-    device: str
-    advice: tuple[str, ...] = ()
+    config: Mapping[str, Any]  # the resolved config
+    generator_parameters: int  # number of parameters of the generator
+    critic_parameters: int  # number of parameters of the critic
+    stages: tuple[StageForecast, ...]  # one per resolution
+    duration: int  # total number of images
+    seconds: float | None  # estimated training time in seconds
+    memory_mib: float  # estimated memory in MiB
+    disk_mib: float  # disk space of the checkpoints that are kept and of the data cache, in MiB
+    cache_mib: float  # disk space of the data cache alone, in MiB
+    device: str  # torch device, such as cpu or cuda
+    advice: tuple[str, ...] = ()  # hints for the user, one sentence each
 
 
-Forecaster = Callable[[], Forecast]  # takes seconds: called where somebody will see what it says
+Forecaster = Callable[[], Forecast]  # takes seconds to run, so it is called only if the result is shown
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """How a training ended."""
+    """Result of `train`, `resume` and `grow`."""
 
-    run: Path
-    checkpoint: Path
-    images: int
-    duration: int
-    state: str  # finished, already finished, stopped (by --stop-on), or interrupted (by a signal)
-    seconds: float
-    finding: str | None = None  # what --stop-on found
+    run: Path  # the run folder
+    checkpoint: Path  # the newest checkpoint, last.pt
+    images: int  # images shown so far
+    duration: int  # images of the whole run
+    state: str  # finished, already finished, stopped (by --stop-on) or interrupted (by a signal)
+    seconds: float  # training time in seconds, including earlier sessions
+    finding: str | None = None  # the warning that stopped training, with --stop-on
 
 
 @dataclass(frozen=True)
 class SampleReport:
-    """What sampling or interpolating wrote."""
+    """Result of `sample` and `interpolate`."""
 
-    path: Path
-    files: tuple[Path, ...]
-    count: int
-    height: int
-    width: int
+    path: Path  # the file or folder that was written
+    files: tuple[Path, ...]  # every file that was written
+    count: int  # number of samples or frames
+    height: int  # height of one image in pixels
+    width: int  # width of one image in pixels
 
 
 @dataclass(frozen=True)
 class PageReport:
-    """The page of a run that was written."""
+    """Result of `report`."""
 
-    path: Path
-    verdict: str
-    confidence: str
+    path: Path  # the HTML page
+    verdict: str  # as in inspect-stats
+    confidence: str  # high or low
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A number over seeds."""
+    """Mean and standard deviation over seeds."""
 
-    mean: float
-    spread: float  # standard deviation (n - 1); 0 for one seed
+    mean: float  # mean over seeds
+    spread: float  # standard deviation over seeds (n - 1); 0 for one seed
 
     def __str__(self) -> str:
-        """0.512 ± 0.054, or a dash where there is no number."""
+        """Text such as "0.512 ± 0.054", or a dash if the mean is not finite."""
         if not math.isfinite(self.mean):
             return "-"
         return f"{self.mean:.3g}" + (f" ± {self.spread:.2g}" if self.spread else "")
@@ -211,36 +211,36 @@ class Spread:
 
 @dataclass(frozen=True)
 class AblationRow:
-    """One variant over its seeds."""
+    """Results of one variant of an ablation, over its seeds."""
 
-    variant: str
-    changes: Mapping[str, Any]
-    seeds: tuple[int, ...]
-    runs: tuple[Path, ...]  # one a seed
-    durations: tuple[int, ...]  # images, one a seed
+    variant: str  # name of the variant
+    changes: Mapping[str, Any]  # config key -> value
+    seeds: tuple[int, ...]  # seeds that have a run
+    runs: tuple[Path, ...]  # run folders, one per seed
+    durations: tuple[int, ...]  # length of each run in images
     diverged: tuple[int, ...]  # seeds whose run diverged
     measures: Mapping[str, Mapping[str, Spread]]  # key of stats.jsonl -> untrained, last, peak, peak at, between
     figures: Mapping[str, Spread] = field(default_factory=dict)  # key of the health panel -> its value at the end
-    verdicts: tuple[str, ...] = ()  # at the end, one a run; empty where runs were not evaluated
+    verdicts: tuple[str, ...] = ()  # final verdict of each run; empty if the runs were not evaluated
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """The same run with one thing varied: what `ablate` found."""
+    """Result of `ablate`: a comparison of variants of a preset."""
 
-    preset: str
-    data: str
-    outdir: Path
-    quantities: tuple[str, ...]  # keys of stats.jsonl
-    window: int  # generator steps of the running mean and median
-    between: tuple[int, int] | None  # generator steps
-    rows: tuple[AblationRow, ...]
-    figures: tuple[str, ...] = ()  # keys of the health panel
-    notes: tuple[str, ...] = ()  # why something is missing from the table
-    page: Path | None = None
+    preset: str  # name of the preset
+    data: str  # path or builtin:NAME
+    outdir: Path  # folder of the runs
+    quantities: tuple[str, ...]  # keys of stats.jsonl that are compared
+    window: int  # length of the running mean and median in generator steps
+    between: tuple[int, int] | None  # range of generator steps whose mean is also reported
+    rows: tuple[AblationRow, ...]  # one per variant
+    figures: tuple[str, ...] = ()  # keys of the health panel that are compared
+    notes: tuple[str, ...] = ()  # why cells of the table are empty
+    page: Path | None = None  # the HTML page
 
     def table(self) -> list[tuple[str, list[str]]]:
-        """(head, one cell a variant) of every line: the verdicts, the health panel, then the log."""
+        """(head, one cell per variant) of every line: the verdicts, the health panel, then the log."""
         lines = []
         if any(row.verdicts for row in self.rows):
             lines.append(("verdict", [_counted(row.verdicts) for row in self.rows]))
@@ -250,7 +250,7 @@ class Ablation:
         return lines
 
     def _of_the_log(self) -> list[tuple[str, str, str]]:
-        """(head, key of stats.jsonl, measure) of every line that rests on the log."""
+        """(head, key of stats.jsonl, measure) of every line that is computed from the log."""
         if not self.quantities:
             return []
         first = self.quantities[0]
@@ -265,7 +265,7 @@ class Ablation:
 
 
 def _counted(verdicts: Sequence[str]) -> str:
-    """ "healthy", or where seeds differ "healthy 2, collapsed 1"."""
+    """ "healthy", or if the seeds differ "healthy 2, collapsed 1"."""
     counts = Counter(verdicts)
     return next(iter(counts), "-") if len(counts) < 2 else ", ".join(f"{v} {n}" for v, n in counts.most_common())
 
@@ -274,41 +274,41 @@ def _counted(verdicts: Sequence[str]) -> str:
 class RunSummary:
     """One row of `gancli runs`."""
 
-    name: str
-    path: Path
-    preset: str
-    kimg: float
-    duration_kimg: float
-    state: str  # finished, running, stopped, empty
-    std_ratio: float | None
-    warning: str | None
-    at_full_size: bool  # is the last tick at the last resolution, faded in?
-    verdict: str | None = None  # of the last `inspect-stats` or `report`; None: it was never evaluated
-    verdict_kimg: float | None = None  # where the run was then
+    name: str  # name of the run folder
+    path: Path  # the run folder
+    preset: str  # name of the preset
+    kimg: float  # images shown so far, in thousands
+    duration_kimg: float  # length of the whole run in thousands of images
+    state: str  # finished, running, stopped or empty
+    std_ratio: float | None  # std_ratio of the last tick
+    warning: str | None  # the last warning
+    at_full_size: bool  # whether the last tick is at the final resolution, with its fade completed
+    verdict: str | None = None  # verdict of the last `inspect-stats` or `report`; None if it was never evaluated
+    verdict_kimg: float | None = None  # kimg of the checkpoint that was evaluated
 
 
 @dataclass(frozen=True)
 class Extra:
-    """An optional package: what it would add, and whether it is there."""
+    """An optional dependency."""
 
-    name: str
-    adds: str
-    version: str | None
+    name: str  # name of the extra, as in gancli[video]
+    adds: str  # the feature that it enables
+    version: str | None  # installed version; None if it is not installed
 
 
 @dataclass(frozen=True)
 class Doctor:
-    """The machine and the installation, as gancli sees them."""
+    """Result of `doctor`: the machine and the installation."""
 
-    gancli: str
-    python: str
-    torch: str
-    platform: str
-    device: str
-    threads: int
-    cores: int
-    memory_gib: float
-    bf16: bool
-    cache: Path
-    packages: Mapping[str, str]
-    extras: tuple[Extra, ...]
+    gancli: str  # version
+    python: str  # version
+    torch: str  # version
+    platform: str  # operating system
+    device: str  # the device that --device auto selects, and its name
+    threads: int  # CPU threads that gancli uses by default
+    cores: int  # CPU cores of the machine
+    memory_gib: float  # RAM in GiB
+    bf16: bool  # whether bfloat16 is fast on this device
+    cache: Path  # folder of the data cache
+    packages: Mapping[str, str]  # dependency -> version, or "missing"
+    extras: tuple[Extra, ...]  # optional dependencies

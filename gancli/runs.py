@@ -1,4 +1,4 @@
-"""Run folders: create, find, match and lock one; read its config.yaml and stats.jsonl. No torch here."""
+"""Run folders: create, find, match and lock them; read config.yaml and stats.jsonl. Does not import torch."""
 
 import json
 import re
@@ -22,7 +22,7 @@ CADENCE = (
 
 @dataclass(frozen=True)
 class Run:
-    """The folder that training, sampling, stats and report share."""
+    """A run folder: config, log, checkpoints and samples of one training run."""
 
     path: Path
 
@@ -33,12 +33,12 @@ class Run:
 
     @property
     def stats_file(self) -> Path:
-        """One JSON object a tick."""
+        """The log: one JSON object per tick."""
         return self.path / "stats.jsonl"
 
     @property
     def lock_file(self) -> Path:
-        """Held by the process that trains."""
+        """Locked by the process that is training."""
         return self.path / ".lock"
 
     @property
@@ -54,15 +54,15 @@ class Run:
     def checkpoints(self) -> list[Path]:
         """The numbered checkpoints, oldest first."""
         found = (self.path / "checkpoints").glob("[0-9]*.pt")
-        return sorted(path for path in found if path.stem.isdecimal())  # what else lies there is the user's
+        return sorted(path for path in found if path.stem.isdecimal())  # other files there belong to the user
 
     def config(self) -> ResolvedConfig:
-        """The config as it was resolved. Raises InputMissing or ConfigError."""
+        """Read the resolved config. Raises InputMissing or ConfigError."""
         values = renamed.translated(yaml.load(self.config_file))
         return presets.build_resolved(values, str(self.config_file))
 
     def stats(self) -> list[dict[str, Any]]:
-        """The ticks so far; a last line that is cut short is left out."""
+        """Read the ticks so far. A truncated last line is ignored."""
         if not self.stats_file.is_file():
             return []
         ticks = []
@@ -76,20 +76,20 @@ class Run:
 
 @dataclass(frozen=True)
 class StoredVerdict:
-    """What `inspect-stats` or `report` said of a run, and when."""
+    """The last verdict of `inspect-stats` or `report` on a run."""
 
     verdict: str
-    confidence: str
-    images: int  # of the checkpoint that was evaluated
+    confidence: str  # high or low
+    images: int  # images of the checkpoint that was evaluated
 
     def write(self, run: Run) -> None:
-        """Keep it in the run's folder; nothing happens where that cannot be written."""
+        """Save the verdict in the run folder. Does nothing if the folder is not writable."""
         with suppress(OSError):
             files.replace_text(run.verdict_file, json.dumps(asdict(self)) + "\n")
 
     @classmethod
     def read(cls, run: Run) -> "StoredVerdict | None":
-        """The last one; None where there is none, or it cannot be read."""
+        """Read the last verdict. None if there is none or it is unreadable."""
         try:
             return cls(**json.loads(run.verdict_file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -97,21 +97,21 @@ class StoredVerdict:
 
 
 def images_of(digits: str) -> int:
-    """What the name of a checkpoint or a sheet says: nine digits are images, fewer are kimg, rounded down."""
+    """Images from the file name of a checkpoint or grid: nine digits are images, fewer are kimg, rounded down."""
     return int(digits) * (1 if len(digits) == 9 else 1_000)
 
 
 def create(outdir: Path, data: str, config: ResolvedConfig, name: str | None = None) -> Run:
-    """Make the next free `00000-<data>-<preset>` (or `name`) with its config.yaml. Raises CannotCreate."""
+    """Create the next free `00000-<data>-<preset>` (or `name`) with its config.yaml. Raises CannotCreate."""
     if name is not None and (Path(name).name != name or name in ("", ".", "..")):
-        raise UsageError(f"{name!r} is no name of a folder", where="--run", hint="give a name without slashes")
+        raise UsageError(f"{name!r} is not a folder name", where="--run", hint="give a name without slashes")
     try:
         outdir.mkdir(parents=True, exist_ok=True)
         run = Run(_make_folder(outdir, f"{slug(data)}-{slug(config.preset)}", name))
         files.replace_text(run.config_file, as_text(config))
     except OSError as error:
         hint = "give another --run" if name is not None and (outdir / name).exists() else "give another --outdir"
-        what = f"cannot make a run folder: {error.strerror}"
+        what = f"cannot create a run folder: {error.strerror}"
         raise CannotCreate(what, where=printable(str(outdir)), hint=hint) from error
     return run
 
@@ -131,16 +131,16 @@ def _make_folder(outdir: Path, suffix: str, name: str | None) -> Path:
 
 
 def slug(text: str) -> str:
-    """A name for a folder: ASCII letters, digits and single dashes, at most 40, never one that Windows reserves."""
+    """A folder name: ASCII letters, digits and single dashes, at most 40 characters, no name reserved by Windows."""
     stem = re.sub(r"(\.(zip|npy|npz|gz|yaml))+$", "", Path(text.removeprefix("builtin:")).name, flags=re.IGNORECASE)
     word = re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:40].strip("-")
     return word if word and word.lower() not in RESERVED else f"data-{word}".strip("-")
 
 
 def identity(config: ResolvedConfig, *, data: bool = True) -> dict[str, Any]:
-    """What makes two commands mean the same run: everything but duration, cadence and the path of the data.
+    """The config values that identify a run: all but the duration, the intervals and the path of the data.
 
-    data=False leaves the content of the data out as well.
+    With data=False, the content of the data is excluded, too.
     """
     values = config.model_dump(mode="json")
     values["train"] = {key: value for key, value in values["train"].items() if key not in CADENCE}
@@ -148,7 +148,7 @@ def identity(config: ResolvedConfig, *, data: bool = True) -> dict[str, Any]:
     if not data:
         values.pop("samples")
     if values["loss"]["perceptual"]:
-        values["loss"]["perceptual"].pop("features")  # its digest stays
+        values["loss"]["perceptual"].pop("features")  # the digest of the file is kept
     if values["origin"]:
         values["origin"].pop("checkpoint")
     return values
@@ -161,12 +161,12 @@ def all_runs(outdir: Path) -> list[Run]:
 
 
 def match(outdir: Path, config: ResolvedConfig) -> Run | None:
-    """The newest run that the same command has made before."""
+    """The newest run with the same identity as the config, if any."""
     return next((run for run, theirs in _readable(outdir) if identity(theirs) == identity(config)), None)
 
 
 def match_before_change(outdir: Path, config: ResolvedConfig) -> Run | None:
-    """The newest run that the same command has made on data that then lay in the same place but was other."""
+    """The newest run with the same config on data at the same path, whose content has changed since."""
     for run, theirs in _readable(outdir):
         same_words = identity(theirs, data=False) == identity(config, data=False)
         same_place = theirs.data.source == config.data.source
@@ -176,14 +176,14 @@ def match_before_change(outdir: Path, config: ResolvedConfig) -> Run | None:
 
 
 def _readable(outdir: Path) -> Iterator[tuple[Run, ResolvedConfig]]:
-    """The runs whose config can be read, newest first; a damaged or foreign folder is nobody's run."""
+    """The runs whose config can be read, newest first. Damaged or foreign folders are skipped."""
     for run in reversed(all_runs(outdir)):
         with suppress(GancliError):
             yield run, run.config()
 
 
 def newest(outdir: Path) -> Run:
-    """The run that trained last. Raises InputMissing."""
+    """The run with the newest checkpoint. Raises InputMissing."""
     found = [run for run in all_runs(outdir) if run.last.exists()]
     if not found:
         raise InputMissing("no run yet", where=printable(str(outdir)), hint="train one: gancli train")
@@ -192,25 +192,25 @@ def newest(outdir: Path) -> Run:
 
 @contextmanager
 def locked(run: Run) -> Iterator[None]:
-    """Hold the run for this process alone. Raises RunBusy with the pid of the other one."""
+    """Lock the run for this process. Raises RunBusy with the pid of the other process."""
     try:
         with locks.held(run.lock_file):
             yield
     except locks.Taken as other:
         raise RunBusy(
-            f"process {other.pid} trains in this run folder",
+            f"process {other.pid} is training in this run folder",
             where=printable(str(run.path)),
-            hint="wait for it, or start another run with --new",
+            hint="wait for it to end, or start a new run with --new",
         ) from other
 
 
 def is_locked(run: Run) -> bool:
-    """Does a living process train in this run? Looking does not get into its way."""
+    """Whether a live process is training in this run. The check does not take the lock."""
     return locks.is_held(run.lock_file)
 
 
 def summary(run: Run) -> RunSummary:
-    """One row of `gancli runs`. Raises ConfigError or InputMissing for a folder that is no run."""
+    """One row of `gancli runs`. Raises ConfigError or InputMissing for a folder that is not a run."""
     config, ticks = run.config(), run.stats()
     images = ticks[-1]["images"] if ticks else 0
     duration = config.train.duration

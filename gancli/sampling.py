@@ -1,4 +1,4 @@
-"""From a checkpoint to pictures: the averaged generator, in chunks of one fixed size."""
+"""Sampling from checkpoints with the EMA generator, in chunks of a fixed size."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from gancli.networks import build_generator
 from gancli.results import Progress, SampleReport, printable, silent
 from gancli.writing import FORMS, Samples, default_folder, encode, make_folder, target, write_samples
 
-CHUNK_PIXELS = 16 * 64 * 64  # a chunk is 16 pictures of 64 px, fewer where they are larger
+CHUNK_PIXELS = 16 * 64 * 64  # a chunk is 16 images of 64 px, or fewer larger ones
 
 
 @dataclass(frozen=True)
 class Generator:
     """A trained generator: `gancli.load("ckpt.pt")`.
 
-    The size of a chunk depends on the network alone and a short one is padded, so a seed gives the
-    same picture whatever else is asked for with it.
+    Chunks have a fixed size that depends only on the network, and the last one is padded. So a seed always gives the
+    same image, regardless of the other seeds.
     """
 
     network: Network
@@ -39,7 +39,7 @@ class Generator:
 
     @classmethod
     def load(cls, path: str | Path, *, raw: bool = False, device: str = "cpu") -> Self:
-        """Open a .pt file or a run folder. `raw`: the weights of the last step, not their average.
+        """Load a .pt file or a run folder. raw: use the raw weights instead of the EMA weights.
 
         Raises InputMissing or CheckpointError.
         """
@@ -48,7 +48,7 @@ class Generator:
 
     @classmethod
     def of(cls, opened: Opened, *, raw: bool = False, device: str = "cpu") -> Self:
-        """The generator of a checkpoint that is open already, at the size and alpha it was training at."""
+        """The generator of an open checkpoint, at the size and alpha that training had reached."""
         network = build_generator(opened.config)
         checkpoint.fill(network, opened.generator_weights(raw=raw), opened.path)
         place = devices.choose(device)
@@ -57,32 +57,32 @@ class Generator:
 
     @property
     def kind(self) -> str:
-        """What it draws: image, signal or points."""
+        """The kind of its samples: image, signal or points."""
         return self.checkpoint.config.samples.kind
 
     @property
     def prior(self) -> Prior:
-        """What its latents are drawn from. Raises UsageError where pictures go in, not latents."""
+        """The distribution of its latents. Raises UsageError for a super-resolution network, which has none."""
         if self.network.enlarges:
-            hint = "give it pictures: gancli sample CKPT --input photo.png"
-            what = "this network enlarges pictures and has no latents"
+            hint = "give it images: gancli sample CKPT --input photo.png"
+            what = "this network enlarges images and has no latents"
             raise UsageError(what, where=printable(str(self.checkpoint.path)), hint=hint)
         return Prior.of(self.checkpoint.config.network)
 
     @property
     def chunk(self) -> int:
-        """How many samples are drawn at once."""
+        """Number of samples that are generated at once."""
         return max(1, min(16, CHUNK_PIXELS // (self.phase.height * self.phase.width)))
 
     @torch.inference_mode()
     def draw(self, z: Tensor, progress: Progress = silent) -> Iterator[Tensor]:
-        """Samples of latents, chunk by chunk, as the network knows them. (N, z_dim) -> tensors (<= chunk, C, *S).
+        """Generate samples chunk by chunk, in the units of the network. (N, z_dim) -> tensors (<= chunk, C, *S).
 
-        Pictures are clipped to [-1, 1]; where the network enlarges them, small ones go in.
+        Images are clipped to [-1, 1]. A super-resolution network takes small images instead of latents.
         """
         for start in range(0, len(z), self.chunk):
             signals.poll()
-            progress("drawing", start, len(z))
+            progress("generating", start, len(z))
             part = z[start : start + self.chunk]
             filling = part[:1].expand(self.chunk - len(part), *part.shape[1:])
             x = self.network(torch.cat([part, filling]).to(self.device), self.phase.stage, self.phase.alpha)
@@ -90,17 +90,20 @@ class Generator:
             yield x.clamp(-1, 1) if self.kind == "image" else x
 
     def in_units(self, x: Tensor) -> Tensor:
-        """Samples as the data has them: signals and points in its own units, pictures in [-1, 1]."""
+        """Convert samples to the units of the data: signals and points are rescaled, images stay in [-1, 1]."""
         samples = self.checkpoint.config.samples
         return x if self.kind == "image" else x * samples.scale + samples.center
 
     def samples(self, seeds: Sequence[int], trunc: float = 1.0, progress: Progress = silent) -> Tensor:
-        """One sample a seed, as the network knows them. (len(seeds), C, *S)."""
+        """Generate one sample per seed, in the units of the network. (len(seeds), C, *S)."""
         z = latents.truncate(latents.from_seeds(list(seeds), self.prior), trunc, self.prior)
         return torch.cat(list(self.draw(z, progress)))
 
     def generate(self, z: Tensor) -> Tensor:
-        """One sample for each latent. (N, z_dim) -> (N, C, *S) float32, in the units of `sample`. Raises UsageError."""
+        """Generate one sample per latent. (N, z_dim) -> (N, C, *S) float32, in the units of `sample`.
+
+        Raises UsageError.
+        """
         wanted = self.prior.size
         if z.ndim != 2 or z.shape[1] != wanted:
             raise UsageError(
@@ -109,7 +112,7 @@ class Generator:
         return self.in_units(torch.cat(list(self.draw(z.float()))))
 
     def sample(self, seeds: Sequence[int], trunc: float = 1.0) -> Tensor:
-        """One sample a seed. (len(seeds), C, *S) float32: pictures in [-1, 1], others in the units of the data."""
+        """Generate one sample per seed. (len(seeds), C, *S) float32: images in [-1, 1], others in units of the data."""
         return self.in_units(self.samples(seeds, trunc))
 
 
@@ -127,12 +130,12 @@ def sample(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> SampleReport:
-    """Write one sample a seed.
+    """Generate one sample per seed and write them to files.
 
-    out: a folder (one PNG a seed), a .png (one picture, or a grid of several), .npy or .zip; left out:
-    `<run>-<kimg>-samples/`. A .npy holds pictures as (N, H, W, C) uint8, signals (N, C, L) and points (N, D)
-    as float32 in the units of the data; their PNGs are line plots and one scatter plot, and a folder of them
-    gets a samples.npy as well. size: height in pixels to enlarge to, by whole factors.
+    out: a folder (one PNG per seed), a .png (one image, or a grid of several), .npy or .zip; default:
+    `<run>-<kimg>-samples/`. A .npy has images as (N, H, W, C) uint8, and signals (N, C, L) and points (N, D)
+    as float32 in the units of the data. PNGs of signals are line plots, the PNG of points is one scatter plot, and
+    in a folder samples.npy is added. size: height in pixels to enlarge to, by an integer factor.
     Raises InputMissing, CheckpointError, UsageError, CannotCreate.
     """
     generator = Generator.load(ckpt, raw=raw, device=device)
@@ -157,13 +160,13 @@ def encoded(
     device: str = "cpu",
     threads: int | None = None,
 ) -> bytes:
-    """The samples as the bytes of one file, for a pipe: form is png (a picture or a grid), npy or zip."""
+    """The samples as the bytes of one file, for a pipe. form: png (an image or a grid), npy or zip."""
     generator = Generator.load(ckpt, raw=raw, device=device)
     return encode(_samples(generator, seeds, trunc, size, silent), form, columns)
 
 
 def _samples(generator: Generator, seeds: Sequence[int], trunc: float, size: int | None, progress: Progress) -> Samples:
-    """Pictures are generated while they are written, so any number fits into memory; other samples are kept."""
+    """Generate samples. Images are generated while they are written, so their number is not limited by memory."""
     names, kind = [f"seed{seed:04d}" for seed in seeds], generator.kind
     z = latents.truncate(latents.from_seeds(list(seeds), generator.prior), trunc, generator.prior)
     if kind == "image":
@@ -176,7 +179,7 @@ def _samples(generator: Generator, seeds: Sequence[int], trunc: float, size: int
 
 
 def _size(generator: Generator, size: int | None) -> tuple[int, int]:
-    """(height, width) of the pictures that are written."""
+    """(height, width) of the images that are written."""
     phase, kind = generator.phase, generator.kind
     height, width = plots.DOTS if kind == "points" else plots.LINES if kind == "signal" else (phase.height, phase.width)
     factor = 1 if size is None else max(1, size // height)
@@ -202,14 +205,15 @@ def interpolate(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> SampleReport:
-    """A walk through latent space by way of the seeds, as an animation or a folder of frames.
+    """Interpolate between the latents of the seeds, and write an animation or a folder of frames.
 
-    columns x rows walks run side by side, each through the next seeds. Raises InputMissing,
+    columns x rows interpolations are shown in a grid, each through the next seeds. Raises InputMissing,
     CheckpointError, UsageError, ExtraMissing, CannotCreate.
     """
     out = Path(out)
     if frames < 2 or len(seeds) < 2:
-        raise UsageError("a walk needs at least 2 frames and 2 seeds", where="--frames, --seeds", hint="give more")
+        what = "an interpolation needs at least 2 frames and 2 seeds"
+        raise UsageError(what, where="--frames, --seeds", hint="give more")
     generator = Generator.load(ckpt, raw=raw, device=device)
     form = target(out, media.ANIMATIONS)
     media.require(form)
@@ -235,9 +239,9 @@ def interpolate(
 
 
 def _frames(generator: Generator, z: Tensor, columns: int, progress: Progress) -> Pictures:
-    """One grid a frame, of the walks side by side. z: (frames, walks, latent) -> (frames, H, W, C).
+    """One grid of all interpolations per frame. z: (frames, interpolations, latent) -> (frames, H, W, C).
 
-    Points leave their trail behind: a frame shows all that its walks have passed so far.
+    For points, a frame also shows the points of all earlier frames.
     """
     x = torch.cat(list(generator.draw(z.flatten(0, 1), progress))).unflatten(0, z.shape[:2])
     if generator.kind == "points":

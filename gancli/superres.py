@@ -1,4 +1,4 @@
-"""From small pictures to large ones: checkpoints whose generator enlarges what it is given."""
+"""Super-resolution: enlarge image files with a checkpoint whose generator takes images."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,7 +14,7 @@ from gancli.results import Progress, SampleReport, printable, silent
 from gancli.sampling import Generator
 from gancli.writing import default_folder, target
 
-MOST_PIXELS = 250_000  # of one input: enlarged fourfold it takes about a gigabyte
+MOST_PIXELS = 250_000  # limit for one input; enlarging it by 4 takes about 1 GB of memory
 
 
 @devices.uses_threads
@@ -28,18 +28,18 @@ def enlarge(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> SampleReport:
-    """Enlarge picture files of any size. out: a folder, or a .png for one picture; left out: as `sample`.
+    """Enlarge image files of any size. out: a folder, or a .png for a single image; default: as in `sample`.
 
-    Raises InputMissing, DataError for a file that is no picture, CheckpointError, UsageError, CannotCreate.
+    Raises InputMissing, DataError for a file that is not an image, CheckpointError, UsageError, CannotCreate.
     """
     generator = Generator.load(ckpt, raw=raw, device=device)
     if not generator.network.enlarges:
         hint = "leave out --input, or train superres-4x"
-        raise UsageError("this network draws from latents; no picture goes in", where="--input", hint=hint)
+        raise UsageError("this network generates from latents and takes no images", where="--input", hint=hint)
     place = Path(out) if out is not None else default_folder(generator.checkpoint)
     form = target(place, ("png",))
     if form and len(inputs) > 1:
-        raise UsageError(f"{len(inputs)} pictures do not fit into one file", where="-o", hint="give a folder")
+        raise UsageError(f"cannot write {len(inputs)} images to one file", where="-o", hint="give a folder")
     written: list[Path] = []
     for number, source in enumerate(inputs):
         signals.poll()
@@ -52,7 +52,7 @@ def enlarge(
 
 
 def _free(folder: Path, stem: str, taken: Sequence[Path]) -> Path:
-    """A name that no other picture of this call has: photo.png and photo.jpg both come out."""
+    """A file name that is unique in this call, so that photo.png and photo.jpg do not overwrite each other."""
     names = (folder / f"{stem}{'' if number == 0 else f'-{number + 1}'}.png" for number in range(len(taken) + 1))
     return next(name for name in names if name not in taken)
 
@@ -63,17 +63,18 @@ def _write(data: bytes, path: Path) -> None:
 
 @torch.inference_mode()
 def _enlarged(generator: Generator, source: Path) -> media.Pictures:
-    """One file, enlarged. -> (H, W, C) uint8."""
+    """Enlarge one file. -> (H, W, C) uint8."""
     where = printable(str(source))
     if not source.is_file():
-        raise InputMissing("no such picture", where=where, hint="give a picture file")
+        raise InputMissing("no such file", where=where, hint="give an image file")
     try:
         small = as_it_is(source.read_bytes(), generator.checkpoint.config.samples.shape[0])
-    except Exception as error:  # Pillow raises anything
-        raise DataError("not a picture that can be read", where=where, hint="save it as PNG") from error
+    except Exception as error:  # Pillow raises many types of exceptions
+        raise DataError("not a readable image", where=where, hint="save it as PNG") from error
     if small.shape[0] * small.shape[1] > MOST_PIXELS:
         size = f"{small.shape[1]} x {small.shape[0]}"
-        raise DataError(f"{size} pixels are too many", where=where, hint=f"at most {MOST_PIXELS:,} in all")
+        what = f"the image is too large: {size} pixels"
+        raise DataError(what, where=where, hint=f"use an image of at most {MOST_PIXELS:,} pixels")
     x = to_unit(small[None].copy()).to(generator.device)
     pixels: media.Pictures = media.to_bytes(generator.network(x))[0]
     return pixels

@@ -31,7 +31,7 @@ class TestVary:
         assert found[3].changes == {"loss.r1": 1, "network.output": "linear"}
 
     def test_words_speak_for_themselves_and_numbers_do_not(self):
-        """tanh; but r1 0.5."""
+        """A text value is the name of its variant; a number gets its key as a prefix."""
         assert [v.name for v in verb.variants(["network.output=tanh,bn-tanh"])] == ["tanh", "bn-tanh"]
         assert [v.name for v in verb.variants(["loss.r1=0.5,null"])] == ["r1 0.5", "r1 null"]
 
@@ -50,7 +50,7 @@ class TestVary:
 
 class TestCurves:
     def test_the_running_mean_is_over_steps_not_ticks(self):
-        """Against a loop over all pairs; ticks lie unevenly."""
+        """Compared with a loop over all pairs, on unevenly spaced ticks."""
         steps = np.array([1.0, 2, 3, 6, 7, 30])
         values = np.array([1.0, 2, 4, 8, 16, 32])
         by_hand = [values[np.abs(steps - s) <= 2].mean() for s in steps]
@@ -64,16 +64,16 @@ class TestCurves:
         assert found == {"last": 1, "peak": -9, "peak at": pytest.approx(42, abs=2), "between": -9}
 
     def test_what_was_never_measured_has_no_measure(self):
-        """A key that is null in every line."""
+        """If a key is null in every line."""
         assert curves.measures(Curve(np.arange(3.0), np.full(3, np.nan)), 5, None) == {}
 
     def test_spread_over_seeds(self):
-        """Mean and the n - 1 deviation."""
+        """Mean and standard deviation (n - 1)."""
         spread = curves.over_seeds([{"last": 1.0}, {"last": 3.0}])["last"]
         assert (spread.mean, spread.spread) == (2, pytest.approx(2**0.5))
 
     def test_any_key_of_the_log_and_of_the_panel_may_be_shown(self):
-        """And no other."""
+        """Other keys are refused with a hint."""
         assert curves.sorted_keys(["saturation", "coverage"]) == (("saturation",), ("coverage",))
         with pytest.raises(UsageError, match="neither") as error:
             curves.sorted_keys(["critic_los"])
@@ -82,7 +82,7 @@ class TestCurves:
 
 @pytest.fixture(scope="module")
 def ablated(tmp_path_factory):
-    """Two final layers, two seeds, two at a time."""
+    """An ablation of two output layers with two seeds, two runs at a time."""
     place = tmp_path_factory.mktemp("ablate")
     preset = write_preset(place / "tiny.yaml", SHORT)
     pictures = make_pictures(place / "pictures", 24)
@@ -97,7 +97,7 @@ def ablated(tmp_path_factory):
 
 class TestAblate:
     def test_every_variant_is_a_run_with_every_seed(self, ablated):
-        """Four runs, all finished, with the same data order and weights but for what is varied."""
+        """Four finished runs that differ only in the varied key."""
         _, found, out = ablated
         assert isinstance(found, Ablation)
         assert [(row.variant, row.seeds, row.diverged) for row in found.rows] == [
@@ -106,7 +106,7 @@ class TestAblate:
         assert len(all_runs(out)) == 4
 
     def test_the_numbers_are_the_log_s(self, ablated):
-        """The mean between steps 2 and 6, over seeds, put together here from stats.jsonl."""
+        """The mean between steps 2 and 6 over seeds, recomputed from stats.jsonl."""
         _, found, _ = ablated
         row = found.rows[0]
         by_hand = [
@@ -123,7 +123,7 @@ class TestAblate:
         assert clip < tanh
 
     def test_the_same_words_train_nothing_again(self, ablated):
-        """And a further seed trains that seed alone."""
+        """An additional seed trains only that seed."""
         run, _, out = ablated
         stamps = {r.path.name: r.last.stat().st_mtime_ns for r in all_runs(out)}
         again = run((0, 1, 2))
@@ -133,7 +133,7 @@ class TestAblate:
         assert again.rows[0].seeds == (0, 1, 2)
 
     def test_the_page_holds_all_it_shows(self, ablated):
-        """Nothing is fetched: no address but data: ones; table, curves, pictures and histograms are there."""
+        """All URLs are data: URLs; the table, curves, images and histograms are there."""
         _, found, _ = ablated
         page = report.page(found)
         assert "http" not in page.replace("http-equiv", "")
@@ -144,7 +144,7 @@ class TestAblate:
         assert "bn-clip" in page
 
     def test_seeds_are_given_as_seeds(self, ablated, tmp_path):
-        """And two variants that would be one run are refused: lengths make no other run."""
+        """Two variants that are the same run are refused: durations do not distinguish runs."""
         for vary in ("train.seed=0,1", "train.duration=100,200", "loss.r1=1,1.0"):
             with pytest.raises(UsageError):
                 verb.ablate([vary], "quickstart", outdir=tmp_path / "out")
@@ -152,21 +152,21 @@ class TestAblate:
             verb.ablate(["loss.r1=1,2"], "quickstart", changes={"train.seed": 3}, outdir=tmp_path / "out")
 
     def test_the_user_s_variables_do_not_reach_the_runs(self, ablated, monkeypatch):
-        """GANCLI_MIRROR would make another run of each; all are found finished."""
+        """GANCLI_MIRROR would change every run, but all are found finished."""
         run, _, out = ablated
         monkeypatch.setenv("GANCLI_MIRROR", "1")
         assert run((0, 1, 2)).rows[0].diverged == ()
         assert len(all_runs(out)) == 6
 
     def test_a_wrong_variant_is_refused_before_anything_trains(self, ablated, tmp_path):
-        """All configs are made first."""
+        """All configs are validated first."""
         with pytest.raises(ConfigError, match="bn-clop"):
             verb.ablate(["network.output=tanh,bn-clop"], "quickstart", outdir=tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
 
 def test_a_run_that_fails_ends_the_ablation_with_its_exit_code(tiny, pictures, tmp_path, monkeypatch):
-    """And with the sentence that it left in its log."""
+    """The error message is taken from its log."""
     words = [sys.executable, "-c", "print('error: no room'); exit(74)"]
     monkeypatch.setattr(verb, "_tasks", lambda *_: [Task("first", words, tmp_path / "out" / "log", 100)])
     with pytest.raises(ChildFailed, match="no room") as caught:
@@ -175,7 +175,7 @@ def test_a_run_that_fails_ends_the_ablation_with_its_exit_code(tiny, pictures, t
 
 
 def test_an_interrupted_ablation_goes_on(pictures, tmp_path):
-    """SIGINT: the trainings save and leave, exit 130; the same command finishes them."""
+    """On SIGINT the runs save and the exit code is 130; the same command finishes them."""
     preset = write_preset(tmp_path / "tiny.yaml", {**SHORT, "train.duration": 4_000, "train.checkpoint_every": 0})
     words = [sys.executable, "-m", "gancli", "ablate", str(pictures), "--preset", preset,
              "--vary", "loss.r1=0.1,0.2", "--outdir", str(tmp_path / "out"), "-j", "2"]  # fmt: skip

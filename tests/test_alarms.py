@@ -22,12 +22,12 @@ def warned(tick, history, *, judged=True):
 
 
 def test_a_healthy_run_is_not_cried_at():
-    """Nothing to say is nothing said."""
+    """There are no warnings."""
     assert warned(HEALTHY, [HEALTHY] * 10) == []
 
 
 def test_two_ticks_in_a_row_are_needed_for_collapse():
-    """One odd batch does not cry."""
+    """A single outlier does not raise a warning."""
     low = replace(HEALTHY, std_ratio=0.1)
 
     assert warned(low, [HEALTHY]) == []
@@ -35,7 +35,7 @@ def test_two_ticks_in_a_row_are_needed_for_collapse():
 
 
 def test_an_alarm_is_said_once_but_rings_on():
-    """Not in every line from then on; --stop-on still hears it, in a run that goes on too."""
+    """It is logged once, but --stop-on still sees it, also in a resumed run."""
     low = replace(HEALTHY, std_ratio=0.1)
     said = replace(low, warnings=(Warned("collapsed", "…", 0, None),))
 
@@ -44,7 +44,7 @@ def test_an_alarm_is_said_once_but_rings_on():
 
 
 def test_the_spread_is_judged_once_the_second_resolution_is_stable():
-    """At 64 images of the tiny preset; a run that starts later is judged after its first fade."""
+    """At 64 images with the tiny preset; a run that starts later is checked after its first fade."""
     fresh, grown = Schedule.of(tiny_config()), Schedule.of(tiny_config(growth__start_at=16))
 
     assert [alarms.may_judge(fresh, images, 160) for images in (63, 64, 65)] == [False, False, True]
@@ -52,13 +52,13 @@ def test_the_spread_is_judged_once_the_second_resolution_is_stable():
 
 
 def test_nothing_is_judged_before_the_second_resolution_is_stable():
-    """Healthy runs read .34 to .46 at 4 px, and lower in the first fade."""
+    """Healthy runs have .34 to .46 at 4 px, and less in the first fade."""
     low = replace(HEALTHY, std_ratio=0.1, resolution=4)
     assert warned(low, [low], judged=False) == []
 
 
 def test_low_diversity_is_not_judged_in_a_fade():
-    """A new path is narrower while it fades in."""
+    """Diversity is lower during a fade."""
     low = replace(HEALTHY, std_ratio=0.5)
 
     assert warned(low, [low]) == ["low-diversity"]
@@ -68,24 +68,24 @@ def test_low_diversity_is_not_judged_in_a_fade():
 @pytest.mark.parametrize("field", ["critic_loss", "generator_loss", "std_fake"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_that_is_not_finite_is_said_at_once(field, value):
-    """The next checkpoint will refuse it."""
+    """The next checkpoint would fail."""
     assert warned(replace(HEALTHY, **{field: value}), []) == ["diverged"]
 
 
 def test_an_exploding_penalty_is_said():
-    """Fifty times what it usually was in this run, and large."""
+    """More than 50 times the median of the run, and larger than 1."""
     assert warned(replace(HEALTHY, penalty=6.0), [HEALTHY] * 6) == ["penalty"]
     assert warned(replace(HEALTHY, penalty=0.9), [replace(HEALTHY, penalty=0.001)] * 6) == []
 
 
 def test_saturation_is_said():
-    """Half of all values at black or white; unless the reals have nearly as many, as digits do."""
+    """More than half of the values at -1 or 1, unless the reals have nearly as many, as digits do."""
     assert warned(replace(HEALTHY, saturation=0.6, saturation_real=0.02), []) == ["saturation"]
     assert warned(replace(HEALTHY, saturation=0.6, saturation_real=0.5), []) == []
 
 
 def test_the_average_is_watched_too():
-    """Its spread, and whether its samples have twins; both twice in a row of the ticks at which it was looked at."""
+    """Its batch std and repeated samples, each in two consecutive ticks that measured it."""
     smeared, twins = replace(HEALTHY, ema_std_ratio=0.1), replace(HEALTHY, ema_nearest_ratio=0.05)
     assert warned(smeared, [smeared]) == ["collapsed"]
     assert warned(twins, [twins, HEALTHY]) == ["collapsed"]  # HEALTHY was not looked at
@@ -93,7 +93,7 @@ def test_the_average_is_watched_too():
 
 
 def test_an_alarm_knows_when_it_began():
-    """At the first of the ticks in a row, not at the one that was enough to say so."""
+    """At the first of the consecutive ticks, not at the one that raised the alarm."""
     rows = [
         replace(HEALTHY, images=images, std_ratio=ratio) for images, ratio in ((1, 0.1), (2, 0.9), (3, 0.2), (4, 0.1))
     ]
@@ -102,7 +102,7 @@ def test_an_alarm_knows_when_it_began():
 
 
 def test_overfitting_is_an_average_over_ticks():
-    """One value is noise; five of them are not. Without held-out samples nothing is said."""
+    """A single value is too noisy; five are required. Without held-out samples there is no warning."""
     knows = replace(HEALTHY, overfitting=0.9)
     assert warned(knows, [knows] * 3) == []
     assert warned(knows, [knows] * 4) == ["overfitting"]
@@ -111,7 +111,7 @@ def test_overfitting_is_an_average_over_ticks():
 
 
 def test_a_dead_generator_is_said():
-    """Three ticks without any change."""
+    """After three ticks without any change."""
     still = replace(HEALTHY, change=0.0)
     assert warned(still, [still]) == []
     assert warned(still, [still] * 2) == ["dead"]
@@ -119,7 +119,7 @@ def test_a_dead_generator_is_said():
 
 
 def test_logs_of_earlier_versions_are_read():
-    """They lack the keys of the checkups; an alarm that rings now does not look for them."""
+    """They lack the keys of the tick metrics, which are not required."""
     keys = ("ema_std_ratio", "ema_nearest_ratio", "change", "overfitting")
     old = {key: value for key, value in plain(HEALTHY).items() if key not in keys}
     knows = replace(HEALTHY, overfitting=0.9, images=20_000)
@@ -129,13 +129,13 @@ def test_logs_of_earlier_versions_are_read():
 
 
 def test_an_outlier_is_no_overfitting():
-    """A gap near zero makes one value huge; the median does not care."""
+    """A gap near zero makes one value huge, but not the median."""
     rows = [replace(HEALTHY, overfitting=value) for value in (0.05, -0.1, 40.0, 0.1)]
     assert warned(replace(HEALTHY, overfitting=0.0), rows) == []
 
 
 def test_the_words_say_whose_spread_it_is():
-    """Of the last weights, or of the average."""
+    """Of the raw or the EMA weights."""
     smeared = replace(HEALTHY, ema_std_ratio=0.1)
     rows = [plain(smeared), plain(HEALTHY)]
-    assert "averaged generator's fakes differ 0.10" in alarms.raised(smeared, rows[:1], judged=True)["collapsed"].text
+    assert "EMA generator's fakes is 0.10 times" in alarms.raised(smeared, rows[:1], judged=True)["collapsed"].text

@@ -32,7 +32,7 @@ def whole(tmp_path):
 
 
 def test_what_is_written_is_read_back(whole):
-    """Config, clock and every tensor."""
+    """Config, counters and every tensor."""
     read = checkpoint.read(whole)
 
     assert read.config == tiny_config()
@@ -43,7 +43,7 @@ def test_what_is_written_is_read_back(whole):
 
 @pytest.mark.parametrize("name", ["format-1.pt", "format-2.pt", "format-3.pt"])
 def test_a_checkpoint_of_every_format_loads(name):
-    """A file of every layout there was, kept in the repository."""
+    """The repository has a file of every earlier format."""
     opened = checkpoint.read(GOLDEN / name)
     generator = build_generator(opened.config)
 
@@ -57,7 +57,7 @@ def test_a_checkpoint_of_every_format_loads(name):
 
 
 def test_the_present_layout_has_a_golden_file():
-    """Whoever raises FORMAT adds one, and a migration from the old layout."""
+    """Raising FORMAT requires a new golden file and a migration from the old layout."""
     assert (GOLDEN / f"format-{checkpoint.FORMAT}.pt").exists()
     assert sorted(checkpoint.MIGRATIONS) == list(range(1, checkpoint.FORMAT))
 
@@ -65,25 +65,25 @@ def test_the_present_layout_has_a_golden_file():
 class TestAGeneratorAlone:
     @pytest.fixture
     def alone(self, tmp_path):
-        """As an importer writes it: the average's weights, no critic, no optimizer."""
+        """A checkpoint with EMA weights only: no critic, no optimizer state."""
         G = build_generator(tiny_config())
         values = {"config": tiny_config(), "images": 160, "weights": {"ema": G.state_dict()}}
         checkpoint.write(tmp_path / "alone.pt", checkpoint.Checkpoint(**values))
         return tmp_path / "alone.pt"
 
     def test_draws(self, alone):
-        """The same samples as its network."""
+        """It gives the same samples as the network."""
         generator = gancli.load(alone)
         assert generator.sample([0, 1]).shape == (2, 3, 16, 16)
         assert not generator.checkpoint.can_train
 
     def test_has_no_raw_weights(self, alone):
-        """And says so."""
+        """The error names the missing weights."""
         with pytest.raises(CheckpointError, match="no raw weights"):
             gancli.load(alone, raw=True)
 
     def test_is_inspected(self, alone, pictures):
-        """Without what a critic would see, and without a second opinion of the raw weights."""
+        """Figures that need the critic or the raw weights are left out."""
         many = make_pictures(pictures / "more", 150, seed=3)
         health = gancli.inspect_stats(alone, str(many))
         assert health.raw_verdict is None
@@ -91,17 +91,17 @@ class TestAGeneratorAlone:
         assert "critic_feature_std_ratio" not in {figure.key for figure in health.panel}
 
     def test_cannot_be_trained_on(self, alone, pictures, tmp_path):
-        """There is no critic to learn from."""
+        """The critic is missing."""
         data, outdir = str(pictures), tmp_path / "runs"
-        with pytest.raises(ConfigError, match="generator alone"):
+        with pytest.raises(ConfigError, match="only a generator"):
             gancli.grow(alone, data, outdir=outdir)
-        with pytest.raises(ConfigError, match="generator alone"):
+        with pytest.raises(ConfigError, match="only a generator"):
             gancli.train(data=data, start_from=alone, outdir=outdir)
         assert not (tmp_path / "runs").exists()
 
 
 def repacked(path, change):
-    """The zip again, its entries changed by a function of (name, data) -> (name, data) or None."""
+    """Rewrite a zip file; change maps (name, data) to a new entry, or to None to drop it."""
     out = io.BytesIO()
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as new:
         for info in old.infolist():
@@ -112,7 +112,7 @@ def repacked(path, change):
 
 
 class Attack:
-    """Unpickling this runs a function of its choosing."""
+    """An object that runs a function when it is unpickled."""
 
     def __init__(self, function, *arguments):
         self.call = (function, arguments)
@@ -145,7 +145,7 @@ class TestOpeningNeverRunsCode:
 
     @pytest.mark.parametrize("name", sorted(ATTACKS))
     def test_as_a_bare_pickle(self, tmp_path, name, monkeypatch):
-        """The old format of torch, and whatever else is renamed to .pt."""
+        """torch's old format and other pickles renamed to .pt are refused."""
         monkeypatch.chdir(tmp_path)
         (tmp_path / "a.pt").write_bytes(pickle.dumps(ATTACKS[name]))
 
@@ -154,13 +154,13 @@ class TestOpeningNeverRunsCode:
         assert not (tmp_path / "PWNED").exists()
 
     def test_a_whole_module_is_refused(self, tmp_path):
-        """torch.save(network) pickles classes; they are not tensors."""
+        """torch.save(network) pickles classes, which are refused."""
         torch.save(torch.nn.Linear(2, 2), tmp_path / "a.pt")  # noqa: TID251
         with pytest.raises(CheckpointError, match="references"):
             checkpoint.read(tmp_path / "a.pt")
 
     def test_torchscript_is_refused(self, tmp_path):
-        """It carries code."""
+        """TorchScript files contain code."""
         with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
             archive.writestr("a/data.pkl", pickle.dumps({}))
             archive.writestr("a/constants.pkl", pickle.dumps({}))
@@ -172,7 +172,7 @@ class TestDamage:
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(at=st.floats(0, 1), bit=st.integers(0, 7))
     def test_a_flipped_bit_never_loads_with_other_weights(self, whole, at, bit):
-        """Either it is refused, or the bit was in padding and everything is as it was."""
+        """The file is refused, unless the bit was in padding and nothing changed."""
         data = bytearray(whole.read_bytes())
         data[min(len(data) - 1, int(at * len(data)))] ^= 1 << bit
         damaged = whole.with_name("damaged.pt")
@@ -187,7 +187,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
     def test_a_file_cut_short_is_refused(self, whole, share):
-        """One sentence, and the advice where to find another."""
+        """The hint is to use another checkpoint of the run."""
         data = whole.read_bytes()
         whole.write_bytes(data[: int(len(data) * share)])
 
@@ -196,7 +196,7 @@ class TestDamage:
         assert "checkpoints/" in error.value.hint
 
     def test_compressed_entries_are_refused(self, whole):
-        """A zip bomb unpacks to more than it holds."""
+        """They could be a zip bomb."""
         out = io.BytesIO()
         with zipfile.ZipFile(whole) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
             for info in old.infolist():
@@ -207,7 +207,7 @@ class TestDamage:
             checkpoint.read(whole)
 
     def test_text_is_refused(self, tmp_path):
-        """By content, whatever the suffix says."""
+        """The content is checked, not the suffix."""
         (tmp_path / "a.pt").write_text("hello")
         with pytest.raises(CheckpointError):
             checkpoint.read(tmp_path / "a.pt")
@@ -233,7 +233,7 @@ class TestDamage:
         ],
     )
     def test_a_wrong_part_is_refused(self, tmp_path, key, value):
-        """The header goes through the schema, with its bounds."""
+        """Every part of the header is validated."""
         state = TrainState.fresh(tiny_config(), torch.device("cpu")).as_checkpoint(tiny_config())
         good = {
             "format": checkpoint.FORMAT, "gancli": "0", "config": tiny_config().model_dump(mode="json"), "images": 0,
@@ -249,7 +249,7 @@ class TestDamage:
         assert checkpoint.read(tmp_path / "a.pt").images == 0  # it was this part alone
 
     def test_a_newer_format_says_so(self, tmp_path):
-        """And what to do."""
+        """The hint is to upgrade."""
         torch.save({"format": 99, "gancli": "9.0"}, tmp_path / "a.pt")  # noqa: TID251
         with pytest.raises(CheckpointError, match=r"newer gancli \(9.0\)"):
             checkpoint.read(tmp_path / "a.pt")
@@ -272,7 +272,7 @@ class TestFill:
         ],
     )
     def test_weights_of_another_network_are_refused(self, whole, damage):
-        """Missing, unknown, of another shape or type, or not finite."""
+        """Weights that are missing, unknown, of another shape or type, or not finite."""
         weights = dict(checkpoint.read(whole).weights["G"])
         damage(weights)
 
@@ -282,7 +282,7 @@ class TestFill:
 
 class TestWriter:
     def test_a_write_that_fails_leaves_the_old_file(self, whole, monkeypatch):
-        """Whatever goes wrong before the last step, the name still means the old checkpoint."""
+        """If anything fails before the final rename, the old checkpoint is unchanged."""
         before = whole.read_bytes()
         monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
 
@@ -294,14 +294,14 @@ class TestWriter:
         assert not list(whole.parent.glob(".*tmp*"))
 
     def test_a_full_disk_is_said_before_writing(self, whole, monkeypatch):
-        """With the path and the bytes needed."""
+        """The error names the path and the required bytes."""
         monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
         with pytest.raises(StorageError, match="the disk is full") as error:
             written(whole)
         assert "whole.pt" in error.value.where
 
     def test_a_link_is_replaced_at_once(self, whole, tmp_path):
-        """last.pt always means one whole file."""
+        """last.pt is always a complete file."""
         (tmp_path / "last.pt").write_text("old")
 
         files.link(whole, tmp_path / "last.pt")
@@ -310,7 +310,7 @@ class TestWriter:
 
 
 def test_a_weight_of_another_type_is_named_with_both(whole):
-    """Not with its shape, which is right."""
+    """The error names both types, not the shape, which is correct."""
     G = build_generator(tiny_config())
     tensors = {name: tensor.double() for name, tensor in G.state_dict().items()}
     assert checkpoint.first_misfit(G, tensors) == "blocks.0.0.bias has type torch.float64, not torch.float32"

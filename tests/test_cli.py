@@ -35,7 +35,7 @@ COMMANDS = [
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A finished run of the tiny preset: (checkpoint, its data, its preset)."""
+    """A finished run of the tiny preset: (checkpoint, data, preset)."""
     import gancli
 
     folder = tmp_path_factory.mktemp("cli")
@@ -46,7 +46,7 @@ def trained(tmp_path_factory):
 
 
 def process(*words, cwd, **options):
-    """gancli in a process of its own."""
+    """Start gancli in a separate process."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GANCLI_")}
     environment |= {"GANCLI_CACHE_DIR": str(cwd / "cache"), "GANCLI_THREADS": "1"}
     command = [sys.executable, "-m", "gancli", *map(str, words)]
@@ -54,7 +54,7 @@ def process(*words, cwd, **options):
 
 
 def read_until(stream, start):
-    """The first line that begins so."""
+    """Read up to the first line with this start."""
     return next(line for line in stream if line.startswith(start))
 
 
@@ -62,27 +62,27 @@ class TestHelp:
     @pytest.mark.parametrize("command", [*COMMANDS[:-1], "presets list", "presets show", "presets validate"])
     @pytest.mark.parametrize("flag", ["-h", "--help"])
     def test_every_help_ends_its_story_with_an_example(self, gancli, command, flag):
-        """One that can be pasted."""
+        """The example has the name of the command."""
         code, out, _ = gancli(*command.split(), flag)
         assert code == 0
         assert f"Example: gancli {command}" in " ".join(out.split()) or command == "train"
         assert "Example: gancli" in " ".join(out.split())
 
     def test_the_list_of_commands_is_the_list_of_commands(self, gancli):
-        """Nothing is promised that is not there."""
+        """The help lists exactly the registered commands."""
         _, out, _ = gancli("--help")
         assert re.findall(r"│ ([a-z][a-z-]+) ", out) == COMMANDS
         assert {c.name or c.callback.__name__ for c in app.registered_commands} == set(COMMANDS[:-1])
 
     def test_version(self, gancli):
-        """On standard output."""
+        """Printed to standard output."""
         assert gancli("--version")[:2] == (0, "gancli 0.1.0\n")
 
     @pytest.mark.parametrize(
         "words", [["--help"], ["--version"], ["presets", "list"], ["train", "--nope"], ["train", "-h"]]
     )
     def test_answers_before_torch_and_numpy_are_imported(self, tmp_path, words):
-        """`gancli --help` takes a fraction of a second."""
+        """So that `gancli --help` is fast."""
         code = (
             "import sys; sys.argv = ['gancli', *sys.argv[1:]]\n"
             "import gancli.cli\ntry: gancli.cli.main()\nexcept SystemExit: pass\n"
@@ -94,7 +94,7 @@ class TestHelp:
 
 class TestStreams:
     def test_train_prints_the_checkpoint_and_nothing_else(self, gancli, trained, tmp_path):
-        """ck=$(gancli train ...) works; everything else goes to standard error, one key=value line a tick."""
+        """ck=$(gancli train ...) works; standard error has one key=value line per tick."""
         _, data, preset = trained
         code, out, err = gancli("train", data, "--preset", preset, "--outdir", tmp_path, "--threads", 1)
 
@@ -104,7 +104,7 @@ class TestStreams:
         assert "200 samples" in err
 
     def test_train_json(self, gancli, trained, tmp_path):
-        """One object with a schema version; ticks as JSON lines on the other stream."""
+        """One object with schema_version; ticks are JSON lines on standard error."""
         _, data, preset = trained
         words = (
             "train",
@@ -127,7 +127,7 @@ class TestStreams:
         assert [tick["images"] for tick in ticks] == [40, 80, 120, 160]
 
     def test_inspect_stats_json_has_a_verdict_on_top(self, gancli, trained):
-        """Beside schema_version, with figures and their baselines; NaN is null."""
+        """With schema_version, figures and their baselines; NaN is null."""
         code, out, _ = gancli("inspect-stats", trained[0], "--json")
 
         body = json.loads(out)
@@ -139,7 +139,7 @@ class TestStreams:
         assert (body["samples"], body["weights"]) == (100, "ema")
 
     def test_inspect_stats_for_people(self, gancli, trained):
-        """A verdict, a table, histograms as bars, the history as a sparkline; never cut off a terminal."""
+        """--all shows a verdict, a table, histograms as bars and the history as a sparkline, not truncated."""
         _, out, _ = gancli("inspect-stats", trained[0], "--all")
 
         assert "verdict: " in out
@@ -148,13 +148,13 @@ class TestStreams:
         assert "critic loss" in out
 
     def test_quiet_says_nothing(self, gancli, trained, tmp_path):
-        """-q leaves the result."""
+        """-q prints only the result."""
         _, data, preset = trained
         _, out, err = gancli("train", data, "--preset", preset, "--outdir", tmp_path, "-q", "--threads", 1)
         assert (out.count("\n"), err) == (1, "")
 
     def test_sample_to_a_pipe(self, gancli, trained, tmp_path):
-        """-o - writes one PNG, or what --format says."""
+        """-o - writes one PNG, or the format of --format."""
         words = ("sample", trained[0], "--seeds", "0-3", "-o", "-")
         with process(*words, cwd=tmp_path, stdout=-1, text=False) as p:
             png, _ = p.communicate()
@@ -165,7 +165,7 @@ class TestStreams:
         assert np.load(io.BytesIO(npy)).shape == (4, 16, 16, 3)
 
     def test_dry_run_trains_nothing(self, gancli, trained, tmp_path):
-        """The resolved config, the schedule, costs marked as an estimate."""
+        """Prints the resolved config, the schedule and estimated costs."""
         _, data, preset = trained
         code, out, _ = gancli("train", data, "--preset", preset, "--outdir", tmp_path / "runs", "-n")
 
@@ -176,7 +176,7 @@ class TestStreams:
         assert not (tmp_path / "runs").exists()
 
     def test_a_file_name_is_never_read_as_markup(self, gancli, trained, tmp_path):
-        """[bold] and [/x] in a name are shown as they are."""
+        """[bold] and [/x] in a name are printed unchanged."""
         data = make_pictures(tmp_path / "[bold]", 200)
         (data / "x[").mkdir()
         (data / "x[" / "x].png").write_text("x")
@@ -197,22 +197,22 @@ class TestErrors:
             (["train", "DATA", "--preset", "PRESET", "--set", "train.lr=x"], 78, "'x'"),
             (["train", "DATA", "--preset", "PRESET", "--set", "train.seed=1", "--seed", "1"], 2, "is set twice"),
             (["train", "DATA", "--preset", "PRESET", "--device", "warp"], 2, "device 'warp' is not available"),
-            (["train", "DATA", "--preset", "PRESET", "--stop-on", "x"], 2, "unknown word 'x'"),
+            (["train", "DATA", "--preset", "PRESET", "--stop-on", "x"], 2, "unknown value 'x'"),
             (["train", "--from", "a.pt", "--preset", "quickstart"], 2, "its own preset"),
             (["train", "builtin:ring8", "--preset", "PRESET"], 78, "take image data"),
             (["sample", "none.pt"], 66, "no such checkpoint"),
             (["sample", "PRESET"], 65, "cannot open the checkpoint"),
-            (["sample", "CKPT", "--seeds", "9-3"], 2, "no range of seeds"),
+            (["sample", "CKPT", "--seeds", "9-3"], 2, "not a range of seeds"),
             (["sample", "CKPT", "-o", "no/such/a.png"], 73, "no folder"),
             (["interpolate", "CKPT", "a.avi"], 2, "unknown format 'avi'"),
             (["inspect-stats"], 66, "no run yet"),
-            (["inspect-stats", "CKPT", "--fail-on", "colapse"], 2, "unknown word 'colapse'"),
+            (["inspect-stats", "CKPT", "--fail-on", "colapse"], 2, "unknown verdict 'colapse'"),
             (["grow", "CKPT", "--to", "24"], 78, "24 px is not 16 px doubled"),
             (["train", "DATA", "--preset", "PRESET", "--channels", "2"], 78, "data.channels, on the command line"),
-            (["train", "DATA", "--preset", "PRESET", "--run", "../x"], 2, "no name of a folder"),
+            (["train", "DATA", "--preset", "PRESET", "--run", "../x"], 2, "not a folder name"),
             (["train", "DATA", "--preset", "PRESET", "--outdir", "PRESET"], 73, "--outdir"),
-            (["interpolate", "CKPT", "-"], 2, "written to a file"),
-            (["inspect-stats", "CKPT", "--fail-on", ""], 2, "unknown word ''"),
+            (["interpolate", "CKPT", "-"], 2, "to standard output"),
+            (["inspect-stats", "CKPT", "--fail-on", ""], 2, "unknown verdict ''"),
             (["sample", "CKPT", "--seeds", "99999999999"], 2, "too large"),
             (["train", "DATA", "--preset", "PRESET", "--tick", "inf"], 2, "not a number of images"),
             (["inspect-stats", "CKPT", "builtin:ring8"], 65, "samples of shape"),
@@ -220,7 +220,7 @@ class TestErrors:
         ],
     )
     def test_one_clear_sentence_and_the_right_code(self, gancli, trained, tmp_path, monkeypatch, words, code, message):
-        """What, where, how to fix it; as JSON with --json; never a traceback."""
+        """The error has a message, a place and a hint, also as JSON, and no traceback."""
         monkeypatch.chdir(tmp_path)
         names = {"PRESET": str(trained[2]), "DATA": str(trained[1]), "CKPT": str(trained[0])}
         words = [names.get(word, word) for word in words]
@@ -237,11 +237,11 @@ class TestErrors:
         assert body["hint"]
 
     def test_an_unknown_flag_is_exit_2(self, gancli):
-        """As everywhere."""
+        """As usual for command-line tools."""
         assert gancli("train", "--nope")[0] == 2
 
     def test_a_bug_is_exit_1_and_keeps_its_traceback_for_vv(self, gancli, trained, monkeypatch):
-        """Nobody is shown a traceback unasked."""
+        """Tracebacks are shown only with -vv."""
         monkeypatch.setattr("gancli.sampling.encode", lambda *a: 1 / 0)
         words = ("sample", trained[0], "-o", "-")
 
@@ -250,7 +250,7 @@ class TestErrors:
         assert "Traceback" in gancli(*words, "-vv")[2]
 
     def test_a_disk_that_fails_is_exit_74(self, gancli, trained, tmp_path, monkeypatch):
-        """Wherever it happens, with the place."""
+        """The error names the file."""
 
         def fail(run, tick):
             raise OSError(28, "No space left on device", "stats.jsonl")
@@ -262,7 +262,7 @@ class TestErrors:
         assert "stats.jsonl" in err
 
     def test_a_truncated_checkpoint(self, gancli, trained, tmp_path):
-        """Every verb that takes one says the same."""
+        """All commands give the same error."""
         data = trained[0].read_bytes()
         (tmp_path / "cut.pt").write_bytes(data[: len(data) // 2])
         for words in (["sample"], ["inspect-stats"], ["grow"]):
@@ -271,7 +271,7 @@ class TestErrors:
             assert "truncated or damaged" in err
 
     def test_fail_on_exits_4(self, gancli, trained, monkeypatch):
-        """After the result was printed."""
+        """The result is printed first."""
         from gancli.stats.verdict import Verdict
 
         monkeypatch.setattr("gancli.stats.evaluate.decide", lambda *a: Verdict("collapsed", "high", ("told to",)))
@@ -280,7 +280,7 @@ class TestErrors:
         assert gancli("inspect-stats", trained[0], "--fail-on", "low-diversity")[0] == 0
 
     def test_without_reals_the_verdict_is_undecided(self, gancli, trained, tmp_path):
-        """66 where a pipeline asked to be told."""
+        """With --fail-on the exit code is 66."""
         trained[1].rename(tmp_path / "moved")
         try:
             _, out, _ = gancli("inspect-stats", trained[0], "--json")
@@ -292,7 +292,7 @@ class TestErrors:
         assert (code, with_data) == (66, 0)
 
     def test_a_closed_pipe_is_exit_141(self, trained, tmp_path):
-        """gancli ... | head -1 ends quietly."""
+        """gancli ... | head -1 exits silently."""
         with process("presets", "show", "quickstart", cwd=tmp_path, stdout=-1, stderr=-1) as p:
             p.stdout.close()
             err = p.stderr.read()
@@ -300,7 +300,7 @@ class TestErrors:
         assert err == ""
 
     def test_a_closed_log_does_not_stop_a_training(self, trained, tmp_path):
-        """gancli train ... 2>&1 | head -4: the run goes on to its end, silently."""
+        """gancli train ... 2>&1 | head -4: training continues to its end."""
         words = ["train", trained[1], "--preset", trained[2], "--kimg", 2, "--outdir", tmp_path / "runs"]
         with process(*words, cwd=tmp_path, stdout=-1, stderr=-1) as p:
             read_until(p.stderr, "kimg=")
@@ -310,7 +310,7 @@ class TestErrors:
         assert out.endswith("last.pt\n")
 
     def test_a_part_of_a_write_is_not_the_whole(self, trained, tmp_path):
-        """Unbuffered output, as in many containers: a pipe that closes is still seen, and nothing is lost."""
+        """Unbuffered output, as in many containers: a closed pipe is detected, and no output is lost."""
         code = "import os, sys; os.environ['PYTHONUNBUFFERED'] = '1'; os.execv(sys.argv[1], sys.argv[1:])"
         words = ["-m", "gancli", "sample", str(trained[0]), "--seeds", "0-299", "-o", "-", "--format", "npy"]
         with subprocess.Popen([sys.executable, "-c", code, sys.executable, *words], stdout=-1, cwd=tmp_path) as p:
@@ -322,7 +322,7 @@ class TestErrors:
 
     @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
     def test_a_full_disk_behind_stdout_is_exit_74(self, tmp_path):
-        """And said."""
+        """With an error message."""
         with open("/dev/full", "w") as full, process("presets", "list", cwd=tmp_path, stdout=full, stderr=-1) as p:
             err = p.stderr.read()
         assert p.returncode == 74
@@ -332,7 +332,7 @@ class TestErrors:
 class TestSignals:
     @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, -2), (signal.SIGTERM, -15), (signal.SIGHUP, -1)])
     def test_a_signal_saves_and_then_ends_by_itself(self, trained, tmp_path, number, status):
-        """The shell sees 130, 143, 129; it prints the checkpoint; the same command goes on from there."""
+        """The exit status is 130, 143 or 129; the checkpoint is printed; the same command resumes."""
         words = ["train", trained[1], "--preset", trained[2], "--kimg", 200, "--outdir", tmp_path / "runs"]
         with process(*words, cwd=tmp_path, stdout=-1, stderr=-1) as p:
             read_until(p.stderr, "kimg=")
@@ -349,7 +349,7 @@ class TestSignals:
         assert float(line.split()[-2]) > 0
 
     def test_sigusr1_saves_and_goes_on(self, trained, tmp_path):
-        """For schedulers that warn before they take the machine away."""
+        """For schedulers that send a signal before they stop a job."""
         words = ["train", trained[1], "--preset", trained[2], "--kimg", 200, "--outdir", tmp_path / "runs"]
         with process(*words, cwd=tmp_path, stderr=-1) as p:
             read_until(p.stderr, "kimg=")
@@ -367,17 +367,17 @@ class TestSignals:
 
 class TestOptions:
     def test_seed_lists(self):
-        """Ranges and single ones, in the order given."""
+        """Ranges and single seeds, in the given order."""
         assert options.seeds("3-5,1,42") == [3, 4, 5, 1, 42]
 
     @pytest.mark.parametrize("text", ["", "a", "1-", "-1", "5-3", "1.5", str(2**32), "0-99999999"])
     def test_what_is_no_seed(self, text):
-        """Said, with an example."""
+        """An error with an example."""
         with pytest.raises(UsageError):
             options.seeds(text)
 
     def test_precedence_is_flag_environment_preset(self, gancli, trained, tmp_path, monkeypatch):
-        """flag > GANCLI_* > preset > default."""
+        """option > GANCLI_* > preset > default."""
         words = ("train", trained[1], "--preset", trained[2], "-n", "--json")
         monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path))
 
@@ -390,7 +390,7 @@ class TestOptions:
         assert (seed(), seed("--seed", "9"), seed("--set", "train.seed=3")) == (7, 9, 3)
 
     def test_batch_holds_at_every_resolution(self, gancli):
-        """Whatever exceptions the preset makes."""
+        """It overrides batch sizes of single resolutions in the preset."""
         out = gancli(
             "train",
             "builtin:shapes",
@@ -408,7 +408,7 @@ class TestOptions:
 
 class TestOtherCommands:
     def test_runs_lists_them(self, gancli, trained):
-        """Name, kimg and state; a verdict where the run was evaluated, and when."""
+        """With name, kimg and state, and the verdict if the run was evaluated."""
         code, out, _ = gancli("runs", "--outdir", trained[0].parents[1], "--json")
         (run,) = json.loads(out)["items"]
         assert (code, run["name"], run["state"], run["kimg"]) == (0, "00000-pictures-tiny", "finished", 0.16)
@@ -416,7 +416,7 @@ class TestOtherCommands:
         assert run["verdict"] == (told.verdict if told else None)
 
     def test_runs_say_no_verdict_that_nobody_gave(self, gancli, trained, tmp_path):
-        """Then that of the last inspect-stats, with its kimg."""
+        """Afterwards, that of the last inspect-stats, with its kimg."""
         run = trained[0].parent
         (run / "verdict.json").unlink(missing_ok=True)
         listed = json.loads(gancli("runs", "--outdir", run.parent, "--json")[1])["items"]
@@ -426,14 +426,14 @@ class TestOtherCommands:
         assert [(run["verdict"], run["verdict_kimg"]) for run in listed] == [(None, None), (verdict, 0.16)]
 
     def test_doctor_tells_versions(self, gancli):
-        """And what each extra would add."""
+        """And optional dependencies."""
         body = json.loads(gancli("doctor", "--json")[1])
         assert body["torch"] == torch.__version__
         assert body["packages"]["numpy"] == np.__version__
         assert body["extras"][0]["name"] == "video"
 
     def test_presets_show_is_a_preset(self, gancli, tmp_path):
-        """What is shown can be saved and used."""
+        """The output can be saved and used as a preset."""
         _, out, _ = gancli("presets", "show", "quickstart", "--set", "train.seed=5")
         (tmp_path / "mine.yaml").write_text(out)
 
@@ -441,7 +441,7 @@ class TestOtherCommands:
         assert "seed: 5" in out
 
     def test_a_preset_with_a_typo_is_said(self, gancli, tmp_path):
-        """Exit 78 and the nearest name."""
+        """Exit 78 with the closest name."""
         (tmp_path / "p.yaml").write_text("network: {resolution: 8}\ngrwth: {}\n")
         code, _, err = gancli("presets", "validate", tmp_path / "p.yaml")
         assert (code, "'growth'" in err) == (78, True)
@@ -459,11 +459,11 @@ class TestShow:
         ("seconds", "text"), [(None, "?"), (59.6, "0:01:00"), (3661, "1:01:01"), (10 * 86400, "10 days")]
     )
     def test_durations(self, seconds, text):
-        """For people."""
+        """Durations as readable text."""
         assert tables.duration(seconds) == text
 
     def test_sparklines_and_bars(self):
-        """From the smallest to the largest, from zero to the largest; a missing number is a blank."""
+        """Sparklines start at the smallest number, bars at zero; a missing number is a blank."""
         assert tables.sparkline([0, None, float("nan"), float("inf"), 1]) == "▁   █"
         assert tables.bars([0, 0.5, 1]) == " ▄█"
 

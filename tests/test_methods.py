@@ -162,7 +162,7 @@ class TestSuperres:
     def test_and_others_take_no_picture(self, tmp_path):
         """--input on a network that draws from latents."""
         run = train(toy("ring8", tmp_path / "toy.yaml"), data_for("ring8", tmp_path), tmp_path / "runs").run
-        with pytest.raises(UsageError, match="draws from latents"):
+        with pytest.raises(UsageError, match="generates from latents"):
             enlarge(run, [tmp_path / "p.png"])
 
 

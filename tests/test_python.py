@@ -1,4 +1,4 @@
-"""From Python: a guest in somebody else's process."""
+"""Use from Python: the state of the calling process is preserved."""
 
 import os
 import signal
@@ -38,19 +38,19 @@ print("as before", signal.getsignal(signal.SIGINT) is before)
 
 @pytest.fixture
 def words(tmp_path):
-    """A preset and pictures that train in a second, and where to."""
+    """A preset and images that train in a second, and an output folder."""
     return write_preset(tmp_path / "tiny.yaml", {}), str(make_pictures(tmp_path / "pictures", 24)), str(tmp_path / "r")
 
 
 def test_ctrl_c_in_a_script_saves_and_raises_interrupted(words):
-    """As the docstring of train says; the handlers are the script's again."""
+    """As documented for train. The signal handlers of the script are restored."""
     done = subprocess.run([sys.executable, "-c", SCRIPT, *words], capture_output=True, text=True, check=False)
 
     assert done.stdout.splitlines() == [f"interrupted {signal.SIGINT.value} 48", "as before True"], done.stderr
 
 
 def test_a_training_leaves_the_process_as_it_was(words):
-    """Threads, Pillow's guard against bombs, torch's random state, variables, handlers."""
+    """Threads, Pillow's limit on image size, torch's random state, environment variables and signal handlers."""
     torch.set_num_threads(2)
 
     def state():
@@ -69,7 +69,7 @@ def test_a_training_leaves_the_process_as_it_was(words):
 
 
 def test_a_verb_computes_with_the_threads_that_it_is_given(words, monkeypatch):
-    """And with torch's own where it is given none."""
+    """By default it uses torch's current setting."""
     seen = []
     monkeypatch.setattr("gancli.training.verbs.go_on", lambda *a, **k: seen.append(torch.get_num_threads()))
     torch.set_num_threads(2)
@@ -81,7 +81,7 @@ def test_a_verb_computes_with_the_threads_that_it_is_given(words, monkeypatch):
 
 
 def test_in_a_thread_a_training_just_runs(words):
-    """No handler can be set there; none is."""
+    """Signal handlers cannot be set in a thread, so none are."""
     found = []
     thread = threading.Thread(target=lambda: found.append(gancli.train(words[0], words[1], outdir=words[2], threads=1)))
     thread.start()
@@ -91,7 +91,7 @@ def test_in_a_thread_a_training_just_runs(words):
 
 
 def test_an_error_gives_the_threads_back():
-    """However a verb ends."""
+    """The number of threads is restored after an error."""
 
     @devices.uses_threads
     def fails(*, threads=None):
@@ -105,14 +105,14 @@ def test_an_error_gives_the_threads_back():
 
 class TestCores:
     def test_affinity_is_honored(self, monkeypatch):
-        """A job that a scheduler pinned to two cores does not start sixteen threads."""
+        """A process pinned to two cores uses two threads."""
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         monkeypatch.setattr(process, "quotas", lambda: iter(()))
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 7}, raising=False)
         assert process.cores() == 3
 
     def test_a_quota_of_a_control_group_is_honored(self, monkeypatch):
-        """A container of 1.5 cores computes with one thread, and never with none."""
+        """A container limited to 1.5 cores uses one thread; the minimum is one."""
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
         for quota, cores in ((1.5, 1), (0.2, 1), (3.0, 3)):
@@ -121,14 +121,14 @@ class TestCores:
 
     @pytest.mark.parametrize(("value", "cores"), [("5", 5), ("3,2", 3), ("", 2), ("0", 2), ("many", 2)])
     def test_omp_num_threads_is_the_user_s_word(self, monkeypatch, value, cores):
-        """The first of a list; nonsense is no word."""
+        """The first value of a list is used; invalid values are ignored."""
         monkeypatch.setenv("OMP_NUM_THREADS", value)
         monkeypatch.setattr(process, "quotas", lambda: iter(()))
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
         assert process.cores() == cores
 
     def test_limits_are_read_from_both_versions_of_control_groups(self, tmp_path):
-        """Every group from the process's own up to the root may set one."""
+        """Every group from that of the process up to the root can set a limit."""
         (tmp_path / "a" / "b").mkdir(parents=True)
         (tmp_path / "a" / "cpu.max").write_text("400000 100000\n")
         (tmp_path / "a" / "b" / "cpu.max").write_text("max 100000\n")
@@ -146,7 +146,7 @@ class TestCores:
 
 class TestSignals:
     def test_what_was_ignored_stays_ignored(self, monkeypatch):
-        """nohup and `command &` of a script ignore signals for their children."""
+        """nohup, and `command &` in a script, start processes with signals ignored."""
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             with signals.handled():
@@ -157,7 +157,7 @@ class TestSignals:
             signal.signal(signal.SIGHUP, before)
 
     def test_a_command_in_the_background_survives_ctrl_c_from_its_first_moment(self, words):
-        """The shell started it with SIGINT ignored."""
+        """The shell starts it with SIGINT ignored."""
         code = "import os, signal; signal.signal(signal.SIGINT, signal.SIG_IGN); import runpy, sys\n"
         code += "from gancli import __main__; __main__.signals.from_the_start(); os.kill(os.getpid(), signal.SIGINT)\n"
         code += "print('alive')"
@@ -165,14 +165,14 @@ class TestSignals:
         assert (done.returncode, done.stdout) == (0, "alive\n")
 
     def test_a_wish_to_save_before_training_began_is_kept(self):
-        """SIGUSR1 by itself would end the process; it may come while torch is still loading."""
+        """By default SIGUSR1 ends the process; it may arrive while torch is being imported."""
         code = "import os, signal; from gancli import signals; signals.from_the_start()\n"
         code += "os.kill(os.getpid(), signal.SIGUSR1)\nwith signals.handled(): print(signals.save_requested())"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (0, "True\n")
 
     def test_blocks_inside_one_another_are_one(self):
-        """The inner one neither takes the handlers nor forgets what was asked."""
+        """The inner block neither replaces the handlers nor clears a pending request."""
         with signals.handled():
             with signals.handled():
                 os.kill(os.getpid(), signal.SIGTERM)

@@ -13,12 +13,12 @@ from gancli.errors import CannotCreate, InputMissing
     ],
 )  # fmt: skip
 def test_names_of_runs_are_safe_everywhere(text, slug):
-    """ASCII letters, digits, dashes; never what Windows reserves; never empty."""
+    """Names have ASCII letters, digits and dashes, and are not empty or reserved by Windows."""
     assert runs.slug(text) == slug
 
 
 def test_runs_are_numbered_and_never_overwritten(tmp_path):
-    """The next free number, whatever gaps there are."""
+    """The number after the largest one is used, even if there are gaps."""
     made = [runs.create(tmp_path, "photos", tiny_config()).path.name for _ in range(2)]
     (tmp_path / "00007-other").mkdir()
 
@@ -35,7 +35,7 @@ def test_a_name_that_is_taken_is_refused(tmp_path):
 
 
 def test_the_newest_run_with_the_same_config_is_meant(tmp_path):
-    """Duration and cadence aside, and wherever the data lies now."""
+    """Duration, intervals and the path of the data are ignored."""
     for _ in range(2):
         runs.create(tmp_path, "photos", tiny_config(data__source="/a"))
     same = tiny_config(train__duration=999, train__tick_every=3, train__keep=9, data__source="/b")
@@ -46,7 +46,7 @@ def test_the_newest_run_with_the_same_config_is_meant(tmp_path):
 
 
 def test_a_damaged_run_is_nobody_s(tmp_path):
-    """A config.yaml that cannot be read neither matches nor stops the search."""
+    """An unreadable config.yaml does not match and does not stop the search."""
     good = runs.create(tmp_path, "photos", tiny_config())
     bad = runs.create(tmp_path, "photos", tiny_config())
     bad.config_file.write_text("{")
@@ -55,14 +55,14 @@ def test_a_damaged_run_is_nobody_s(tmp_path):
 
 
 def test_without_a_run_the_newest_is_missing(tmp_path):
-    """Exit 66, and how to make one."""
+    """Exit 66 with a hint on how to start one."""
     runs.create(tmp_path, "photos", tiny_config())  # begun, but without a checkpoint
     with pytest.raises(InputMissing, match="no run yet"):
         runs.newest(tmp_path)
 
 
 def test_looking_at_a_lock_does_not_take_it(tmp_path):
-    """`gancli runs` never makes a training fail."""
+    """`gancli runs` does not interfere with training."""
     run = runs.create(tmp_path, "photos", tiny_config())
 
     assert not runs.is_locked(run)
@@ -72,7 +72,7 @@ def test_looking_at_a_lock_does_not_take_it(tmp_path):
 
 
 def test_a_log_line_cut_short_is_left_out(tmp_path):
-    """What a crash left is not read as a number."""
+    """A line truncated by a crash is ignored."""
     run = runs.create(tmp_path, "photos", tiny_config())
     run.stats_file.write_text('{"images": 1}\n{"images": 2')
     assert run.stats() == [{"images": 1}]

@@ -34,14 +34,14 @@ def size_of(path):
 class TestSeeds:
     @pytest.mark.parametrize("seeds", [[42], [0, 42, 7, 9], list(range(27, 43)), list(range(20, 60))])
     def test_seed_42_is_one_picture_whatever_else_is_drawn(self, checkpoint, seeds):
-        """Bit for bit, alone, in company, in a later chunk."""
+        """Bit for bit: alone, with other seeds, and in a later chunk."""
         generator = Generator.load(checkpoint)
         alone = generator.sample([42])[0]
 
         assert torch.equal(generator.sample(seeds)[seeds.index(42)], alone)
 
     def test_in_a_still_and_in_a_walk(self, checkpoint, tmp_path):
-        """A keyframe of interpolate is the picture of sample."""
+        """A keyframe of interpolate is equal to the image of sample."""
         stills = sampling.sample(checkpoint, [3, 4], tmp_path / "stills")
         walk = sampling.interpolate(checkpoint, tmp_path / "walk", frames=6, seeds=[3, 4])
 
@@ -49,7 +49,7 @@ class TestSeeds:
             assert still.read_bytes() == frame.read_bytes()
 
     def test_different_seeds_differ(self, checkpoint):
-        """And lie in [-1, 1]."""
+        """All values are in [-1, 1]."""
         x = Generator.load(checkpoint).sample(range(4))
 
         assert x.std(dim=0).mean() > 0
@@ -58,7 +58,7 @@ class TestSeeds:
 
 class TestWhatIsDrawn:
     def test_a_checkpoint_in_a_fade_is_drawn_at_its_own_alpha(self, checkpoint):
-        """Not as if the fade were over."""
+        """Not at alpha 1."""
         generator = Generator.load(checkpoint)
 
         assert (generator.phase.height, generator.phase.alpha) == (16, 0.5)
@@ -68,11 +68,11 @@ class TestWhatIsDrawn:
             torch.testing.assert_close(x, generator.network(z, 2, 0.5).clamp(-1, 1), atol=1e-4, rtol=1e-4)
 
     def test_raw_weights_are_others(self, checkpoint):
-        """--raw: the last step's, not their average."""
+        """--raw uses the raw weights instead of the EMA weights."""
         assert not torch.equal(*(Generator.load(checkpoint, raw=raw).sample([0]) for raw in (False, True)))
 
     def test_truncation_draws_closer_to_the_middle(self, checkpoint):
-        """Off at 1; otherwise other pictures."""
+        """1 turns truncation off; other values change the images."""
         generator = Generator.load(checkpoint)
         assert torch.equal(generator.sample([1], trunc=1.0), generator.sample([1]))
         assert not torch.equal(generator.sample([1], trunc=0.3), generator.sample([1]))
@@ -80,24 +80,24 @@ class TestWhatIsDrawn:
 
 class TestFiles:
     def test_a_folder_gets_one_picture_a_seed(self, checkpoint, tmp_path):
-        """seed0042.png, as people know it."""
+        """File names have the form seed0042.png."""
         report = sampling.sample(checkpoint, [7, 42], tmp_path / "out")
 
         assert [file.name for file in report.files] == ["seed0007.png", "seed0042.png"]
         assert size_of(report.files[0]) == (16, 16)
 
     def test_without_a_place_the_folder_is_named_for_run_and_kimg(self, checkpoint, tmp_path, monkeypatch):
-        """Nothing is written into the run."""
+        """The run folder is not changed."""
         monkeypatch.chdir(tmp_path)
         assert str(sampling.sample(checkpoint, [1]).path) == "00000-pictures-tiny-000000-samples"
 
     def test_a_png_of_several_seeds_is_a_grid(self, checkpoint, tmp_path):
-        """--cols columns, enlarged by whole factors."""
+        """With --cols columns, enlarged by an integer factor."""
         sampling.sample(checkpoint, range(6), tmp_path / "grid.png", columns=3, size=40)
         assert size_of(tmp_path / "grid.png") == (3 * 32, 2 * 32)
 
     def test_zip_and_npy_hold_the_same_pictures(self, checkpoint, tmp_path):
-        """uint8 (N, H, W, C)."""
+        """As uint8 (N, H, W, C)."""
         sampling.sample(checkpoint, [5, 6], tmp_path / "a.npy")
         sampling.sample(checkpoint, [5, 6], tmp_path / "a.zip")
 
@@ -117,7 +117,7 @@ class TestFiles:
         assert sampling.sample("my.model.pt", [1], "out.v2").files[0].name == "seed0001.png"
 
     def test_a_full_disk_is_a_storage_error(self, checkpoint, tmp_path, monkeypatch):
-        """Exit 74, with the bytes, and no half file."""
+        """Exit 74 with the required bytes; no partial file remains."""
         monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
         with pytest.raises(StorageError, match="the disk is full"):
             sampling.sample(checkpoint, [1], tmp_path / "a.png")
@@ -129,7 +129,7 @@ class TestFiles:
             sampling.sample(checkpoint, [1], tmp_path / "none" / "a.png")
 
     def test_an_unknown_suffix_is_said(self, checkpoint, tmp_path):
-        """Exit 2, with what could be written."""
+        """Exit 2 with the supported formats."""
         with pytest.raises(UsageError, match="'jpg'"):
             sampling.sample(checkpoint, [1], tmp_path / "a.jpg")
 
@@ -137,7 +137,7 @@ class TestFiles:
 class TestInterpolate:
     @pytest.mark.parametrize("suffix", [".gif", ".webp", ".apng", ".png"])
     def test_animations_have_their_frames_and_repeat(self, checkpoint, tmp_path, suffix):
-        """At the speed that was asked for, for ever."""
+        """At the requested speed, repeating infinitely."""
         sampling.interpolate(checkpoint, tmp_path / f"a{suffix}", frames=5, fps=10)
 
         with Image.open(tmp_path / f"a{suffix}") as image:
@@ -148,18 +148,18 @@ class TestInterpolate:
             assert image.info.get("loop", 0) == 0
 
     def test_a_gif_is_no_faster_than_its_players(self, checkpoint, tmp_path):
-        """60 frames a second become 50: below two hundredths of a second players take ten."""
+        """60 frames per second become 50: players show shorter delays than 2/100 s as 10/100 s."""
         sampling.interpolate(checkpoint, tmp_path / "a.gif", frames=3, fps=60)
         with Image.open(tmp_path / "a.gif") as image:
             image.seek(1)
             assert image.info["duration"] == 20
 
     def test_the_last_seed_has_a_next_one(self, checkpoint, tmp_path):
-        """Walks side by side begin again at seed 0."""
+        """The seeds of further interpolations wrap around to 0."""
         sampling.interpolate(checkpoint, tmp_path / "a.gif", frames=2, seeds=[2**32 - 2, 2**32 - 1], columns=2)
 
     def test_mp4_with_the_extra(self, checkpoint, tmp_path):
-        """An odd size is cut to an even one, as the codec wants it."""
+        """Odd sizes are cropped to even ones, as the codec requires."""
         pytest.importorskip("imageio_ffmpeg")
         sampling.interpolate(checkpoint, tmp_path / "a.mp4", frames=4, size=64)
         assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
@@ -171,7 +171,7 @@ class TestInterpolate:
             sampling.interpolate(checkpoint, tmp_path / "a.mp4", frames=4)
 
     def test_a_grid_of_walks(self, checkpoint, tmp_path):
-        """Each through the next seeds."""
+        """Each interpolation uses the next seeds."""
         report = sampling.interpolate(checkpoint, tmp_path / "frames", frames=3, seeds=[0, 1], columns=2, rows=2)
 
         first = np.asarray(Image.open(report.files[0]))
@@ -181,7 +181,7 @@ class TestInterpolate:
 
     @pytest.mark.parametrize("out", ["a.avi", "a.txt"])
     def test_an_unknown_suffix_is_said(self, checkpoint, tmp_path, out):
-        """With the ones that work."""
+        """The error lists the supported formats."""
         with pytest.raises(UsageError, match=r"unknown format '(avi|txt)'"):
             sampling.interpolate(checkpoint, tmp_path / out, frames=2)
 
@@ -196,11 +196,11 @@ class TestMedia:
         assert grid[..., 0].tolist() == [[0, 1], [2, 3], [4, 255]]
 
     def test_to_bytes_rounds_and_clips(self):
-        """-1 is 0, 1 is 255, beyond is clipped."""
+        """-1 becomes 0, 1 becomes 255, and other values are clipped."""
         x = torch.tensor([-2.0, -1, 0, 1, 2]).view(5, 1, 1, 1)
         assert media.to_bytes(x).flatten().tolist() == [0, 0, 128, 255, 255]
 
     def test_the_same_pixels_make_the_same_file(self):
-        """A PNG carries no time and no name."""
+        """PNGs contain no time and no file name."""
         pixels = np.zeros((4, 4, 3), np.uint8)
         assert len({hashlib.sha256(media.png(pixels)).hexdigest() for _ in range(2)}) == 1

@@ -24,7 +24,7 @@ from gancli.training.state import TrainState
 
 
 class StopAt(Silent):
-    """A watcher that does what a signal does, once so many images were shown."""
+    """A callback that requests a stop, as a signal does, after a number of images."""
 
     def __init__(self, images):
         self.images = images
@@ -35,7 +35,7 @@ class StopAt(Silent):
 
 
 class Listener(Silent):
-    """Keeps what is said."""
+    """A callback that records messages."""
 
     def __init__(self):
         self.said = []
@@ -61,7 +61,7 @@ def interrupted(verb, *arguments, at, **options):
 
 
 def state_of(report_or_path):
-    """Everything that a checkpoint holds but the time it took."""
+    """The content of a checkpoint except for the training time."""
     read = checkpoint.read(getattr(report_or_path, "checkpoint", report_or_path))
     tensors = {f"{n}/{k}": t for n, w in read.weights.items() for k, t in w.items()}
     for n, memory in read.optimizers.items():
@@ -79,7 +79,7 @@ def assert_same_state(a, b):
 class TestResume:
     @pytest.mark.parametrize("broken_at", [8, 40, 48, 64, 96, 104, 152])
     def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(self, tiny, pictures, tmp_path, broken_at):
-        """Stopping and giving the same command again changes nothing: mid-fade, mid-epoch, at a boundary."""
+        """Interrupted in a fade, in an epoch or at a boundary, and resumed with the same command."""
         whole = train(tiny, pictures, tmp_path / "whole")
 
         interrupted(train, tiny, pictures, tmp_path / "broken", at=broken_at)
@@ -89,7 +89,7 @@ class TestResume:
         assert len(list((tmp_path / "broken").iterdir())) == 1
 
     def test_every_single_step_may_be_the_last(self, tiny, pictures, tmp_path):
-        """Stopped after each of the twenty steps in turn, the run still ends where an unbroken one does."""
+        """A run that is interrupted after each of its twenty steps equals an uninterrupted one."""
         whole = train(tiny, pictures, tmp_path / "whole")
 
         for images in range(8, 160, 8):
@@ -119,7 +119,7 @@ class TestResume:
         assert_same_state(whole, broken)
 
     def test_the_log_matches_the_weights(self, tiny, pictures, tmp_path):
-        """After a crash the ticks beyond the checkpoint are cut; none is missing, none is there twice."""
+        """After a crash, ticks after the checkpoint are removed; none is missing or duplicated."""
         whole = train(tiny, pictures, tmp_path / "whole")
         interrupted(train, tiny, pictures, tmp_path / "broken", at=64)
         (run,) = runs.all_runs(tmp_path / "broken")
@@ -133,7 +133,7 @@ class TestResume:
         assert images[0] == images[1] == [40, 80, 120, 160]
 
     def test_a_damaged_last_checkpoint_is_passed_over(self, pictures, tmp_path):
-        """The one before it is whole, and it is said."""
+        """The previous checkpoint is used, with a message."""
         preset = write_preset(tmp_path / "p.yaml", {"train.checkpoint_every": 40})
         whole = train(preset, pictures, tmp_path / "whole")
         interrupted(train, preset, pictures, tmp_path / "broken", at=104)
@@ -144,11 +144,11 @@ class TestResume:
 
         broken = train(preset, pictures, tmp_path / "broken", callback=listener)
 
-        assert any("passed over last.pt" in line for line in listener.said)
+        assert any("skipped last.pt" in line for line in listener.said)
         assert_same_state(whole, broken)
 
     def test_a_run_without_a_whole_checkpoint_is_not_trained_over(self, tiny, pictures, tmp_path):
-        """What is damaged may still be rescued by hand."""
+        """Damaged checkpoints are not overwritten."""
         interrupted(train, tiny, pictures, tmp_path, at=48)
         (run,) = runs.all_runs(tmp_path)
         for file in [run.last, *run.checkpoints()]:
@@ -159,7 +159,7 @@ class TestResume:
             train(tiny, pictures, tmp_path)
 
     def test_a_finished_run_says_so(self, tiny, pictures, tmp_path):
-        """And does not train again."""
+        """It is not trained again."""
         first = train(tiny, pictures, tmp_path)
         listener = Listener()
 
@@ -169,7 +169,7 @@ class TestResume:
         assert any("is finished" in line and "--kimg" in line for line in listener.said)
 
     def test_more_kimg_goes_on_and_says_that_the_rate_rises(self, pictures, tmp_path):
-        """Duration is no part of a run's identity."""
+        """The duration is not part of a run's identity."""
         preset = write_preset(tmp_path / "p.yaml", {"optimizer.decay": {"share": 0.5, "to": 0.1}})
         train(preset, pictures, tmp_path / "runs")
         listener = Listener()
@@ -180,7 +180,7 @@ class TestResume:
         assert any("rises again" in line for line in listener.said)
 
     def test_another_seed_or_other_data_is_another_run(self, tiny, pictures, tmp_path):
-        """And --new makes one in any case."""
+        """--new always creates a new run."""
         outdir, other = tmp_path / "runs", make_pictures(tmp_path / "other", 20, seed=1)
         train(tiny, pictures, outdir)
         train(tiny, pictures, outdir, changes={"train.seed": 1})
@@ -191,7 +191,7 @@ class TestResume:
         assert names == ["00000-pictures-tiny", "00001-pictures-tiny", "00002-other-tiny", "00003-pictures-tiny"]
 
     def test_changed_data_makes_a_new_run_and_says_so(self, tiny, pictures, tmp_path):
-        """Unless --run names the old one, which then goes on with the new data."""
+        """With --run, the old run continues with the new data."""
         first = train(tiny, pictures, tmp_path / "runs")
         (pictures / "000.png").unlink()
         listener = Listener()
@@ -205,7 +205,7 @@ class TestResume:
         assert (third.run, third.images) == (first.run, 200)
 
     def test_a_new_name_on_the_same_data_says_nothing_of_changes(self, tiny, pictures, tmp_path):
-        """The data has not changed; only the name has."""
+        """Only the name differs; the data is the same."""
         train(tiny, pictures, tmp_path / "runs")
         listener = Listener()
 
@@ -215,26 +215,26 @@ class TestResume:
         assert not [line for line in listener.said if "changed" in line]
 
     def test_a_device_that_is_not_there_leaves_no_run(self, tiny, pictures, tmp_path):
-        """It is looked for first."""
+        """The device is checked first."""
         with pytest.raises(UsageError, match="warp"):
             gancli.train(tiny, str(pictures), outdir=tmp_path / "runs", device="warp")
         assert not (tmp_path / "runs").exists()
 
     def test_a_preset_named_like_a_number_resumes_too(self, pictures, tmp_path):
-        """config.yaml is read back as it was written."""
+        """config.yaml is read back without changes."""
         preset = write_preset(tmp_path / "09.yaml", {})
         train(preset, pictures, tmp_path / "runs")
 
         assert train(preset, pictures, tmp_path / "runs").state == "already finished"
 
     def test_a_named_run_of_another_config_is_refused(self, tiny, pictures, tmp_path):
-        """--run never mixes two recipes in one folder."""
+        """--run does not mix two configs in one folder."""
         first = train(tiny, pictures, tmp_path / "runs")
-        with pytest.raises(ConfigError, match="another config"):
+        with pytest.raises(ConfigError, match="different config"):
             train(tiny, pictures, tmp_path / "runs", name=first.run.name, changes={"train.seed": 3})
 
     def test_two_trainers_cannot_share_a_run(self, tiny, pictures, tmp_path):
-        """The second is told the pid of the first."""
+        """The error names the pid of the first process."""
         report = train(tiny, pictures, tmp_path / "runs")
 
         with runs.locked(Run(report.run)), pytest.raises(RunBusy, match=r"process \d+"):
@@ -243,7 +243,7 @@ class TestResume:
 
 @pytest.mark.parametrize(("reset", "steps"), [("both", 4), ("start", 8), ("never", 20)])
 def test_adam_is_cleared_where_the_schedule_says(pictures, tmp_path, reset, steps):
-    """Its own count of steps tells since when it remembers: the last stable time, the last fade, or ever."""
+    """Adam's step count shows when it was cleared: at the last stable phase, the last fade, or never."""
     preset = write_preset(tmp_path / "p.yaml", {"optimizer.reset": reset})
 
     _, tensors = state_of(train(preset, pictures, tmp_path / "runs"))
@@ -254,7 +254,7 @@ def test_adam_is_cleared_where_the_schedule_says(pictures, tmp_path, reset, step
 
 class TestWhatARunLeaves:
     def test_a_run_folder(self, pictures, tmp_path):
-        """Config, log, checkpoints, pictures of reals and fakes in one layout, the list of rejected files."""
+        """Config, log, checkpoints, reals and fakes in the same layout, and the list of rejected files."""
         (pictures / "bad.png").write_text("x")
         preset = write_preset(tmp_path / "p.yaml", {"train.sample_every": 80})
 
@@ -268,7 +268,7 @@ class TestWhatARunLeaves:
         assert "bad.png" in (report.run / "rejected.jsonl").read_text()
 
     def test_a_tick_holds_every_field_and_true_numbers(self, tiny, pictures, tmp_path):
-        """Each line of stats.jsonl, worked out again where that can be done."""
+        """The values of stats.jsonl, recomputed where possible."""
         tick = Run(train(tiny, pictures, tmp_path / "runs").run).stats()[-1]
 
         assert (tick["images"], tick["generator_steps"], tick["resolution"], tick["batch"]) == (160, 20, 16, 8)
@@ -278,7 +278,7 @@ class TestWhatARunLeaves:
         assert 0 <= tick["saturation"] <= 1
 
     def test_a_checkpoint_is_written_when_its_minutes_are_over(self, pictures, tmp_path, monkeypatch):
-        """However many images that took: here at every one of the twenty steps."""
+        """Independent of the number of images; here after each of the twenty steps."""
         saved, save = [], loop.save
         monkeypatch.setattr(loop, "save", lambda session, state: (saved.append(state.images), save(session, state)))
         preset = write_preset(tmp_path / "p.yaml", {"train.checkpoint_minutes": 1e-9})
@@ -288,7 +288,7 @@ class TestWhatARunLeaves:
         assert sorted(set(saved)) == list(range(8, 168, 8))
 
     def test_old_checkpoints_are_pruned(self, pictures, tmp_path):
-        """The last `keep`, and last.pt is the newest of them."""
+        """The last `keep` checkpoints remain; last.pt is the newest."""
         preset = write_preset(tmp_path / "p.yaml", {"train.checkpoint_every": 16, "train.keep": 2})
 
         report = train(preset, pictures, tmp_path / "runs")
@@ -309,7 +309,7 @@ class TestWhatARunLeaves:
         assert (report.state, report.finding, report.images) == ("stopped", "collapsed: told to", 80)
 
     def test_the_last_checkpoint_before_an_alarm_is_named_and_kept(self, pictures, tmp_path, monkeypatch):
-        """However long the run goes on after it."""
+        """It is kept for the rest of the run."""
         changes = {"train.checkpoint_every": 16, "train.keep": 2, "train.tick_every": 8}
         preset = write_preset(tmp_path / "p.yaml", changes)
         monkeypatch.setattr(
@@ -324,7 +324,7 @@ class TestWhatARunLeaves:
         assert warning == "collapsed: told to; since 0.04 kimg; the last checkpoint before it: checkpoints/000000032.pt"
 
     def test_a_kept_checkpoint_is_not_overwritten_by_the_next_of_its_kimg(self, pictures, tmp_path, monkeypatch):
-        """Names are in whole kimg where checkpoints come by minutes: the next one of that name takes a finer one."""
+        """File names are in kimg; a second checkpoint of the same kimg is named by its images."""
         preset = write_preset(tmp_path / "p.yaml", {"train.tick_every": 8, "train.keep": 2})
         monkeypatch.setattr(
             "gancli.training.alarms.raised",
@@ -341,7 +341,7 @@ class TestWhatARunLeaves:
         assert checkpoint.read(run.last).images == 160
 
     def test_what_the_state_carries_beside_weights_survives(self, tiny, pictures, tmp_path):
-        """A running estimate of an augmentation, say, comes back with the weights."""
+        """Extra tensors, such as a running estimate, are restored with the weights."""
         state = TrainState.fresh(tiny_config(), torch.device("cpu"))
         state.extra["p"] = torch.tensor(0.25)
         checkpoint.write(tmp_path / "a.pt", state.as_checkpoint(tiny_config()))
@@ -352,7 +352,7 @@ class TestWhatARunLeaves:
         assert other.extra == {"p": torch.tensor(0.25)}
 
     def test_a_resumed_log_has_the_numbers_of_an_unbroken_one(self, tiny, pictures, tmp_path, monkeypatch):
-        """All but times, memory and speed; how far the samples moved since the tick before the interruption, too."""
+        """All fields except times, memory and speed, including `change` since the tick before the interruption."""
         monkeypatch.setattr("gancli.training.tick_metrics.SHARE", math.inf)
         whole = train(tiny, pictures, tmp_path / "whole")
         interrupted(train, tiny, pictures, tmp_path / "broken", at=64)
@@ -366,7 +366,7 @@ class TestWhatARunLeaves:
         assert logs[0][1]["change"] is not None
 
     def test_what_stop_on_waits_for_is_measured_at_every_tick(self, pictures, tmp_path, monkeypatch):
-        """By images, not by the clock: the same command stops at the same image on a slow machine, too."""
+        """So the same command stops at the same image, also on a slow machine."""
         monkeypatch.setattr("gancli.training.tick_metrics.SHARE", -1.0)
         preset = write_preset(tmp_path / "p.yaml", {"train.tick_every": 8})
         for words, measured in (((), False), (("diverged",), False), (("overfitting",), True), (("collapse",), True)):
@@ -375,7 +375,7 @@ class TestWhatARunLeaves:
             assert {tick["ema_std_ratio"] is not None for tick in ticks} == {measured}
 
     def test_the_checkpoint_of_the_tick_itself_is_not_before_it(self, pictures, tmp_path, monkeypatch):
-        """Its weights are those that were just called bad; and a file of the user's among them does no harm."""
+        """The checkpoint of the same tick has the bad weights. Other files in the folder are ignored."""
         changes = {"train.checkpoint_every": 16, "train.tick_every": 16}
         preset = write_preset(tmp_path / "p.yaml", changes)
 
@@ -391,7 +391,7 @@ class TestWhatARunLeaves:
         assert (run.path / "checkpoints" / "000000005-best.pt").exists()
 
     def test_tick_metricss_take_a_fiftieth_of_the_time(self, pictures, tmp_path, monkeypatch):
-        """What would take longer is left out of the tick, and null in the log."""
+        """If they would take longer, they are skipped and null in the log."""
         clock = iter(range(10_000))
         monkeypatch.setattr("gancli.training.tick_metrics.time.monotonic", lambda: next(clock))
         preset = write_preset(tmp_path / "p.yaml", {"train.tick_every": 8})
@@ -402,7 +402,7 @@ class TestWhatARunLeaves:
         assert all(tick["std_ratio"] is not None for tick in ticks)
 
     def test_stop_on_divergence_is_a_finding_that_keeps_nothing(self, tiny, pictures, tmp_path, monkeypatch):
-        """Exit 4 as asked for; what is not finite is not saved."""
+        """Exit 4; non-finite weights are not saved."""
         monkeypatch.setattr(
             "gancli.training.alarms.raised",
             lambda tick, *a, **k: {"diverged": Alarm("told to", 80)} if tick.images >= 80 else {},
@@ -414,7 +414,7 @@ class TestWhatARunLeaves:
         assert checkpoint.read(report.checkpoint).images == 8
 
     def test_nor_does_adam_s_memory(self, tiny, pictures, tmp_path, monkeypatch):
-        """One gradient that overflowed leaves it infinite beside weights that are still finite."""
+        """A gradient overflow makes the Adam state infinite while the weights are still finite."""
         average = loop.average
 
         def poison(state, config, shown):
@@ -430,7 +430,7 @@ class TestWhatARunLeaves:
         assert checkpoint.read(run.last).images == 8
 
     def test_a_weight_that_is_not_finite_never_reaches_a_checkpoint(self, tiny, pictures, tmp_path, monkeypatch):
-        """The run ends with a diagnosis; last.pt stays whole."""
+        """The run ends with an error; last.pt stays intact."""
         average = loop.average
 
         def poison(state, config, shown):
@@ -449,18 +449,18 @@ class TestWhatARunLeaves:
 
 class TestTheForecast:
     class Reader(Silent):
-        """A watcher that reads the forecast of a fresh run."""
+        """A callback that requests the forecast of a new run."""
 
         def start(self, run, config, images, forecast):
             self.read = forecast()
 
     def test_is_not_computed_where_nobody_reads_it(self, tiny, pictures, tmp_path, monkeypatch):
-        """It takes seconds."""
+        """Computing it takes seconds."""
         monkeypatch.setattr("gancli.training.session.forecast", lambda *a: pytest.fail("it was computed"))
         train(tiny, pictures, tmp_path / "runs")
 
     def test_counts_the_data_cache(self, tiny, pictures, tmp_path):
-        """Beside the checkpoints that are kept."""
+        """In addition to the checkpoints that are kept."""
         reader = self.Reader()
         train(tiny, pictures, tmp_path / "runs", callback=reader)
 
@@ -468,7 +468,7 @@ class TestTheForecast:
         assert reader.read.disk_mib > reader.read.cache_mib
 
     def test_a_plan_says_what_the_cache_will_take_before_it_is_built(self, tiny, tmp_path):
-        """Once."""
+        """The message is shown once."""
         fresh = make_pictures(tmp_path / "fresh", 24, seed=77)
         listeners = Listener(), Listener()
         for listener in listeners:
@@ -498,7 +498,7 @@ def test_generator_steps_are_counted_at_the_batch_of_their_stage(pictures, tmp_p
 
 
 def test_auto_and_fp32_are_one_run(tiny, pictures, tmp_path):
-    """They compute the same."""
+    """auto is resolved to fp32."""
     first = train(tiny, pictures, tmp_path / "runs")
     second = train(tiny, pictures, tmp_path / "runs", changes={"train.precision": "fp32"})
     other = train(tiny, pictures, tmp_path / "runs", changes={"train.precision": "bf16"})
@@ -509,7 +509,7 @@ def test_auto_and_fp32_are_one_run(tiny, pictures, tmp_path):
 
 class TestRefusals:
     def test_a_batch_larger_than_the_set(self, tiny, tmp_path):
-        """Exit 78, with a batch that fits."""
+        """Exit 78 with a suitable batch size."""
         few = make_pictures(tmp_path / "few", 5)
         with pytest.raises(ConfigError, match="larger than the 5") as error:
             train(tiny, few, tmp_path / "runs")
@@ -517,24 +517,24 @@ class TestRefusals:
 
     @pytest.mark.parametrize("data", ["builtin:ring8", "builtin:signals"])
     def test_kinds_of_data_that_the_network_does_not_take(self, tiny, tmp_path, data):
-        """Said before anything is made."""
+        """Refused before the run folder is created."""
         with pytest.raises(ConfigError, match="take image data"):
             train(tiny, data, tmp_path / "runs")
         assert not (tmp_path / "runs").exists()
 
     def test_strict_stops_at_one_bad_file(self, tiny, pictures, tmp_path):
-        """And names it."""
+        """The error names the file."""
         (pictures / "bad.png").write_text("x")
         with pytest.raises(DataError, match=r"bad\.png"):
             train(tiny, pictures, tmp_path / "runs", strict=True)
 
     def test_an_unknown_stop_word(self, tiny, pictures, tmp_path):
-        """A typo does not silently watch for nothing."""
+        """A typo is an error, not ignored."""
         with pytest.raises(UsageError, match="colapse"):
             train(tiny, pictures, tmp_path / "runs", stop_on=("colapse",))
 
     def test_no_data_at_all(self, tiny, tmp_path):
-        """A preset without its own data needs some."""
+        """A preset without data needs DATA."""
         with pytest.raises(UsageError, match="no data"):
             gancli.train(tiny, outdir=tmp_path)
 
@@ -548,7 +548,7 @@ class TestGrow:
         return gancli.grow(source.checkpoint, outdir=outdir, threads=1, device="cpu", **options)
 
     def test_a_16_px_checkpoint_becomes_a_64_px_one(self, grown_from, tmp_path):
-        """Two stages more, half the channels each, at least 8; the source is untouched."""
+        """Two more stages, each with half the channels, at least 8; the source is not changed."""
         before = grown_from.checkpoint.read_bytes()
 
         report = self.grow(grown_from, tmp_path / "grown", to=64)
@@ -560,7 +560,7 @@ class TestGrow:
         assert grown_from.checkpoint.read_bytes() == before
 
     def test_at_the_first_image_the_output_is_the_old_one_upscaled(self, grown_from, tmp_path):
-        """Nothing is lost by growing, exactly."""
+        """Growing preserves the output exactly."""
         interrupted(self.grow, grown_from, tmp_path / "grown", at=8)
         (run,) = runs.all_runs(tmp_path / "grown")
         state = TrainState.fresh(run.config(), torch.device("cpu"))
@@ -575,7 +575,7 @@ class TestGrow:
 
     @pytest.mark.parametrize("changes", [{}, {"growth.at.16": {"fade": 24}}, {"growth.at.16": {"fade": 0}}])
     def test_what_was_transferred_fades_in_when_it_grows(self, pictures, tmp_path, changes):
-        """The first image of the new stage is the old one upscaled, whatever the checkpoint's history."""
+        """The first image of the new stage is the old one upscaled, also after transfer."""
         preset = write_preset(tmp_path / "p.yaml", changes)
         first = train(preset, pictures, tmp_path / "runs")
         transferred = gancli.train(
@@ -596,14 +596,14 @@ class TestGrow:
         torch.testing.assert_close(new, upscale(old), atol=0, rtol=0)
 
     def test_what_is_transferred_itself_does_not_fade(self, grown_from, pictures, tmp_path):
-        """All its stages came trained."""
+        """All its stages are trained already."""
         report = gancli.train(
             data=str(pictures), start_from=grown_from.checkpoint, outdir=tmp_path / "runs", threads=1, device="cpu"
         )
         assert [s.fading for s in Schedule.of(Run(report.run).config()).segments] == [False]
 
     def test_resumes_bit_for_bit(self, grown_from, tmp_path):
-        """The same command again, in the middle of its fade."""
+        """Interrupted in the middle of its fade."""
         whole = self.grow(grown_from, tmp_path / "whole")
 
         interrupted(self.grow, grown_from, tmp_path / "broken", at=16)
@@ -612,14 +612,14 @@ class TestGrow:
         assert_same_state(whole, broken)
 
     def test_adam_starts_afresh_unless_asked(self, grown_from, tmp_path):
-        """keep_adam takes the source's memory along, to another result."""
+        """keep_adam keeps the Adam state of the source, which changes the result."""
         fresh = self.grow(grown_from, tmp_path / "fresh")
         kept = self.grow(grown_from, tmp_path / "kept", fresh_adam=False)
 
         assert not torch.equal(state_of(fresh)[1]["G/dense.weight"], state_of(kept)[1]["G/dense.weight"])
 
     def test_what_is_said_for_the_new_stages_is_heard(self, pictures, tmp_path):
-        """--batch and --set win over what is copied from the last stage; without them it is copied."""
+        """--batch and --set override the settings copied from the last stage."""
         preset = write_preset(tmp_path / "p.yaml", {"growth.at.16": {"batch_size": 4, "stable": 16}})
         source = train(preset, pictures, tmp_path / "runs")
         read = checkpoint.read(source.checkpoint)
@@ -632,7 +632,7 @@ class TestGrow:
         assert (schedule.phases[-1].batch_size, schedule.segments[-1].length) == (2, 24)
 
     def test_the_source_s_average_is_kept(self, grown_from, tmp_path):
-        """The half-life is ramped by all the images that the weights have seen, not by the new clock."""
+        """The half-life ramp counts all images, including those of the source."""
         grown = resolve.grown(checkpoint.read(grown_from.checkpoint), 32, {})
         config = resolved_config({}, grown.model_dump(exclude_none=True))
 
@@ -647,7 +647,7 @@ class TestGrow:
         assert kept > 0.4
 
     def test_a_source_that_was_stopped_early_is_refused(self, tiny, pictures, tmp_path):
-        """Its last stages were never trained: growing on them would lose what is promised. Transfer likewise."""
+        """Its last stages are untrained, so neither grow nor transfer accepts it."""
         short = train(tiny, pictures, tmp_path / "runs", changes={"train.duration": 48})
 
         with pytest.raises(ConfigError, match=r"8 px at alpha 0\.50"):
@@ -656,20 +656,20 @@ class TestGrow:
             gancli.train(data=str(pictures), start_from=short.checkpoint, outdir=tmp_path / "runs")
 
     def test_a_network_that_does_not_fit_is_refused_before_a_run_is_made(self, grown_from, tmp_path):
-        """--set network.z_dim=16 is a wrong setting, not a damaged checkpoint."""
+        """--set network.z_dim=16 is a config error, not a checkpoint error."""
         with pytest.raises(ConfigError, match="do not fit"):
             self.grow(grown_from, tmp_path / "grown", changes={"network.z_dim": 16})
         assert not (tmp_path / "grown").exists()
 
     @pytest.mark.parametrize("to", [16, 8, 48])
     def test_a_size_that_is_no_doubling_is_refused(self, grown_from, tmp_path, to):
-        """Exit 78, with what could be asked for."""
+        """Exit 78 with the possible sizes."""
         with pytest.raises(ConfigError):
             self.grow(grown_from, tmp_path / "grown", to=to)
 
 
 def test_transfer_starts_from_the_weights_with_a_fresh_clock(tiny, pictures, tmp_path):
-    """train --from: the last resolution from the first image, the source's weights, no fade."""
+    """train --from starts at the last resolution with the source's weights, without a fade."""
     source = train(tiny, pictures, tmp_path / "runs")
     other = make_pictures(tmp_path / "other", 20, seed=1)
 
@@ -685,7 +685,7 @@ def test_transfer_starts_from_the_weights_with_a_fresh_clock(tiny, pictures, tmp
 
 class TestForecast:
     def test_counts_and_schedule_are_the_run_s(self, tiny, pictures):
-        """Parameters as the networks have them, images as the schedule has them."""
+        """Parameter counts are those of the networks, image counts those of the schedule."""
         forecast = gancli.plan(tiny, str(pictures), device="cpu")
 
         state = TrainState.fresh(tiny_config(), torch.device("cpu"))
@@ -695,7 +695,7 @@ class TestForecast:
         assert forecast.seconds > 0
 
     def test_without_a_budget_times_are_scaled_by_operations(self):
-        """A stage that is too slow to time costs as much more as it has operations."""
+        """The cost of a stage that is not timed is proportional to its operations."""
         from gancli.training import forecast
 
         config = tiny_config()
@@ -706,7 +706,7 @@ class TestForecast:
         assert ratio == pytest.approx(macs[2] / macs[0], rel=1e-6)
 
     def test_a_cut_schedule_is_forecast_as_cut(self, tiny, pictures):
-        """--kimg ends it early."""
+        """If --kimg ends the run early."""
         forecast = gancli.plan(tiny, str(pictures), changes={"train.duration": 80}, device="cpu")
 
         assert [(s.fade, s.stable) for s in forecast.stages] == [(0, 32), (32, 16), (0, 0)]
@@ -726,7 +726,7 @@ def _multiplications(config, stage):
 
 
 def test_the_average_is_what_is_drawn(tiny, pictures, tmp_path):
-    """fakes-*.png shows the averaged generator on seeds 0-63, as `sample` would."""
+    """fakes-*.png shows the EMA generator on seeds 0-63, as `sample` does."""
     from PIL import Image
 
     from gancli import media

@@ -1,6 +1,6 @@
-"""The command line: one file a command, one renderer, one handler of errors. Nothing here imports torch when loaded.
+"""The command line, with one file per command. Loading it does not import torch.
 
-A command's signature is its list of options, which is why these functions are longer than others.
+The signature of a command function is its list of options, so these functions are longer than others.
 """
 
 import sys
@@ -29,11 +29,11 @@ from gancli.version import __version__
 
 WrongUsage: type[Exception] = typer.BadParameter.__mro__[
     1
-]  # typer's UsageError, the base of all complaints about arguments
+]  # typer's UsageError, the base class of its errors about arguments
 
 app = typer.Typer(
     name="gancli",
-    help="Train a GAN, sample it, and know whether it has collapsed.\n\nExample: gancli train",
+    help="Train GANs, sample them, and diagnose mode collapse.\n\nExample: gancli train",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -70,7 +70,7 @@ def _main(
 
 
 def main() -> None:
-    """Run a command; the only handler of errors. Exit codes: see gancli/errors.py."""
+    """Run a command and handle its errors. The exit codes are listed in gancli/errors.py."""
     json_wanted = "--json" in sys.argv
     process.wait_politely()
     try:
@@ -96,15 +96,15 @@ def main() -> None:
         raise SystemExit(141) from None
     except OSError as error:
         where = str(error.filename or "while reading or writing")
-        problem = StorageError(error.strerror or str(error), where=where, hint="check the disk and the permissions")
+        problem = StorageError(error.strerror or str(error), where=where, hint="check disk space and permissions")
         show.error(problem, json_wanted=json_wanted)
         _traceback_if_asked()
         raise SystemExit(problem.exit_code) from None
     except Exception as error:
         bug = GancliError(
             f"a bug in gancli: {type(error).__name__}: {error}",
-            where="see the traceback with -vv",
-            hint="please report it with the command you gave",
+            where="run with -vv to see the traceback",
+            hint="please report it, with the command",
         )
         show.error(bug, json_wanted=json_wanted)
         _traceback_if_asked()
@@ -113,9 +113,9 @@ def main() -> None:
 
 
 def _usage_error(error: Any, *, json_wanted: bool) -> None:
-    """What typer found wrong with the arguments, in the form of every other error."""
+    """Show typer's errors about arguments in the same form as all other errors."""
     message, ctx = error.format_message(), error.ctx
-    if not message:  # no arguments at all: the help is the message
+    if not message:  # without arguments, typer shows the help
         error.show()
         return
     command = ctx.command_path if ctx is not None else "gancli"

@@ -19,10 +19,14 @@ def ablate(
     data: Data = None,
     vary: Annotated[
         list[str] | None,
-        typer.Option("--vary", metavar="KEY=A,B,C", help="What is varied; given again: every combination."),
+        typer.Option(
+            "--vary",
+            metavar="KEY=A,B,C",
+            help="Config key and its values. Repeat for every combination of several keys.",
+        ),
     ] = None,
     preset: options.PresetOption = None,
-    seeds: Annotated[str, typer.Option("--seeds", help="Of the trainings: 0,1,2 or 0-2.")] = "0",
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds to train each variant with: 0,1,2 or 0-2.")] = "0",
     kimg: options.KimgOption = None,
     batch: options.BatchOption = None,
     precision: options.PrecisionOption = None,
@@ -33,27 +37,36 @@ def ablate(
         typer.Option(
             "--show",
             metavar="KEYS",
-            help="What to compare: keys of stats.jsonl and of inspect-stats.",
+            help="Quantities to compare: keys of stats.jsonl and of inspect-stats.",
             show_default="coverage, modes, recall, uniqueness, KID, verdict, critic loss, std ratio, ...",
         ),
     ] = None,
-    window: Annotated[int, typer.Option("--window", min=1, help="Generator steps of the running mean.")] = 51,
+    window: Annotated[
+        int, typer.Option("--window", min=1, help="Length of the running mean, in generator steps.")
+    ] = 51,
     between: Annotated[
         str | None,
-        typer.Option("--between", metavar="A-B", help="Also the mean over these generator steps.", show_default=False),
+        typer.Option(
+            "--between", metavar="A-B", help="Also compare the means over these generator steps.", show_default=False
+        ),
     ] = None,
     points: Annotated[
         str | None,
         typer.Option(
-            "--points", metavar="KIMG", help="Show samples there: 5,20,60.", show_default="four, evenly spaced"
+            "--points",
+            metavar="KIMG",
+            help="Training progress at which to show samples, such as 5,20,60.",
+            show_default="four evenly spaced points",
         ),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("-o", "--out", metavar="PAGE", help="The HTML page.", show_default="OUTDIR/ablation.html"),
+        typer.Option("-o", "--out", metavar="PAGE", help="HTML file to write.", show_default="OUTDIR/ablation.html"),
     ] = None,
-    outdir: Annotated[str, typer.Option("--outdir", help="Folder of the runs.")] = "ablations",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Trainings at a time, sharing the cores.")] = 1,
+    outdir: Annotated[str, typer.Option("--outdir", help="Folder for the runs.")] = "ablations",
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Number of parallel runs. They share the CPU threads.")
+    ] = 1,
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
     json: JsonOption = False,
@@ -61,9 +74,11 @@ def ablate(
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
 ) -> None:
-    """Train variants of a preset and compare them: a table, and an HTML page with curves and samples.
+    """Train variants of a preset and compare them.
 
-    --vary preset=A,B compares presets. The same command again resumes; finished runs are not trained again.
+    Prints a table and writes an HTML page with curves and samples.
+    --vary preset=A,B compares presets.
+    To resume, run the same command again; finished runs are not repeated.
 
     Example: gancli ablate --vary network.pixel_norm=true,false --seeds 0-2 --kimg 13
     """
@@ -91,7 +106,7 @@ def _points(text: str | None) -> list[float]:
     try:
         return [float(word) for word in options.words(text)]
     except ValueError as error:
-        raise UsageError(f"{text!r} is not a list of kimg", where="--points", hint="write it as 5,20,60") from error
+        raise UsageError(f"{text!r} is not a list of numbers", where="--points", hint="use the form 5,20,60") from error
 
 
 def _steps(text: str | None) -> tuple[int, int] | None:
@@ -100,5 +115,5 @@ def _steps(text: str | None) -> tuple[int, int] | None:
         return None
     low, _, high = text.partition("-")
     if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high)):
-        raise UsageError(f"{text!r} is not a range of steps", where="--between", hint="write it as 51-150")
+        raise UsageError(f"{text!r} is not a range of steps", where="--between", hint="use the form 51-150")
     return int(low), int(high)

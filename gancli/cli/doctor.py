@@ -10,11 +10,11 @@ from gancli.results import Doctor, Extra
 from gancli.version import __version__
 
 PACKAGES = ("numpy", "pillow", "typer", "rich", "pydantic", "pyyaml", "imageio", "jinja2")
-EXTRAS = {"video": ("imageio-ffmpeg", "MP4 out of `gancli interpolate`")}
+EXTRAS = {"video": ("imageio-ffmpeg", "MP4 output of `gancli interpolate`")}
 
 
 def doctor(json: JsonOption = False) -> None:
-    """Versions, device, threads, memory, and what each extra would add.
+    """Show versions, device, threads, memory and optional dependencies.
 
     Example: gancli doctor
     """
@@ -22,7 +22,7 @@ def doctor(json: JsonOption = False) -> None:
 
 
 def examine() -> Doctor:
-    """The machine and the installation."""
+    """Collect information about the machine and the installation."""
     import torch
 
     from gancli import devices, process

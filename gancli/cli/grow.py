@@ -24,7 +24,7 @@ def grow(
     data: options.SourceData = None,
     to: Annotated[
         int | None,
-        typer.Option("--to", metavar="PX", help="New height in pixels.", show_default="twice the old"),
+        typer.Option("--to", metavar="PX", help="New height in pixels.", show_default="twice the current height"),
     ] = None,
     kimg: options.KimgOption = None,
     batch: options.BatchOption = None,
@@ -32,7 +32,7 @@ def grow(
     set_: SetOption = None,
     snap: options.SnapOption = None,
     tick: options.TickOption = None,
-    keep_adam: Annotated[bool, typer.Option("--keep-adam", help="Take over the source's optimizer memory.")] = False,
+    keep_adam: Annotated[bool, typer.Option("--keep-adam", help="Keep the optimizer state of the source.")] = False,
     outdir: options.OutdirOption = "runs",
     run: options.RunOption = None,
     new: options.NewOption = False,
@@ -46,10 +46,10 @@ def grow(
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
 ) -> None:
-    """Add blocks to a trained progressive network and train on, fading them in.
+    """Add blocks to a trained progressive network and train it at a higher resolution.
 
-    Makes a new run folder; the source is not changed. DATA defaults to the data of the source. To resume, run the
-    same command again, or gancli resume.
+    Creates a new run folder; the source is not changed.
+    To resume, run the same command again, or gancli resume.
 
     Example: gancli grow ckpt.pt data/ --to 128
     """

@@ -1,11 +1,11 @@
-"""How `--help` looks: options in panels, flags without a type."""
+"""Layout of `--help`: options are grouped in panels, and flags have no type."""
 
 from typing import Any
 
 from typer.core import TyperCommand, TyperOption
 
 DATA, OUTPUT, MACHINE, LOGGING = "Data", "Output and resume", "Machine", "Logging"
-PANELS = {  # by parameter; the others are in the panel that the command names
+PANELS = {  # panel by parameter name; all other options are in the command's own panel
     **dict.fromkeys(("mirror", "channels", "fit", "strict", "rescan", "against", "features"), DATA),
     **dict.fromkeys(
         ("output", "out", "form", "outdir", "run", "new", "snap", "start_from", "json", "plot", "cols", "size"), OUTPUT
@@ -18,10 +18,10 @@ OWN = {"train": "Training", "grow": "Training", "resume": "Training", "ablate": 
 
 
 class Command(TyperCommand):
-    """A command whose options stand in panels."""
+    """A command whose options are grouped in panels."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The parameters, each with its panel; a flag shows no type."""
+        """The parameters with their panels; flags have no type."""
         params = super().get_params(ctx)
         for param in params:
             if isinstance(param, TyperOption):

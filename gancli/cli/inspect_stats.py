@@ -18,18 +18,20 @@ def inspect_stats(
     target: Annotated[
         str | None,
         typer.Argument(
-            help="Run folder, .pt, or a folder, zip, tar or array of anybody's samples; - is a pipe. "
-            "Left out: the newest run.",
+            help="Run folder, .pt file, or samples of any model: a folder, zip, tar or array; - reads standard input. "
+            "Default: the newest run.",
             show_default=False,
             autocompletion=options.complete_run,
         ),
     ] = None,
     data: Annotated[
-        str | None, typer.Argument(help="The reals. Left out: the data of the training.", show_default=False)
+        str | None, typer.Argument(help="Real data. Default: the training data of the run.", show_default=False)
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="REALS", help="The reals, for a set of samples.", show_default=False),
+        typer.Option(
+            "--against", metavar="REALS", help="Real data to compare a set of samples with.", show_default=False
+        ),
     ] = None,
     samples: options.SamplesOption = 1000,
     quick: options.QuickOption = False,
@@ -39,24 +41,24 @@ def inspect_stats(
         typer.Option(
             "--features",
             metavar="FILE",
-            help="Weights of inception-v3 or vgg16 (a state dict): adds a FID and a KID on their features.",
+            help="State dict of inception-v3 or vgg16. Adds FID and KID on its features.",
             show_default=False,
         ),
     ] = None,
     fail_on: Annotated[
         str | None,
         typer.Option(
-            "--fail-on", metavar="WORDS", envvar="GANCLI_FAIL_ON",
-            help=f"Exit 4 on {', '.join(FINDINGS)}.", show_default=False,
+            "--fail-on", metavar="VERDICTS", envvar="GANCLI_FAIL_ON",
+            help=f"Exit with code 4 on these verdicts: {', '.join(FINDINGS)}.", show_default=False,
         ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Show every figure, histograms, spectra and history.")
+        bool, typer.Option("--all", help="Show all figures, histograms, spectra and history.")
     ] = False,
     plot: Annotated[
-        str | None, typer.Option("--plot", metavar="FILE.svg", help="Draw every figure.", show_default=False)
+        str | None, typer.Option("--plot", metavar="FILE.svg", help="Plot all figures to a file.", show_default=False)
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow a run that is being trained.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the log of a run while it trains.")] = False,
     outdir: options.OutdirOption = "runs",
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
@@ -65,23 +67,26 @@ def inspect_stats(
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
 ) -> None:  # fmt: skip
-    """Diagnose mode collapse: metrics beside their real-versus-real baselines, and a verdict.
+    """Diagnose mode collapse and other problems of generated samples.
 
-    The verdict is healthy, low-diversity, collapsed, memorizing, washed-out, artifacts, diverged or undecided.
+    Compares metrics with their real-versus-real baselines and gives a verdict:
+    healthy, low-diversity, collapsed, memorizing, washed-out, artifacts,
+    diverged or undecided.
 
     Example: gancli inspect-stats fakes/ --against photos.zip --fail-on collapse,memorizing
     """
     wanted = {_finding(word) for word in options.words(fail_on)}
     if data is not None and against is not None:
-        raise UsageError("the reals are given twice", where=f"{data}, --against {against}", hint="keep one of them")
+        raise UsageError("real data is given twice", where=f"{data}, --against {against}", hint="keep one of them")
     if watch:
         if wanted or plot or data or against or features:
-            hint = "leave them out; training stops by itself with train --stop-on"
+            hint = "leave them out; to stop training automatically, use train --stop-on"
             raise UsageError("--watch only shows the log", where="--fail-on, --plot, --features or DATA", hint=hint)
         watching.follow(target, Path(outdir), as_json=json)
         return
     if quick and "memorizing" in wanted:
-        raise UsageError("copies are not looked for", where="--quick, --fail-on memorizing", hint="leave out --quick")
+        what = "--quick does not search for copies of training samples"
+        raise UsageError(what, where="--quick, --fail-on memorizing", hint="leave out --quick")
     drawing = None if plot is None else _target(Path(plot))
 
     import gancli
@@ -103,14 +108,14 @@ def inspect_stats(
 
 
 def _target(path: Path) -> Path:
-    """Where the plot goes, looked at before any work is done. Raises UsageError or CannotCreate."""
+    """Check the path of the plot before the evaluation. Raises UsageError or CannotCreate."""
     if path.suffix.lower() != ".svg":
-        raise UsageError("the plot is an SVG", where=f"--plot {path}", hint="give a name that ends in .svg")
+        raise UsageError("the plot is an SVG file", where=f"--plot {path}", hint="give a name that ends in .svg")
     options.folder_of(path)
     return path
 
 
 def _finding(word: str) -> str:
     if word not in FINDINGS:
-        raise UsageError(f"unknown word {word!r}", where="--fail-on", hint=f"use {', '.join(FINDINGS)}")
+        raise UsageError(f"unknown verdict {word!r}", where="--fail-on", hint=f"use {', '.join(FINDINGS)}")
     return FINDINGS[word]

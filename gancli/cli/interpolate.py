@@ -15,21 +15,21 @@ def interpolate(
     out: Annotated[
         str | None,
         typer.Argument(
-            help=".gif, .webp, .png (animated), .mp4 (extra `video`), or a folder of frames.",
+            help="Output: .gif, .webp, .png (animated), .mp4 (needs the extra `video`), or a folder for the frames.",
             show_default=False,
         ),
     ] = None,
-    frames: Annotated[int, typer.Option("--frames", min=2, help="Frames in all.")] = 60,
-    seeds: Annotated[str, typer.Option("--seeds", help="Keyframes, in order.")] = "0-3",
+    frames: Annotated[int, typer.Option("--frames", min=2, help="Number of frames.")] = 60,
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds of the keyframes, in order.")] = "0-3",
     fps: Annotated[
-        float, typer.Option("--fps", min=0.1, max=100, help="Frames a second; a GIF shows 50 at the most.")
+        float, typer.Option("--fps", min=0.1, max=100, help="Frames per second. The maximum for a GIF is 50.")
     ] = 20,
-    loop: Annotated[bool, typer.Option("--loop/--no-loop", help="Come back to the first keyframe.")] = True,
+    loop: Annotated[bool, typer.Option("--loop/--no-loop", help="Return to the first keyframe.")] = True,
     lerp: Annotated[
-        bool, typer.Option("--lerp", help="Straight lines between latents; the default is along the sphere.")
+        bool, typer.Option("--lerp", help="Interpolate linearly. The default is spherical interpolation.")
     ] = False,
-    cols: Annotated[int, typer.Option("--cols", min=1, max=64, help="Walks side by side.")] = 1,
-    rows: Annotated[int, typer.Option("--rows", min=1, max=64, help="Walks one above the other.")] = 1,
+    cols: Annotated[int, typer.Option("--cols", min=1, max=64, help="Interpolations side by side.")] = 1,
+    rows: Annotated[int, typer.Option("--rows", min=1, max=64, help="Rows of interpolations.")] = 1,
     trunc: options.TruncOption = 1.0,
     raw: options.RawOption = False,
     size: options.SizeOption = None,
@@ -41,17 +41,17 @@ def interpolate(
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
 ) -> None:
-    """Interpolate between seeds: an animation, or a folder of frames.
+    """Interpolate between seeds and write an animation or a folder of frames.
 
     Example: gancli interpolate ckpt.pt --frames 60 out.gif
     """
     keys = options.seeds(seeds)
-    if out is None:  # a single argument is OUT, unless it is there already as a checkpoint
+    if out is None:  # a single argument is OUT, unless it is an existing checkpoint
         ckpt, out = None, ckpt
     if out is None or Path(out).suffix == ".pt" or (Path(out) / "last.pt").exists():
         raise UsageError("OUT is missing", where="gancli interpolate", hint="give a name that ends in .gif")
     if show.is_stdout(out):
-        raise UsageError("a walk is written to a file", where="OUT", hint="give a name that ends in .gif")
+        raise UsageError("cannot write an animation to standard output", where="OUT", hint="use a name such as out.gif")
 
     source = options.checkpoint_of(ckpt, outdir)
 

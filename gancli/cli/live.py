@@ -1,4 +1,4 @@
-"""Watchers of a training: a live table on a terminal, one key=value or JSON line a tick elsewhere."""
+"""Progress output of training: a live table on a terminal, otherwise one key=value or JSON line per tick."""
 
 import json
 import os
@@ -31,14 +31,14 @@ from gancli.results import (
 )
 from gancli.runs import Run
 
-ROWS = 12  # ticks shown
-WIDE = 116  # columns of a terminal with room for every column
-REDRAW = 0.5  # times a second
+ROWS = 12  # number of ticks shown
+WIDE = 116  # terminal width that has room for all columns
+REDRAW = 0.5  # redraws per second
 
 
 @contextmanager
 def watcher(log_format: str = "auto") -> Iterator["Lines | LiveTable"]:
-    """The watcher that fits the terminal, closed however training ends. Raises UsageError for an unknown format."""
+    """The callback for the log format, closed when training ends. Raises UsageError for an unknown format."""
     if log_format not in ("auto", "plain", "jsonl"):
         raise UsageError(f"unknown log format {log_format!r}", where="--log-format", hint="use auto, plain or jsonl")
     live = log_format == "auto" and sys.stderr.isatty() and show.voice.progress and not show.voice.quiet
@@ -50,60 +50,60 @@ def watcher(log_format: str = "auto") -> Iterator["Lines | LiveTable"]:
 
 
 class Teller:
-    """What both watchers do: a bar while the data is scanned, then what the scan found; lines of prose."""
+    """Base class of the callbacks: a progress bar while the data is scanned, the result of the scan, and messages."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._progress = self._stack.enter_context(show.progress())
 
     def data(self, report: DataReport) -> None:
-        """The data set is open."""
+        """Show the result of the scan."""
         self._stack.close()
         show.data_report(report)
 
     def progress(self, what: str, done: int, total: int | None) -> None:
-        """A long task before training has come this far."""
+        """Update the progress bar."""
         self._progress(what, done, total)
 
     def say(self, text: str) -> None:
-        """A line of prose, above the table where there is one."""
+        """Print a message, above the table if there is one."""
         show.say(text)
 
     def close(self) -> None:
-        """Leave the terminal as it should be: the bar gone, the table standing."""
+        """Remove the progress bar and stop redrawing the table."""
         self._stack.close()
 
 
 class Lines(Teller):
-    """One line a tick, for pipes and log files."""
+    """One line per tick, for pipes and log files."""
 
     def __init__(self, *, as_json: bool) -> None:
         super().__init__()
         self.as_json = as_json
 
     def start(self, run: Run, config: ResolvedConfig, images: int, forecast: Forecaster | None) -> None:
-        """Training begins."""
+        """Print the run folder and, for a new run, its estimated cost."""
         quiet = show.voice.quiet or images > 0
         announce(run, config, images, None if forecast is None or quiet else forecast())
 
     def step(self, images: int) -> None:
-        """Nothing: a tick will tell."""
+        """Do nothing; only ticks are printed."""
 
     def tick(self, tick: Tick) -> None:
-        """One line."""
+        """Print the tick as one line."""
         if not show.voice.quiet:
             show.line(json.dumps(plain(tick)) if self.as_json else key_values(tick))
 
 
 def key_values(tick: Tick) -> str:
-    """One tick as key=value pairs; warnings come last, quoted."""
+    """A tick as key=value pairs, followed by its quoted warnings."""
     numbers = {key: value for key, value in plain(tick).items() if isinstance(value, int | float)}
     pairs = [f"{key}={value}" if isinstance(value, int) else f"{key}={value:.6g}" for key, value in numbers.items()]
     return " ".join(pairs + [f"warning={json.dumps(str(w))}" for w in tick.warnings])
 
 
 def announce(run: Run, config: ResolvedConfig, images: int, expected: Forecast | None) -> None:
-    """Where the run is; for a new one what it will cost, and what to do about a cost that is too high."""
+    """Print the run folder and, for a new run, its estimated cost and advice."""
     show.say(f"run: {run.path} ({config.preset}, seed {config.train.seed})")
     if expected is None or images > 0:
         return
@@ -116,7 +116,7 @@ def announce(run: Run, config: ResolvedConfig, images: int, expected: Forecast |
 
 
 def busy() -> list[str]:
-    """A note where other processes use the machine: an estimate made now is then too long or too short."""
+    """A note if other processes use the machine, which makes the estimate unreliable."""
     load, cores = os.getloadavg()[0], process.cores()
     if load < cores / 2:
         return []
@@ -124,7 +124,7 @@ def busy() -> list[str]:
 
 
 def announce_end(report: TrainReport) -> None:
-    """How training ended, where its output is, and what to run next."""
+    """Print how training ended, where its output is, and what to run next."""
     kimg, run = f"{report.images / 1000:g} kimg", report.run
     if report.state == "interrupted":
         show.say(f"saved at {kimg} in {run}; to continue: gancli resume {run}")
@@ -134,7 +134,7 @@ def announce_end(report: TrainReport) -> None:
 
 
 def seconds_left(stages: Sequence[StageForecast], images: int, speed: float) -> float | None:
-    """Time for the images still to come, at the cost of their own stages; speed: images a second at present."""
+    """Estimated time for the remaining images, from the cost of each stage. speed: current images per second."""
     ahead, now, start = 0.0, 0.0, 0
     for stage in stages:
         count = stage.fade + stage.stable
@@ -147,7 +147,7 @@ def seconds_left(stages: Sequence[StageForecast], images: int, speed: float) -> 
 
 
 class LiveTable(Teller):
-    """A table of the last ticks, a bar, a sparkline and the warnings, redrawn from the last step."""
+    """A live table of the last ticks, with a progress bar, a sparkline and warnings."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class LiveTable(Teller):
         self.began = time.monotonic()
 
     def start(self, run: Run, config: ResolvedConfig, images: int, forecast: Forecaster | None) -> None:
-        """Announce, then open the table, where a bar may have been."""
+        """Print the run folder and the estimated cost, then open the table in place of the progress bar."""
         self._stack.close()
         expected = None if forecast is None else forecast()
         announce(run, config, images, expected)
@@ -171,22 +171,22 @@ class LiveTable(Teller):
         self._stack.enter_context(Live(console=console, get_renderable=self.render, refresh_per_second=REDRAW))
 
     def step(self, images: int) -> None:
-        """The bar moves on at the next redraw."""
+        """Update the number of images for the next redraw."""
         self.images = images
 
     def tick(self, tick: Tick) -> None:
-        """A new row."""
+        """Add a row."""
         self.ticks.append(tick)
         self.warnings += [f"{tick.kimg:g} kimg: {warning}" for warning in tick.warnings]
 
     def render(self) -> Group:
-        """The whole picture."""
+        """The progress bar, the table, the sparkline and the warnings."""
         sparkline = tables.sparkline([t.critic_loss for t in self.ticks], 60)
         warnings = [Text(f"warning: {w}", style="bold yellow") for w in self.warnings[-4:]]
         return Group(self._bar(), self._table(), Text(f"critic loss  {sparkline}", style="cyan"), *warnings)
 
     def _bar(self) -> Table:
-        """How far, how fast, how long still, how much memory."""
+        """Progress, time left and memory."""
         speed = (self.images - self.began_at) / max(1e-9, time.monotonic() - self.began)
         current = self.ticks[-1].images_per_s if self.ticks else speed
         left = seconds_left(self.stages, self.images, current)
@@ -213,7 +213,7 @@ class LiveTable(Teller):
 
 
 def _columns(tick: Tick | None, *, wide: bool) -> dict[str, Any]:
-    """Headings and cells of one row; without a tick the cells are empty."""
+    """Column names and cells of one row. Without a tick the cells are empty."""
     names = ["kimg", "px", "alpha", "batch", "D loss", "G loss", "D(real)", "D(fake)", "penalty"]
     names += ["gap", "std real", "std fake"] if wide else []
     names += ["std ratio", "feat ratio", "img/s"] if wide else ["std ratio", "img/s"]

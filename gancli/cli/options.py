@@ -1,4 +1,4 @@
-"""The options that several commands share, and how their words are read. No torch here."""
+"""Options that several commands share, and parsers for their values. Does not import torch."""
 
 import math
 from pathlib import Path
@@ -12,7 +12,7 @@ from gancli.config import overrides, presets
 from gancli.errors import CannotCreate, UsageError
 from gancli.results import printable
 
-MAX_SEED = 2**32 - 1  # what numpy's frozen generator takes
+MAX_SEED = 2**32 - 1  # limit of numpy's RandomState
 MAX_SEEDS = 1_000_000
 
 
@@ -36,28 +36,33 @@ def _cores(threads: int | None) -> int:
 
 
 QuietOption = Annotated[
-    bool, typer.Option("-q", "--quiet", envvar="GANCLI_QUIET", callback=_quiet, help="Say nothing but errors.")
+    bool, typer.Option("-q", "--quiet", envvar="GANCLI_QUIET", callback=_quiet, help="Print errors only.")
 ]
 VerboseOption = Annotated[
     int,
-    typer.Option("-v", "--verbose", count=True, callback=_verbose, help="Say more; -vv shows tracebacks."),
+    typer.Option(
+        "-v", "--verbose", count=True, callback=_verbose, help="Print more details. -vv also prints tracebacks."
+    ),
 ]
 NoProgressOption = Annotated[
     bool,
     typer.Option(
-        "--no-progress", envvar="GANCLI_NO_PROGRESS", callback=_no_progress, help="No live table, no bars: plain lines."
+        "--no-progress",
+        envvar="GANCLI_NO_PROGRESS",
+        callback=_no_progress,
+        help="Print plain lines instead of a live table and progress bars.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object with schema_version.")]
 
 
 def complete_preset(incomplete: str) -> list[str]:
-    """For Tab: presets that begin so."""
+    """Shell completion: presets that start with the text."""
     return [name for name in presets.names() if name.startswith(incomplete)]
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """For Tab: run folders below runs/, or whatever folder was begun, that begin so."""
+    """Shell completion: run folders that start with the text, in runs/ or in the folder typed so far."""
     outdir = Path(incomplete).parent if "/" in incomplete else Path("runs")
     return [path for run in runs.all_runs(outdir) if (path := str(run.path)).startswith(incomplete)]
 
@@ -65,54 +70,54 @@ def complete_run(incomplete: str) -> list[str]:
 Checkpoint = Annotated[
     str | None,
     typer.Argument(
-        help="A .pt file or a run folder. Left out: the newest run.", show_default=False, autocompletion=complete_run
+        help="A .pt file or a run folder. Default: the newest run.", show_default=False, autocompletion=complete_run
     ),
 ]
 Data = Annotated[
     str | None,
     typer.Argument(
-        help="Folder, .zip, idx .gz, .npy, .npz, or builtin:NAME. Left out: the preset's own.",
+        help="Folder, .zip, idx .gz, .npy, .npz, or builtin:NAME. Default: the data of the preset.",
         show_default=False,
     ),
 ]
 SourceData = Annotated[
     str | None,
-    typer.Argument(help="As for train. Left out: the data of the source.", show_default=False),
+    typer.Argument(help="Data, as for train. Default: the data of the source.", show_default=False),
 ]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change one value of the preset, e.g. train.lr=0.002.",
+        help="Set a config key, e.g. train.lr=0.002. Can be repeated.",
         show_default=False,
     ),
 ]
-DeviceOption = Annotated[str, typer.Option(envvar="GANCLI_DEVICE", help="auto, cpu, cuda or mps.")]
+DeviceOption = Annotated[str, typer.Option(envvar="GANCLI_DEVICE", help="Device: auto, cpu, cuda or mps.")]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
         min=1,
         envvar="GANCLI_THREADS",
         callback=_cores,
-        help="CPU threads.",
-        show_default="all that this process may use",
+        help="Number of CPU threads.",
+        show_default="all available to this process",
     ),
 ]
-OutdirOption = Annotated[str, typer.Option(envvar="GANCLI_OUTDIR", help="Where run folders are made.")]
+OutdirOption = Annotated[str, typer.Option(envvar="GANCLI_OUTDIR", help="Folder that contains the run folders.")]
 RunOption = Annotated[
     str | None, typer.Option("--run", metavar="NAME", help="Name of the run folder.", show_default=False)
 ]
 NewOption = Annotated[
-    bool, typer.Option("--new", help="Start another run, though the same words have made one before.")
+    bool, typer.Option("--new", help="Start a new run even if the same command has already created one.")
 ]
 KimgOption = Annotated[
     float | None,
     typer.Option(
         min=0.001,
         envvar="GANCLI_KIMG",
-        help="Thousands of images to show in all.",
-        show_default="the schedule",
+        help="Training length in thousands of images.",
+        show_default="from the config",
     ),
 ]
 ResolutionOption = Annotated[
@@ -120,49 +125,53 @@ ResolutionOption = Annotated[
     typer.Option(
         min=4,
         envvar="GANCLI_RESOLUTION",
-        help="Final height in pixels; a progressive preset adapts its channels and schedule.",
-        show_default="as in the preset",
+        help="Final height in pixels. A progressive preset adapts its channels and schedule.",
+        show_default="from the preset",
     ),
 ]
 BatchOption = Annotated[
     int | None,
-    typer.Option(min=1, envvar="GANCLI_BATCH", help="Images a step, at every resolution.", show_default=False),
+    typer.Option(min=1, envvar="GANCLI_BATCH", help="Images per step, at every resolution.", show_default=False),
 ]
 SnapOption = Annotated[
     float | None,
     typer.Option(
         min=0,
         envvar="GANCLI_SNAP",
-        help="kimg between checkpoints (and every 10 minutes).",
+        help="Thousands of images between checkpoints. One is also saved every 10 minutes.",
         show_default=False,
     ),
 ]
 TickOption = Annotated[
     float | None,
-    typer.Option(min=0.001, envvar="GANCLI_TICK", help="kimg between lines of the log.", show_default=False),
+    typer.Option(
+        min=0.001, envvar="GANCLI_TICK", help="Thousands of images between lines of the log.", show_default=False
+    ),
 ]
 SeedOption = Annotated[
-    int | None, typer.Option(min=0, envvar="GANCLI_SEED", help="Seed of the training.", show_default=False)
+    int | None, typer.Option(min=0, envvar="GANCLI_SEED", help="Random seed of the training run.", show_default=False)
 ]
 PrecisionOption = Annotated[
     str | None,
-    typer.Option(envvar="GANCLI_PRECISION", help="auto (= fp32), fp32 or bf16.", show_default=False),
+    typer.Option(envvar="GANCLI_PRECISION", help="Precision: auto (fp32), fp32 or bf16.", show_default=False),
 ]
 StrictOption = Annotated[
-    bool, typer.Option("--strict", envvar="GANCLI_STRICT", help="Stop if a single file cannot be used.")
+    bool, typer.Option("--strict", envvar="GANCLI_STRICT", help="Stop if any file of the data cannot be used.")
 ]
 StopOnOption = Annotated[
     str | None,
     typer.Option(
         "--stop-on",
-        metavar="WORDS",
-        help="Stop, exit 4: collapse, low-diversity, diverged, overfitting, dead.",
+        metavar="WARNINGS",
+        help="Stop with exit code 4 on these warnings: collapse, low-diversity, diverged, overfitting, dead.",
         show_default=False,
     ),
 ]
 LogFormatOption = Annotated[
     str,
-    typer.Option("--log-format", envvar="GANCLI_LOG_FORMAT", help="auto (a table on a terminal), plain or jsonl."),
+    typer.Option(
+        "--log-format", envvar="GANCLI_LOG_FORMAT", help="Log format: auto (a table on a terminal), plain or jsonl."
+    ),
 ]
 PresetOption = Annotated[
     str | None,
@@ -170,65 +179,76 @@ PresetOption = Annotated[
         "--preset",
         envvar="GANCLI_PRESET",
         autocompletion=complete_preset,
-        help="Name or .yaml file.",
+        help="Preset name or .yaml file.",
         show_default="quickstart",
     ),
 ]
 MirrorOption = Annotated[
     bool,
-    typer.Option("--mirror", envvar="GANCLI_MIRROR", help="Flip half of the pictures left to right."),
+    typer.Option("--mirror", envvar="GANCLI_MIRROR", help="Flip half of the images left to right."),
 ]
 ChannelsOption = Annotated[
     int | None,
-    typer.Option(envvar="GANCLI_CHANNELS", help="1 (gray), 3 or 4 (with alpha).", show_default="as the data"),
+    typer.Option(
+        envvar="GANCLI_CHANNELS", help="Channels: 1 (gray), 3 (RGB) or 4 (with alpha).", show_default="as in the data"
+    ),
 ]
 FitOption = Annotated[
     str | None,
     typer.Option(
         envvar="GANCLI_FIT",
-        help="crop, pad or stretch to the network's aspect.",
+        help="Fit images to the network's aspect ratio: crop, pad or stretch.",
         show_default="crop",
     ),
 ]
 FromOption = Annotated[
     str | None,
-    typer.Option("--from", metavar="CKPT", help="Start from another run's weights (transfer).", show_default=False),
+    typer.Option(
+        "--from", metavar="CKPT", help="Start from the weights of another run (transfer).", show_default=False
+    ),
 ]
-RescanOption = Annotated[bool, typer.Option("--rescan", help="Read every file again, whatever the cache says.")]
+RescanOption = Annotated[bool, typer.Option("--rescan", help="Read all data files again and ignore the cache.")]
 DryRunOption = Annotated[
     bool,
-    typer.Option("-n", "--dry-run", help="Print config, schedule, time, memory and disk; train nothing."),
+    typer.Option(
+        "-n", "--dry-run", help="Print config, schedule and estimated time, memory and disk space, without training."
+    ),
 ]
-SeedsOption = Annotated[str, typer.Option("--seeds", help="Such as 0-63 or 1,5,42; a seed is one picture for ever.")]
+SeedsOption = Annotated[
+    str, typer.Option("--seeds", help="Seeds, such as 0-63 or 1,5,42. A seed always gives the same sample.")
+]
 OutOption = Annotated[
     str | None,
     typer.Option(
         "-o",
         "--out",
-        help="Folder, FILE.png (a grid of several), .npy, .zip, or - .",
+        help="Output: folder, FILE.png (a grid if there are several), .npy, .zip, or - for standard output.",
         show_default="<run>-<kimg>-samples/",
     ),
 ]
 InputOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--input", "-i", help="A picture to enlarge, for such checkpoints; may be given again.", show_default=False
+        "--input",
+        "-i",
+        help="Image to enlarge, for super-resolution checkpoints. Can be repeated.",
+        show_default=False,
     ),
 ]
 FeaturesOption = Annotated[
     str | None,
     typer.Option(
         "--features", envvar="GANCLI_FEATURES",
-        help="VGG-16's weights for a perceptual loss: a state dict.", show_default=False,
+        help="State dict of VGG-16 for a perceptual loss.", show_default=False,
     ),
 ]  # fmt: skip
-FormatOption = Annotated[str, typer.Option("--format", help="What -o - writes: png, npy or zip.")]
+FormatOption = Annotated[str, typer.Option("--format", help="Format of -o -: png, npy or zip.")]
 ColsOption = Annotated[
     int | None,
-    typer.Option("--cols", min=1, help="Columns of a grid.", show_default="about square"),
+    typer.Option("--cols", min=1, help="Number of columns of a grid.", show_default="about square"),
 ]
 RawOption = Annotated[
-    bool, typer.Option("--raw", envvar="GANCLI_RAW", help="The weights of the last step, not their average.")
+    bool, typer.Option("--raw", envvar="GANCLI_RAW", help="Use the raw weights instead of the EMA weights.")
 ]
 TruncOption = Annotated[
     float,
@@ -237,7 +257,7 @@ TruncOption = Annotated[
         envvar="GANCLI_TRUNC",
         min=0.01,
         max=1,
-        help="Central share of the latents' distribution to draw from; 1 = off.",
+        help="Truncation: sample latents from this central share of their distribution. 1 turns it off.",
     ),
 ]
 SizeOption = Annotated[
@@ -246,18 +266,20 @@ SizeOption = Annotated[
         "--size",
         min=1,
         envvar="GANCLI_SIZE",
-        help="Enlarge to about this height, by whole factors.",
+        help="Enlarge images to about this height in pixels, by an integer factor.",
         show_default=False,
     ),
 ]
 
 
-SamplesOption = Annotated[int, typer.Option("--samples", min=2, help="Samples of each side; at most half the reals.")]
-QuickOption = Annotated[bool, typer.Option("--quick", help="400 samples at most, without the slower figures.")]
+SamplesOption = Annotated[
+    int, typer.Option("--samples", min=2, help="Number of samples per side, at most half of the reals.")
+]
+QuickOption = Annotated[bool, typer.Option("--quick", help="Use at most 400 samples and skip the slower figures.")]
 
 
 def checkpoint_of(ckpt: str | None, outdir: str) -> Path:
-    """The checkpoint argument, or the newest run where it is left out. Raises InputMissing."""
+    """The checkpoint argument, or the newest run if it is missing. Raises InputMissing."""
     return Path(ckpt) if ckpt is not None else runs.newest(Path(outdir)).path
 
 
@@ -267,28 +289,28 @@ def seeds(text: str) -> list[int]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise UsageError(f"{part.strip()!r} is no seed", where="--seeds", hint="write them as 0-63,100")
+            raise UsageError(f"{part.strip()!r} is not a seed", where="--seeds", hint="use the form 0-63,100")
         low, high = int(first), int(last or first)
         if max(low, high) > MAX_SEED:
-            raise UsageError(f"{part.strip()!r} is too large", where="--seeds", hint=f"seeds end at {MAX_SEED}")
+            raise UsageError(f"{part.strip()!r} is too large", where="--seeds", hint=f"the largest seed is {MAX_SEED}")
         if len(chosen) + high - low >= MAX_SEEDS:
-            raise UsageError(f"more than {MAX_SEEDS:,} seeds", where="--seeds", hint="draw them in several goes")
+            raise UsageError(f"more than {MAX_SEEDS:,} seeds", where="--seeds", hint="split them into several commands")
         if high < low:
-            raise UsageError(f"{part.strip()!r} is no range of seeds", where="--seeds", hint="write them as 0-63,100")
+            raise UsageError(f"{part.strip()!r} is not a range of seeds", where="--seeds", hint="use the form 0-63,100")
         chosen += range(low, high + 1)
     return chosen
 
 
 def typed(ctx: typer.Context, name: str) -> bool:
-    """Was this parameter given on the command line, rather than by a GANCLI_ variable?"""
+    """Whether this parameter was given on the command line, not by a GANCLI_ variable."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
 
 def changes(ctx: typer.Context, sets: list[str] | None, **flags: Any) -> dict[str, Any]:
-    """Dotted changes to a preset from --set and from flags with a key of their own (those given).
+    """Config changes as dotted keys, from --set and from the options that correspond to a config key.
 
-    --set is a flag, so it wins over a variable. Raises UsageError where --set and a flag name one key.
+    --set has priority over environment variables. Raises UsageError if --set and an option set the same key.
     """
     keys = {
         "seed": "train.seed",
@@ -314,7 +336,7 @@ def changes(ctx: typer.Context, sets: list[str] | None, **flags: Any) -> dict[st
 
 
 def images(name: str, kimg: float | None) -> int | None:
-    """Images from the kimg of an option. Raises UsageError."""
+    """Convert the kimg of an option to images. Raises UsageError."""
     if kimg is None:
         return None
     if not math.isfinite(kimg):
@@ -328,6 +350,6 @@ def words(text: str | None) -> tuple[str, ...]:
 
 
 def folder_of(path: Path) -> None:
-    """Make sure before any work that a file can be written there. Raises CannotCreate."""
+    """Check before any work that the folder of an output file exists. Raises CannotCreate."""
     if not path.absolute().parent.is_dir():
-        raise CannotCreate("its folder does not exist", where=printable(str(path)), hint="make the folder first")
+        raise CannotCreate("the folder does not exist", where=printable(str(path)), hint="create the folder first")

@@ -1,4 +1,4 @@
-"""`-`: samples from a pipe, kept in a file of their own while they are looked at."""
+"""`-`: samples from standard input, stored in a temporary file."""
 
 import gzip
 import select
@@ -15,21 +15,21 @@ from gancli import signals
 from gancli.errors import DataError, UsageError
 
 GZIP = b"\x1f\x8b"
-BLOCK, WAIT = 1 << 20, 0.2  # bytes; seconds
+BLOCK, WAIT = 1 << 20, 0.2  # block size in bytes; waiting time in seconds
 
 
 @contextmanager
 def spooled(target: str | None) -> Iterator[str | None]:
-    """The target itself; for `-` a file with what comes through the pipe, a .tar.gz unpacked to a tar.
+    """The target itself, or for `-` a temporary file with the content of standard input; gzip is decompressed.
 
-    Raises UsageError at a terminal, DataError where nothing comes.
+    Raises UsageError if standard input is a terminal, DataError if it is empty.
     """
     if target != "-":
         yield target
         return
     if sys.stdin.isatty():
         raise UsageError(
-            "nothing is piped in", where="-", hint="tar c fakes | gancli inspect-stats - --against photos/"
+            "standard input is a terminal", where="-", hint="tar c fakes | gancli inspect-stats - --against photos/"
         )
     with tempfile.TemporaryDirectory(prefix="gancli-") as folder:
         path = Path(folder) / "stdin"
@@ -39,7 +39,7 @@ def spooled(target: str | None) -> Iterator[str | None]:
 
 
 def _receive(source: BufferedReader, target: BinaryIO) -> None:
-    """All of it, with a look at the stop flag now and then, also while nothing comes."""
+    """Copy the whole stream, and check regularly for signals, even while no data arrives."""
     block = b"."
     while block:
         while not _ready(source):
@@ -52,13 +52,13 @@ def _receive(source: BufferedReader, target: BinaryIO) -> None:
 def _ready(source: BufferedReader) -> bool:
     try:
         return bool(select.select([source.fileno()], [], [], WAIT)[0])
-    except (OSError, ValueError):  # no pipe: a file of its own kind
+    except (OSError, ValueError):  # not a pipe, but an object that does not support select
         return True
 
 
 def _unpacked(path: Path) -> Path:
     if path.stat().st_size == 0:
-        raise DataError("the pipe is empty", where="-", hint="pipe a tar or zip of pictures")
+        raise DataError("standard input is empty", where="-", hint="pipe a tar or zip of images")
     with path.open("rb") as file:
         if file.read(2) != GZIP:
             return path
@@ -69,5 +69,6 @@ def _unpacked(path: Path) -> Path:
                 signals.poll()
                 file.write(block)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"the gzip in the pipe is damaged: {error}", where="-", hint="pack it again") from error
+        what = f"the gzip data on standard input is damaged: {error}"
+        raise DataError(what, where="-", hint="compress it again") from error
     return plain

@@ -14,13 +14,13 @@ app = typer.Typer(help="List, show and check presets.", no_args_is_help=True)
 
 
 PresetArgument = Annotated[
-    str, typer.Argument(help="Name or .yaml file.", show_default=False, autocompletion=complete_preset)
+    str, typer.Argument(help="Preset name or .yaml file.", show_default=False, autocompletion=complete_preset)
 ]
 
 
 @app.command("list")
 def list_presets(json: JsonOption = False) -> None:
-    """The presets that came with gancli, with the first line of each one's story.
+    """List the built-in presets, each with a one-line description.
 
     Example: gancli presets list
     """
@@ -32,7 +32,7 @@ def list_presets(json: JsonOption = False) -> None:
 
 
 def summary(name: str) -> dict[str, Any]:
-    """What a script wants to know of a preset before it trains it: its data, size, length and measured cost."""
+    """Properties of a preset for scripts: data, size, length and measured cost."""
     preset, story = config.load(name), presets.story(name)
     sizes = preset.network.sizes(preset.network.picture_size or (1, 1))
     images = preset.train.duration or Schedule.planned(preset, sizes).total or None
@@ -40,9 +40,9 @@ def summary(name: str) -> dict[str, Any]:
         "name": name,
         "title": story.partition("\n")[0].removeprefix(f"{name}: "),
         "family": preset.network.family,
-        "kinds": list(preset.network.kinds),  # of data that it takes
-        "data": preset.data.source,  # None: needs DATA
-        "size": preset.network.picture_size,  # (height, width); None: that of the data
+        "kinds": list(preset.network.kinds),  # supported kinds of data
+        "data": preset.data.source,  # None: DATA is required
+        "size": preset.network.picture_size,  # (height, width) in pixels; None: as in the data
         "kimg": None if images is None else images / 1000,  # None: depends on the data
         "epochs": preset.train.epochs,
         "generator_steps": preset.train.generator_steps,
@@ -55,12 +55,12 @@ def summary(name: str) -> dict[str, Any]:
 @app.command("show")
 def show_preset(
     preset: Annotated[
-        str, typer.Argument(help="Name or .yaml file.", show_default=False, autocompletion=complete_preset)
+        str, typer.Argument(help="Preset name or .yaml file.", show_default=False, autocompletion=complete_preset)
     ],
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """One preset as YAML, every default filled in, below its story.
+    """Show a preset as YAML with all defaults, after its description.
 
     Example: gancli presets show progan-64
     """
@@ -75,12 +75,12 @@ def show_preset(
 @app.command("validate")
 def validate_preset(
     preset: Annotated[
-        str, typer.Argument(help="Name or .yaml file.", show_default=False, autocompletion=complete_preset)
+        str, typer.Argument(help="Preset name or .yaml file.", show_default=False, autocompletion=complete_preset)
     ],
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check a preset; exit 78 and one sentence where it is wrong.
+    """Check a preset. An invalid one exits with code 78 and an error message.
 
     Example: gancli presets validate my.yaml
     """

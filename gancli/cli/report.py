@@ -13,15 +13,15 @@ def report(
     target: Annotated[
         str | None,
         typer.Argument(
-            help="Run folder. Left out: the newest run.", show_default=False, autocompletion=options.complete_run
+            help="Run folder. Default: the newest run.", show_default=False, autocompletion=options.complete_run
         ),
     ] = None,
     data: Annotated[
-        str | None, typer.Argument(help="The reals. Left out: the data of the training.", show_default=False)
+        str | None, typer.Argument(help="Real data. Default: the training data of the run.", show_default=False)
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option("-o", "--out", help="The page.", show_default="report.html in the run folder"),
+        typer.Option("-o", "--out", help="HTML file to write.", show_default="report.html in the run folder"),
     ] = None,
     samples: options.SamplesOption = 1000,
     quick: options.QuickOption = False,
@@ -33,9 +33,11 @@ def report(
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
 ) -> None:
-    """One self-contained HTML page of a run: verdict, panel, curves, samples over training, nearest neighbors.
+    """Write a self-contained HTML report of a run.
 
-    Prints the page's path. Nothing is fetched by it; it can be mailed as it is.
+    The page shows the verdict, the panel, curves, samples over training and
+    nearest neighbors. It loads nothing from the network.
+    Prints the path of the page.
 
     Example: gancli report runs/00000-shapes-quickstart
     """

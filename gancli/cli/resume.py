@@ -15,7 +15,7 @@ def resume(
     run: Annotated[
         str | None,
         typer.Argument(
-            help="Run folder. Left out: the newest run.", show_default=False, autocompletion=options.complete_run
+            help="Run folder. Default: the newest run.", show_default=False, autocompletion=options.complete_run
         ),
     ] = None,
     kimg: options.KimgOption = None,
@@ -29,9 +29,9 @@ def resume(
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
 ) -> None:
-    """Continue a run from its last checkpoint, with its own config and data.
+    """Resume a run from its last checkpoint, with its own config and data.
 
-    Prints the path of the last checkpoint. With --kimg a finished run is trained longer.
+    Prints the path of the last checkpoint. Use --kimg to train a finished run longer.
 
     Example: gancli resume runs/00000-shapes-quickstart
     """

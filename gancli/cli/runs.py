@@ -9,7 +9,9 @@ from gancli.errors import GancliError
 
 
 def runs(outdir: options.OutdirOption = "runs", json: JsonOption = False) -> None:
-    """List the runs: kimg, state, std ratio of the last tick, and the verdict of the last inspect-stats or report.
+    """List the runs.
+
+    Shows kimg, state, std ratio of the last tick, and the verdict of the last inspect-stats or report.
 
     Example: gancli runs
     """

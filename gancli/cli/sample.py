@@ -25,18 +25,20 @@ def sample(
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
 ) -> None:
-    """Generate samples from a checkpoint, one for each seed, and print where they were written.
+    """Generate samples from a checkpoint, one per seed.
 
+    Prints the path of the output.
     A super-resolution checkpoint takes images from --input instead of seeds.
 
     Example: gancli sample ckpt.pt --seeds 0-63 -o grid.png
     """
     chosen = options.seeds(seeds)
     if json and show.is_stdout(output):
-        raise UsageError("--json and -o - both want standard output", where="-o", hint="keep one of them")
+        raise UsageError("--json and -o - both write to standard output", where="-o", hint="keep one of them")
 
     if input_ and show.is_stdout(output):
-        raise UsageError("--input writes files", where="-o", hint="give a folder, or a .png for one picture")
+        what = "--input cannot write to standard output"
+        raise UsageError(what, where="-o", hint="give a folder, or a .png for one image")
 
     if show.is_stdout(output) and sys.stdout.isatty():
         raise UsageError("-o - writes binary data", where="standard output is a terminal", hint="redirect it: > FILE")

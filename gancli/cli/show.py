@@ -1,4 +1,4 @@
-"""The one place that makes tables and JSON of results, and the one place that writes to standard output."""
+"""Output of results as tables or JSON. Only this module writes to standard output."""
 
 import json
 import os
@@ -34,7 +34,7 @@ REJECTED_SHOWN = 10
 
 @dataclass
 class Voice:
-    """How much is said; set by -q, -v and --no-progress."""
+    """How much is printed. Set by -q, -v and --no-progress."""
 
     quiet: bool = False
     verbosity: int = 0
@@ -45,40 +45,40 @@ voice = Voice()
 
 
 class _Stderr(Console):
-    """Standard error, whose reader may go away while training goes on."""
+    """Standard error. Training continues if its reader closes the pipe."""
 
     def on_broken_pipe(self) -> None:
-        """Say nothing more; rich would end the process."""
+        """Discard all further output; rich would end the process."""
         silence(sys.stderr)
 
 
 def stderr() -> Console:
-    """Where everything but the result goes."""
+    """The console for everything but results."""
     return _Stderr(stderr=True, highlight=False, soft_wrap=True)
 
 
 def line(text: str) -> None:
-    """One line on standard error as it is, never wrapped: for scripts."""
+    """Print one line to standard error without wrapping, for scripts."""
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
-    except OSError:  # a closed pipe or a full disk behind the log is no reason to lose the run
+    except OSError:  # training continues if the log goes to a closed pipe or a full disk
         silence(sys.stderr)
 
 
 def say(text: str) -> None:
-    """One line for a person. The text is never read as markup."""
+    """Print a message to standard error. Markup in the text is not interpreted."""
     if not voice.quiet:
         stderr().print(Text(text))
 
 
 def out(data: str | bytes) -> None:
-    """Write to standard output. Raises PipeClosed, or StorageError where it is a full disk."""
+    """Write to standard output. Raises PipeClosed, or StorageError if it is a file on a full disk."""
     try:
         target = sys.stdout.buffer
         sys.stdout.flush()
         rest = memoryview(data.encode(errors="surrogateescape") if isinstance(data, str) else data)
-        while rest:  # unbuffered, as PYTHONUNBUFFERED makes it, a write may be a part
+        while rest:  # with PYTHONUNBUFFERED, a call may write only a part
             rest = rest[target.write(rest) :]
         target.flush()
     except BrokenPipeError as error:
@@ -90,14 +90,14 @@ def out(data: str | bytes) -> None:
 
 
 def as_json(result: Any) -> str:
-    """One JSON object with schema_version; lists stand under "items"."""
+    """One JSON object with schema_version. A list becomes the key "items"."""
     values = plain(result)
     body = {"items": values} if isinstance(values, list) else values
     return json.dumps({"schema_version": SCHEMA_VERSION, **body}, ensure_ascii=False) + "\n"
 
 
 def error(problem: GancliError, *, json_wanted: bool) -> None:
-    """An error for a person, or as JSON, on standard error."""
+    """Print an error to standard error, as text or JSON."""
     if json_wanted:
         body = {
             "code": problem.exit_code,
@@ -111,7 +111,7 @@ def error(problem: GancliError, *, json_wanted: bool) -> None:
 
 
 def result(value: Any, *, json_wanted: bool, everything: bool = False) -> None:
-    """A result on standard output: JSON, a path, or a table."""
+    """Print a result to standard output as JSON, a path or a table."""
     if json_wanted:
         out(as_json(value))
         return
@@ -133,7 +133,7 @@ def result(value: Any, *, json_wanted: bool, everything: bool = False) -> None:
 
 
 def _table_out(*parts: Any) -> None:
-    """Rich renderables on standard output; off a terminal without color and never cut."""
+    """Print rich renderables to standard output. If it is not a terminal, without color and not truncated."""
     buffer = StringIO()
     console = Console(file=buffer, force_terminal=sys.stdout.isatty(), width=_width(), highlight=False)
     for part in parts:
@@ -146,7 +146,7 @@ def _width() -> int:
 
 
 def data_report(report: DataReport) -> None:
-    """What the scan found, in a few lines."""
+    """Print the result of scanning the data set."""
     sizes = ""
     if report.smallest and report.largest:
         sizes = f", {_size(report.smallest)}" + (
@@ -168,7 +168,7 @@ def data_report(report: DataReport) -> None:
     for item in shown:
         say(f"  skipped {item.name}: {item.reason}")
     if len(report.rejected) > len(shown):
-        say(f"  and {len(report.rejected) - len(shown)} more, all in rejected.jsonl")
+        say(f"  and {len(report.rejected) - len(shown)} more, listed in rejected.jsonl")
     for advice in report.advice:
         say(f"  note: {advice}")
 
@@ -179,7 +179,7 @@ def _size(size: tuple[int, int]) -> str:
 
 @contextmanager
 def progress() -> Any:
-    """A bar on a terminal, nothing elsewhere; yields a Progress."""
+    """Yield a Progress that shows a bar on a terminal and nothing otherwise."""
     from gancli.results import silent
 
     if voice.quiet or not voice.progress or not sys.stderr.isatty():
@@ -203,10 +203,10 @@ def _reporter(bar: Any) -> Progress:
 
 
 def silence(stream: TextIO) -> None:
-    """After a closed pipe: let what is still to come, the interpreter's last flush too, go nowhere."""
+    """Redirect a closed stream to the null device, so that later writes and the final flush do not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def is_stdout(path: str | Path | None) -> bool:
-    """`-o -`."""
+    """Whether an output path is `-`."""
     return str(path) == "-"

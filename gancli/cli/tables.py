@@ -1,4 +1,4 @@
-"""Results as rich renderables, for people: health panel, forecast, doctor, list of runs."""
+"""Results as rich renderables: health panel, forecast, ablation, doctor, list of runs."""
 
 import math
 from collections.abc import Sequence
@@ -22,23 +22,23 @@ COLORS = {
     "diverged": "red",
     "undecided": "cyan",
 }
-MAIN = (  # keys of the figures that are shown without --all
+MAIN = (  # keys of the figures shown without --all
     "modes_covered", "recognized_fraction", "batch_std_ratio", "unique_fraction", "cluster_coverage", "coverage",
     "recall", "precision", "train_nearer_fraction", "fid", "kid", "kid_random", "spectrum_fine", "spectrum_spike",
     "color_distance", "value_distance",
 )  # fmt: skip
-WIDE = 100  # columns of a terminal that has room for sentences
-MARKS = {"good": ("●", "green"), "watch": ("▲", "yellow"), "bad": ("✖", "red")}  # a shape each, not color alone
+WIDE = 100  # terminal width that has room for explanations
+MARKS = {"good": ("●", "green"), "watch": ("▲", "yellow"), "bad": ("✖", "red")}  # distinct without color, too
 
 
 def bars(values: Sequence[float]) -> str:
-    """Numbers as a row of blocks, from 0 to the largest."""
+    """Numbers as a row of block characters, scaled from 0 to the largest."""
     top = max([*values, 1e-12])
     return "".join(BLOCKS[round(max(0.0, v) / top * 8)] for v in values)
 
 
 def sparkline(values: Sequence[float | None], width: int = 40) -> str:
-    """The last `width` numbers as blocks, smallest to largest; one that is missing or not finite is a blank."""
+    """The last `width` numbers as block characters, scaled from smallest to largest; blank if missing or not finite."""
     shown = [v if v is not None and math.isfinite(v) else None for v in list(values)[-width:]]
     there = [v for v in shown if v is not None]
     low, high = min(there, default=0.0), max(there, default=1.0)
@@ -47,9 +47,9 @@ def sparkline(values: Sequence[float | None], width: int = 40) -> str:
 
 
 def health_panel(health: Health, width: int = 120, *, everything: bool = False) -> list[Any]:
-    """Verdict, evidence, the main figures, what to try, and the verdict again. Meanings need a wide terminal.
+    """Verdict, evidence, the main figures, advice, and the verdict again. Explanations need a wide terminal.
 
-    everything: all figures, histograms, spectra and history, too.
+    everything: show all figures, histograms, spectra and history.
     """
     color = COLORS.get(health.verdict, "white")
     head = Text.assemble(
@@ -67,7 +67,7 @@ def health_panel(health: Health, width: int = 120, *, everything: bool = False) 
 
 
 def _details(health: Health) -> list[Any]:
-    """Histograms, spectra, and the history of the run."""
+    """Histograms, spectra and the history of the run."""
     parts: list[Any] = [_histogram(h) for h in health.histograms]
     if health.spectrum is not None:
         lines = (("real", health.spectrum.real, "cyan"), ("fake", health.spectrum.fake, "magenta"))
@@ -75,7 +75,7 @@ def _details(health: Health) -> list[Any]:
     if health.history:
         parts.append(Text(f"batch std ratio   {sparkline(health.history['std_ratio'])}"))
         parts.append(Text(f"critic loss       {sparkline(health.history['critic_loss'])}"))
-        parts += [Text(f"warned at {line}", style="yellow") for line in health.history["warnings"]]
+        parts += [Text(f"warning at {line}", style="yellow") for line in health.history["warnings"]]
     return parts
 
 
@@ -85,7 +85,7 @@ def _panel(figures: Sequence[Figure], title: str, *, explained: bool) -> Table:
         table.add_column(name, justify="right" if name in ("value", "baseline", "fake", "real") else "left")
     said = ""
     for f in sorted(figures, key=lambda figure: GROUPS.index(figure.group)):
-        note, said = "" if f.note == said else f.note, f.note  # once for all channels
+        note, said = "" if f.note == said else f.note, f.note  # a note is shown once for all channels
         numbers = [_number(x) for x in (f.value, f.baseline, f.fake, f.real)]
         sign, color = MARKS.get(f.mark, (" ", ""))
         table.add_row(
@@ -96,7 +96,7 @@ def _panel(figures: Sequence[Figure], title: str, *, explained: bool) -> Table:
 
 
 def _advice(figures: Sequence[Figure]) -> list[Text]:
-    """What to try, each piece once, with the figures that it would fix."""
+    """Each piece of advice once, with the figures that it would improve."""
     found: dict[str, list[str]] = {}
     for figure in figures:
         if figure.mark == "bad" and figure.advice:
@@ -122,7 +122,7 @@ def _histogram(histogram: Histogram) -> Text:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds for people."""
+    """Format seconds as H:MM:SS or days."""
     if seconds is None:
         return "?"
     if seconds >= 2 * 86400:
@@ -132,7 +132,7 @@ def duration(seconds: float | None) -> str:
 
 
 def forecast_table(forecast: Forecast) -> list[Any]:
-    """Config, schedule with its costs, totals and advice."""
+    """Config, schedule with estimated costs, totals and advice."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("size", "fade kimg", "stable kimg", "batch", "rate", "time (estimate)"):
         table.add_column(name, justify="right")
@@ -150,7 +150,7 @@ def forecast_table(forecast: Forecast) -> list[Any]:
         f"generator {forecast.generator_parameters:,} parameters, critic {forecast.critic_parameters:,}\n"
         f"{forecast.duration / 1000:g} kimg on {forecast.device}: about {duration(forecast.seconds)} (estimate), "
         f"about {forecast.memory_mib:,.0f} MiB of memory and {forecast.disk_mib:,.0f} MiB on disk, "
-        f"{forecast.cache_mib:,.0f} of them the data cache"
+        f"of which {forecast.cache_mib:,.0f} MiB are the data cache"
     )
     return [
         Text(yaml.dump(dict(forecast.config))),
@@ -161,7 +161,7 @@ def forecast_table(forecast: Forecast) -> list[Any]:
 
 
 def ablation_table(ablation: Ablation) -> Table:
-    """Measures down, variants across; mean and spread over seeds."""
+    """One row per quantity and one column per variant: mean and standard deviation over seeds."""
     table = Table(f"{len(ablation.rows[0].seeds)} seeds", box=None, padding=(0, 2))
     for row in ablation.rows:
         table.add_column(Text(row.variant), justify="right", no_wrap=True)
@@ -171,14 +171,14 @@ def ablation_table(ablation: Ablation) -> Table:
 
 
 def doctor_table(doctor: Doctor) -> Table:
-    """One row a fact."""
+    """One row per item."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     rows = {
         "gancli": doctor.gancli,
         "python": f"{doctor.python} on {doctor.platform}",
         "torch": doctor.torch,
         "device": doctor.device,
-        "threads": f"{doctor.threads} of {doctor.cores} cores; bf16 {'fast' if doctor.bf16 else 'slow'} here",
+        "threads": f"{doctor.threads} of {doctor.cores} cores; bf16 is {'fast' if doctor.bf16 else 'slow'}",
         "memory": f"{doctor.memory_gib:.1f} GiB",
         "cache": str(doctor.cache),
         **doctor.packages,
@@ -190,7 +190,7 @@ def doctor_table(doctor: Doctor) -> Table:
 
 
 def runs_table(summaries: Sequence[RunSummary]) -> Table:
-    """One row a run."""
+    """One row per run."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("run", "kimg", "state", "std ratio", "verdict", "last warning"):
         table.add_column(name, justify="right" if name in ("kimg", "std ratio") else "left")

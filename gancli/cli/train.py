@@ -43,16 +43,17 @@ def train(
     verbose: VerboseOption = 0,
     no_progress: NoProgressOption = False,
 ) -> None:
-    """Train a GAN. To resume a run, give the same command again.
+    """Train a GAN.
 
-    Prints the path of the last checkpoint. Ctrl-C saves and leaves; defaults are those of the preset.
+    Prints the path of the last checkpoint. Ctrl-C saves a checkpoint and exits.
+    To resume, run the same command again.
 
     Example: gancli train --preset progan-64 data/ --set train.lr=0.0005
     """
     if start_from and not options.typed(ctx, "preset"):
-        preset = None  # the source brings its own
+        preset = None  # the preset of the source is used
     if start_from and preset:
-        raise UsageError("--from brings its own preset", where="--from, --preset", hint="leave out --preset")
+        raise UsageError("--from uses its own preset", where="--from, --preset", hint="leave out --preset")
     changes = options.changes(
         ctx, set_, seed=seed, kimg=kimg, resolution=resolution, batch=batch, snap=snap, tick=tick, precision=precision,
         mirror=mirror or None, channels=channels, fit=fit, features=features,
@@ -60,11 +61,11 @@ def train(
     name = preset or DEFAULT_PRESET
 
     process.keep_memory()
-    import gancli  # torch loads on the first use of a verb, so that --help stays quick
+    import gancli  # torch is imported on the first use of a function, so --help is fast
 
     with watcher(log_format) as callback:
         if data and not preset and not start_from:
-            callback.say("preset: quickstart's recipe, 32 px; for photographs on a CPU take --preset progan-64-lite")
+            callback.say("using --preset quickstart (32 px); for photographs on a CPU use --preset progan-64-lite")
         if dry_run:
             from gancli.training.alarms import stop_names
 

@@ -1,4 +1,4 @@
-"""inspect-stats --watch: the live table of a training that another process does."""
+"""inspect-stats --watch: the live table of a run that another process is training."""
 
 import json
 import time
@@ -14,12 +14,12 @@ from gancli.errors import InputMissing
 from gancli.results import Tick, Warned, printable
 from gancli.runs import Run
 
-SECONDS = 1.0  # between two looks at the log
+SECONDS = 1.0  # polling interval of the log
 KNOWN = {field.name for field in fields(Tick)}
 
 
 def follow(target: str | None, outdir: Path, *, as_json: bool) -> None:
-    """Show the ticks so far and those to come, until nobody trains in the run any more. Raises InputMissing."""
+    """Show all ticks of the run, and new ones until training ends. Raises InputMissing."""
     run = Run(Path(target)) if target is not None else _newest(outdir)
     config = run.config()
     if as_json:
@@ -31,11 +31,11 @@ def follow(target: str | None, outdir: Path, *, as_json: bool) -> None:
         for row in _rows(run):
             callback.tick(tick_of(row))
             callback.step(row["images"])
-    show.say(f"nobody trains in {run.path}; gancli inspect-stats {run.path} judges it")
+    show.say(f"no process is training {run.path}; to evaluate it: gancli inspect-stats {run.path}")
 
 
 def _rows(run: Run) -> Iterator[dict[str, Any]]:
-    """The lines of the log, those to come too, while somebody trains."""
+    """Yield the lines of the log, and new ones while a process is training the run."""
     seen = 0
     while True:
         alive, ticks = runs.is_locked(run), run.stats()
@@ -48,7 +48,7 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _newest(outdir: Path) -> Run:
-    """The run that wrote its log last. Raises InputMissing."""
+    """The run with the newest log. Raises InputMissing."""
     found = [run for run in runs.all_runs(outdir) if run.stats_file.exists()]
     if not found:
         raise InputMissing("no run yet", where=printable(str(outdir)), hint="train one: gancli train")
@@ -56,6 +56,6 @@ def _newest(outdir: Path) -> Run:
 
 
 def tick_of(row: dict[str, Any]) -> Tick:
-    """A line of the log as a Tick; null is NaN, and keys of later versions are left out."""
+    """A line of the log as a Tick. null becomes NaN, and unknown keys are ignored."""
     values: dict[str, Any] = {k: float("nan") if value is None else value for k, value in row.items() if k in KNOWN}
     return Tick(**values | {"warnings": tuple(Warned(**warning) for warning in row["warnings"])})

@@ -1,1 +1,1 @@
-"""Training: where networks, data, losses, optimizers and the clock meet."""
+"""Training: the loop, its steps, the log, the warnings and the run state."""

@@ -1,7 +1,7 @@
-"""ablate(): the same run with one thing varied, from the same seeds and the same order of the data.
+"""ablate(): train variants of a preset with the same seeds and the same data order, and compare them.
 
-Every variant is an ordinary run in one folder, trained by a process of its own, so that an interrupted
-ablation goes on where it stood, and each of its runs can be sampled, inspected and gone on with.
+Every variant is an ordinary run, trained in a separate process. An interrupted ablation can be resumed, and each of
+its runs can be sampled, inspected and resumed.
 """
 
 import itertools
@@ -38,7 +38,7 @@ SHOW = (
     "coverage", "modes_covered", "recall", "unique_fraction", "kid_random",
     "critic_loss", "score_gap", "std_ratio", "color_distance", "saturation",
 )  # fmt: skip
-EVALUATED = 400  # samples of each side
+EVALUATED = 400  # samples per side
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ class Variant:
     """One combination of the varied values."""
 
     name: str
-    changes: Mapping[str, Any]  # dotted key -> value; "preset": another preset
+    changes: Mapping[str, Any]  # dotted key -> value; the key "preset" selects another preset
 
     def of_preset(self, preset: str, changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        """The preset of this variant, and the changes to it."""
+        """The preset of this variant and the changes to it."""
         merged = {**changes, **self.changes}
         return str(merged.pop("preset", preset)), merged
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run that is wanted."""
+    """One run of the ablation: a variant and a seed."""
 
     variant: Variant
     seed: int
@@ -64,15 +64,15 @@ class Job:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Display name."""
         return f"{self.variant.name}, seed {self.seed}"
 
     def run(self, outdir: Path) -> Run | None:
-        """The run folder that it has, if it was ever begun."""
+        """The run folder of this job, if it exists."""
         return runs.match(outdir, self.config)
 
     def is_done(self, outdir: Path) -> bool:
-        """Has it been trained to the end? The checkpoint tells; the log is ahead of it where saving failed."""
+        """Whether the run is finished. Uses the checkpoint, because the log is ahead of it if saving failed."""
         run = self.run(outdir)
         if run is None or not run.last.exists() or runs.is_locked(run):
             return False
@@ -102,10 +102,10 @@ def ablate(
 ) -> Ablation:
     """Train every combination of `vary` ("key=a,b,c") with every seed, and compare them.
 
-    show: keys of stats.jsonl, and of the health panel, for which every run is evaluated at its end. window: generator
-    steps of the running mean and median. between: generator steps whose mean is wanted. jobs: runs at a time, each
-    with its share of the threads. Finished runs are not trained again.
-    Raises as `train`; ChildFailed where a run fails; Interrupted.
+    show: keys of stats.jsonl and of the health panel; for the latter, every finished run is evaluated. window: length
+    of the running mean and median in generator steps. between: range of generator steps whose mean is also reported.
+    jobs: number of parallel runs, which share the threads. Finished runs are not trained again.
+    Raises the errors of `train`; ChildFailed if a run fails; Interrupted.
     """
     callback, place = callback or Silent(), Path(outdir)
     (keys, figures), changes = curves.sorted_keys(show), dict(changes or {})
@@ -114,7 +114,7 @@ def ablate(
     waiting = [job for job in sorted(wanted, key=lambda job: job.seed) if not job.is_done(place)]
     for job in wanted:
         if job not in waiting:
-            callback.say(f"{job.name}: done already")
+            callback.say(f"{job.name}: already finished")
     run_all(_tasks(waiting, preset, data, changes, place, device, share), jobs, callback.say, progress)
     rows = []
     for _, group in itertools.groupby(wanted, key=lambda job: job.variant.name):
@@ -127,7 +127,7 @@ def ablate(
 def _evaluated(
     row: AblationRow, data: str | None, figures: Sequence[str], device: str, progress: Progress
 ) -> AblationRow:
-    """The row with figures of the health panel and the verdicts of its runs at their end."""
+    """Add the health-panel figures and the verdicts of the finished runs to the row."""
     health = [
         inspect_stats(run, data, samples=EVALUATED, quick=True, device=device, progress=progress) for run in row.runs
     ]
@@ -140,14 +140,14 @@ def _evaluated(
 def _notes(
     rows: Sequence[AblationRow], keys: Sequence[str], figures: Sequence[str], between: tuple[int, int] | None
 ) -> Iterator[str]:
-    """Why cells of the table are empty."""
+    """Explain empty cells of the table."""
     for row in rows:
         if row.diverged:
             yield f"{row.variant}: seeds {', '.join(map(str, row.diverged))} diverged and are not evaluated further"
         if row.runs and not any("last" in row.measures[key] for key in keys):
-            yield f"{row.variant}: nothing was logged; its runs are shorter than a tick, so give a smaller --tick"
+            yield f"{row.variant}: nothing was logged because the runs are shorter than a tick; use a smaller --tick"
         elif between and keys and row.runs and not math.isfinite(row.measures[keys[0]]["between"].mean):
-            yield f"{row.variant}: no tick in steps {between[0]}-{between[1]}; give a smaller --tick"
+            yield f"{row.variant}: no tick in steps {between[0]}-{between[1]}; use a smaller --tick"
     absent = [key for key in figures if not any(key in row.figures for row in rows)]
     if absent:
         yield f"not available for this data: {', '.join(absent)}"
@@ -157,9 +157,9 @@ def _jobs(
     found: Sequence[Variant], seeds: Sequence[int], preset: str, data: str | None, changes: Mapping[str, Any],
     callback: Callback,
 ) -> tuple[list[Job], dict[str, Dataset]]:  # fmt: skip
-    """Every run that is wanted, and the data of each variant. Raises UsageError where two would be the same run."""
+    """All jobs, and the data of each variant. Raises UsageError if two variants would be the same run."""
     if "train.seed" in {key for variant in found for key in variant.changes} | changes.keys():
-        raise UsageError("seeds have their own option", where="train.seed", hint="--seeds 0,1,2")
+        raise UsageError("train.seed cannot be set or varied", where="train.seed", hint="use --seeds 0,1,2")
     wanted: list[Job] = []
     datasets: dict[str, Dataset] = {}
     for variant in found:
@@ -167,8 +167,8 @@ def _jobs(
         config = configs.load(chosen, {**own, "train.seed": seeds[0]})
         resolved, datasets[variant.name] = prepare(config, data, callback if not wanted else Silent())
         if any(runs.identity(job.config) == runs.identity(resolved) for job in wanted):
-            what = f"{variant.name!r} is the same run as another variant: durations and intervals do not count"
-            raise UsageError(what, where="--vary", hint="vary something that the training depends on")
+            what = f"{variant.name!r} is the same run as another variant: durations and intervals are not compared"
+            raise UsageError(what, where="--vary", hint="vary a setting that changes the training")
         for seed in seeds:
             values = configs.overrides.apply(resolved.model_dump(), {"train.seed": seed})
             wanted.append(Job(variant, seed, configs.presets.build_resolved(values, "the resolved config")))
@@ -176,20 +176,20 @@ def _jobs(
 
 
 def variants(vary: Sequence[str]) -> tuple[Variant, ...]:
-    """Every combination of the values of some "key=a,b,c". Raises UsageError for one that is none."""
+    """Every combination of the values of the "key=a,b,c" strings. Raises UsageError for an invalid one."""
     axes = []
     for text in vary:
         key, sign, values = text.partition("=")
         texts = split(values)
         if not sign or not key.strip() or not all(texts) or len(set(texts)) != len(texts):
             hint = "write it as --vary network.output=tanh,bn-tanh,bn-clip"
-            raise UsageError(f"{text!r} is not KEY=A,B,C", where="--vary", hint=hint)
+            raise UsageError(f"{text!r} is not of the form KEY=A,B,C", where="--vary", hint=hint)
         axes.append([(key.strip(), value, yaml.parse(value, f"--vary {key}")) for value in texts])
     if not axes:
-        raise UsageError("nothing is varied", where="--vary", hint="--vary network.output=tanh,bn-tanh")
+        raise UsageError("--vary is missing", where="--vary", hint="for example --vary network.output=tanh,bn-tanh")
     found = []
     for chosen in itertools.product(*axes):
-        alone = len(axes) == 1 and isinstance(chosen[0][2], str)  # a word speaks for itself; a number does not
+        alone = len(axes) == 1 and isinstance(chosen[0][2], str)  # a word is clear without its key
         ends = [key.rpartition(".")[2] for key, _, _ in chosen]
         heads = [end if ends.count(end) == 1 else key for end, (key, _, _) in zip(ends, chosen, strict=True)]
         names = [text if alone else f"{head} {text}" for head, (_, text, _) in zip(heads, chosen, strict=True)]
@@ -198,7 +198,7 @@ def variants(vary: Sequence[str]) -> tuple[Variant, ...]:
 
 
 def split(text: str) -> list[str]:
-    """Parts between commas that stand outside of brackets. "a,{b: 1, c: 2}" -> ["a", "{b: 1, c: 2}"]."""
+    """Split at commas outside of brackets. "a,{b: 1, c: 2}" -> ["a", "{b: 1, c: 2}"]."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter in "[{") - (letter in "]}")
@@ -213,7 +213,7 @@ def _tasks(
     wanted: Sequence[Job], preset: str, data: str | None, changes: Mapping[str, Any], outdir: Path, device: str,
     threads: int,
 ) -> list[Task]:  # fmt: skip
-    """The command line of every run."""
+    """The command lines of the runs."""
     where = [] if data is None else [data]
     fixed = ["--outdir", str(outdir), "--threads", str(threads), "--device", device]
     tasks = []
@@ -243,7 +243,7 @@ def _row(
     group: Sequence[Job], datasets: Mapping[str, Dataset], outdir: Path, keys: Sequence[str], window: int,
     between: tuple[int, int] | None,
 ) -> AblationRow:  # fmt: skip
-    """One variant over its seeds."""
+    """The results of one variant over its seeds."""
     variant, trained = group[0].variant, [(job, run) for job in group if (run := job.run(outdir))]
     found: dict[str, list[dict[str, float]]] = {key: [] for key in keys}
     for job, run in trained:
@@ -264,7 +264,7 @@ def _row(
 
 
 def _untrained(job: Job, dataset: Dataset, run: Run) -> dict[str, Any]:
-    """What the networks of a job drew before their first step: the tick of image 0; its picture beside the others."""
+    """The tick of the untrained networks, at image 0. Also writes samples/untrained.png to the run folder."""
     state = TrainState.fresh(job.config, torch.device("cpu"))
     feed, phase = Feed(dataset, job.config), Schedule.of(job.config).phase_at(0)
     make_noise(state, job.config, "look")

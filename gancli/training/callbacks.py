@@ -1,4 +1,4 @@
-"""Callbacks of a training run. Nothing in training prints; the command line passes a live table."""
+"""Callbacks of a training run. The training code itself does not print; the command line passes a live table."""
 
 from typing import Protocol
 
@@ -8,62 +8,62 @@ from gancli.runs import Run
 
 
 class Callback(Protocol):
-    """Told of everything that happens, as it happens."""
+    """Methods that training calls at its events."""
 
     def data(self, report: DataReport) -> None:
-        """The data set is open."""
+        """Called when the data set is open."""
 
     def progress(self, what: str, done: int, total: int | None) -> None:
-        """A long task before training has come this far."""
+        """Called during long tasks before training."""
 
     def start(self, run: Run, config: ResolvedConfig, images: int, forecast: Forecaster | None) -> None:
-        """Training begins, or goes on from `images`. A fresh run can be forecast, which takes seconds: ask if shown."""
+        """Called when training starts, or resumes at `images`. forecast() takes seconds; call it only to show it."""
 
     def step(self, images: int) -> None:
-        """One generator step is done."""
+        """Called after every generator step."""
 
     def tick(self, tick: Tick) -> None:
-        """A line was written to the log."""
+        """Called after a line was written to the log."""
 
     def say(self, text: str) -> None:
-        """Something a person should read once."""
+        """Called with a message for the user."""
 
 
 class Silent:
-    """Shows nothing: the default in Python."""
+    """A callback that does nothing. It is the default in Python."""
 
     def data(self, report: DataReport) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def progress(self, what: str, done: int, total: int | None) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def start(self, run: Run, config: ResolvedConfig, images: int, forecast: Forecaster | None) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def step(self, images: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def tick(self, tick: Tick) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def say(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class PrintProgress(Silent):
-    """Prints messages, and a line at every tick: for notebooks and scripts."""
+    """Prints messages and one line per tick, for notebooks and scripts."""
 
     def __init__(self) -> None:
         self.total = 0
 
     def start(self, run: Run, config: ResolvedConfig, images: int, forecast: Forecaster | None) -> None:
-        """Where the run is, and how far it has come."""
+        """Print the run folder and the progress."""
         self.total = config.train.duration
         print(f"{run.path}: {images / 1000:g} of {self.total / 1000:g} kimg", flush=True)
 
     def tick(self, tick: Tick) -> None:
-        """One line, and its warnings."""
+        """Print the tick and its warnings."""
         print(
             f"{tick.kimg:.1f}/{self.total / 1000:g} kimg  {tick.resolution} px  D loss {tick.critic_loss:.3g}  "
             f"G loss {tick.generator_loss:.3g}  D(real) {tick.d_real:.3g}  D(fake) {tick.d_fake:.3g}  "
@@ -74,5 +74,5 @@ class PrintProgress(Silent):
             print(f"warning: {warning}", flush=True)
 
     def say(self, text: str) -> None:
-        """A message."""
+        """Print a message."""
         print(text, flush=True)

@@ -1,4 +1,4 @@
-"""The curves of runs, smoothed and boiled down to a few numbers. Steps are generator steps."""
+"""Curves from the logs of runs: smoothing and summary numbers. Steps are generator steps."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -14,15 +14,15 @@ from gancli.stats.figures import FIGURES
 
 Floats = NDArray[np.float64]
 
-LAST = 0.1  # share of a curve that stands for its end
+LAST = 0.1  # share of a curve that is averaged for its final value
 KEYS = tuple(name for name in Tick.__dataclass_fields__ if name not in ("warnings", "images", "kimg"))
 
 
 class Curve(NamedTuple):
-    """One quantity of one run."""
+    """One quantity of one run over time."""
 
-    steps: Floats  # (T,)
-    values: Floats  # (T,), NaN where the log has null
+    steps: Floats  # (T,) generator steps
+    values: Floats  # (T,) NaN where the log has null
 
 
 def curve(ticks: Sequence[Mapping[str, Any]], key: str, until: int) -> Curve:
@@ -33,7 +33,7 @@ def curve(ticks: Sequence[Mapping[str, Any]], key: str, until: int) -> Curve:
 
 
 def of_row(row: AblationRow, key: str) -> list[Curve]:
-    """A quantity of every run of a variant."""
+    """The curves of a quantity, one per run of a variant."""
     pairs = zip(row.runs, row.durations, strict=True)
     return [curve(Run(path).stats(), key, until) for path, until in pairs]
 
@@ -48,7 +48,11 @@ def running(wanted: Curve, window: int, by: str = "mean") -> Floats:
 
 
 def measures(wanted: Curve, window: int, between: tuple[int, int] | None) -> dict[str, float]:
-    """last: mean of the last tenth. peak, peak at: the running median's largest size, and its step; between: a mean."""
+    """Summary of a curve.
+
+    last: mean of the last tenth. peak, peak at: the value of the running median that is largest in magnitude, and
+    its step. between: mean over the steps `between`.
+    """
     if not np.isfinite(wanted.values).any():
         return {}
     tail = wanted.values[-max(1, round(len(wanted.values) * LAST)) :]
@@ -74,10 +78,10 @@ def over_seeds(found: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
 
 
 def sorted_keys(keys: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(keys of stats.jsonl, keys of the health panel). One that both have is the log's. Raises UsageError."""
+    """Split into (keys of stats.jsonl, keys of the health panel); the log has priority. Raises UsageError."""
     for key in keys:
         if key not in KEYS and key not in FIGURES:
             close = get_close_matches(key, [*KEYS, *FIGURES], n=3)
             hint = f"did you mean {', '.join(close)}?" if close else "see docs/log.md and docs/figures.md for the keys"
-            raise UsageError(f"{key!r} is neither logged nor a figure of inspect-stats", where="--show", hint=hint)
+            raise UsageError(f"{key!r} is neither a log key nor a figure of inspect-stats", where="--show", hint=hint)
     return tuple(k for k in keys if k in KEYS), tuple(k for k in keys if k not in KEYS)

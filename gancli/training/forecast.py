@@ -1,4 +1,4 @@
-"""What a training would cost: a timed micro-batch, scaled by operations. Every time is an estimate."""
+"""Estimates of the cost of a training run: steps are timed with small batches, then scaled by operation counts."""
 
 import copy
 import time
@@ -22,20 +22,20 @@ from gancli.training.state import TrainState
 from gancli.training.step import critic_loss, generator_loss
 
 BUDGET = 10.0  # seconds for all timed steps
-TRIES = 2  # of each kind of step, at the least
-LEAST_BATCH = 4  # a smaller one says nothing of the cost of an image
-QUICK = 0.25  # seconds for the tries of one kind of step
+TRIES = 2  # minimum number of timings of each kind of step
+LEAST_BATCH = 4  # a smaller batch does not show the cost per image
+QUICK = 0.25  # seconds below which one kind of step is timed again
 LONG_CPU_HOURS = 24.0
 
 
 def forecast(config: ResolvedConfig, dataset: Dataset, device: torch.device, budget: float = BUDGET) -> Forecast:
-    """Parameters, schedule, time, memory and disk of a resolved config. Takes at most about `budget` seconds."""
+    """Estimate time, memory and disk space of a resolved config. Takes at most about `budget` seconds."""
     state = TrainState.fresh(config, device)
     schedule = Schedule.of(config)
     costs = dict(_costs(config, state, schedule, budget))
     stages = tuple(_stages(config, schedule, costs))
     parameters = [sum(p.numel() for p in network.parameters()) for network in (state.G, state.D)]
-    checkpoint_mib = 4 * (4 * parameters[0] + 3 * parameters[1]) / 2**20  # weights, average, Adam's two moments
+    checkpoint_mib = 4 * (4 * parameters[0] + 3 * parameters[1]) / 2**20  # weights, EMA, two Adam moments
     seconds = sum(s.seconds for s in stages if s.seconds is not None)
     return Forecast(
         config=plain(config.model_dump(mode="json")),
@@ -54,19 +54,19 @@ def forecast(config: ResolvedConfig, dataset: Dataset, device: torch.device, bud
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one step at one stage: fixed + batch * an_image. Large networks cost much even for one image."""
+    """Seconds of one step at one stage: fixed + batch * an_image. Large networks have a large fixed cost."""
 
     fixed: float
     an_image: float
     timed: bool
 
     def per_image(self, batch: int) -> float:
-        """Seconds an image at a batch."""
+        """Seconds per image at a batch size."""
         return self.fixed / batch + self.an_image
 
 
 def _costs(config: ResolvedConfig, state: TrainState, schedule: Schedule, budget: float) -> Iterator[tuple[int, Cost]]:
-    """(stage, cost): timed with two batches, low stages first, while the budget lasts; then scaled by operations."""
+    """(stage, cost): low stages are timed at two batch sizes within the budget, the rest is scaled by operations."""
     left, last, counted = budget, Cost(0.0, 0.0, False), 1.0
     for phase in {p.stage: p for p in schedule.phases}.values():
         operations = operations_per_image(config, phase)
@@ -81,19 +81,19 @@ def _costs(config: ResolvedConfig, state: TrainState, schedule: Schedule, budget
 
 
 def _time_stage(config: ResolvedConfig, state: TrainState, phase: Phase, batch: int) -> Cost:
-    """The cost of a step from its time with one image and with `batch`."""
+    """The cost of a step, from its times at batch size 1 and at `batch`."""
     one, many = (_time_step(config, state, phase, n) for n in (1, batch))
     an_image = max(0.0, many - one) / max(1, batch - 1)
     return Cost(max(0.0, many - batch * an_image), an_image, True)
 
 
 def _time_step(config: ResolvedConfig, state: TrainState, phase: Phase, batch: int) -> float:
-    """Seconds of one critic and generator step, on copies of the networks that are thrown away.
+    """Seconds of one critic and one generator step, on temporary copies of the networks.
 
-    In inference mode, where a batch of one is no trouble to batch norm and the moving statistics stay.
+    The copies are in eval mode, in which batch norm accepts a batch of one and its moving statistics do not change.
 
-    A lazy penalty counts by its share of the steps. The quickest of a few tries is taken: the first
-    ones set kernels up, and a busy machine only ever makes a step slower.
+    A lazy penalty is weighted by its share of the steps. The minimum of several timings is used: the first
+    ones include the setup of kernels, and other load on the machine only makes a step slower.
     """
     G, D = copy.deepcopy(state.G).eval(), copy.deepcopy(state.D).eval()
     copied = replace(state, G=G, D=D)
@@ -118,7 +118,7 @@ def _time_step(config: ResolvedConfig, state: TrainState, phase: Phase, batch: i
 
 
 def _tries(step: Callable[[], None], device: torch.device) -> Iterator[float]:
-    """Seconds of two tries, and of up to six where they are quick."""
+    """Times in seconds of two calls, or of up to six if they are quick."""
     spent, count = 0.0, 0
     while count < TRIES or (count < 6 and spent < QUICK):
         signals.poll()
@@ -132,7 +132,7 @@ def _tries(step: Callable[[], None], device: torch.device) -> Iterator[float]:
 
 
 def operations_per_image(config: ResolvedConfig, phase: Phase) -> float:
-    """Multiplications and additions of one forward pass of both networks at a stage, counted on the meta device."""
+    """Multiplications and additions in one forward pass of both networks at a stage, counted on the meta device."""
     pair = on_meta(config)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         pair.D.eval()(pair.G.eval()(_example(config, 1, torch.device("meta")), phase.stage), phase.stage)
@@ -140,7 +140,7 @@ def operations_per_image(config: ResolvedConfig, phase: Phase) -> float:
 
 
 def _example(config: ResolvedConfig, batch: int, device: torch.device) -> Tensor:
-    """Something of the shape that goes into the generator."""
+    """An input for the generator."""
     network = config.network
     if network.enlarges:
         channels, *sides = config.samples.shape
@@ -163,7 +163,7 @@ def _stages(config: ResolvedConfig, schedule: Schedule, costs: Mapping[int, Cost
 
 
 def _activations_mib(config: ResolvedConfig, phase: Phase) -> float:
-    """Feature maps of one step, roughly: three critic passes with their second order, one generator pass."""
+    """Rough memory of the feature maps of one step: three critic passes with second order, one generator pass."""
     pair, values = on_meta(config), 0
 
     def count(layer: nn.Module, inputs: object, output: Tensor) -> None:
@@ -182,4 +182,4 @@ def _advice(config: ResolvedConfig, device: torch.device, seconds: float) -> lis
     if device.type != "cpu" or hours < LONG_CPU_HOURS:
         return []
     hint = "progan-64-lite is sized for a CPU: gancli train --preset progan-64-lite DATA"
-    return [f"about {hours / 24:.0f} days on this CPU (an estimate). {hint}"]
+    return [f"training takes about {hours / 24:.0f} days on this CPU (estimate). {hint}"]

@@ -1,4 +1,4 @@
-"""stats.jsonl: one line a tick. The one place where numbers leave the device."""
+"""stats.jsonl: one line per tick. During training, values are copied from the device only here."""
 
 import json
 import math
@@ -23,12 +23,12 @@ from gancli.stats.histograms import Levels, levels, levels_distance
 from gancli.training.state import TrainState
 from gancli.training.tick_metrics import TickMetrics, change
 
-SAMPLES = 64  # samples for batch std: one batch of 8 is too noisy to warn by
-REFERENCE, MOST_VALUES = 1_000, 1 << 22  # training samples for the histograms of their channels; positions in all
+SAMPLES = 64  # samples for batch std; a batch of 8 is too noisy for warnings
+REFERENCE, MOST_VALUES = 1_000, 1 << 22  # limits for the histograms of the training data: samples; positions in all
 
 
 def cut(run: Run, images: int) -> list[dict[str, Any]]:
-    """Drop the ticks after `images`, so that the log matches the weights that were loaded; return what is left."""
+    """Remove the ticks after `images`, so that the log matches the loaded weights; return the others."""
     kept = [tick for tick in run.stats() if tick["images"] <= images]
     if kept or run.stats_file.exists():
         files.replace_text(run.stats_file, "".join(json.dumps(tick) + "\n" for tick in kept))
@@ -36,7 +36,7 @@ def cut(run: Run, images: int) -> list[dict[str, Any]]:
 
 
 def append(run: Run, tick: Tick) -> dict[str, Any]:
-    """Add one line; NaN is written as null."""
+    """Append one line. NaN is written as null."""
     row: dict[str, Any] = {"schema_version": SCHEMA_VERSION, **plain(tick)}
     with run.stats_file.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
@@ -44,7 +44,7 @@ def append(run: Run, tick: Tick) -> dict[str, Any]:
 
 
 def reference_levels(feed: Feed, phase: Phase) -> Levels:
-    """The histograms of the channels of up to 1,000 training samples at a phase's size."""
+    """Histograms of the channels of up to 1,000 training samples, at the size of a phase."""
     values = phase.height * phase.width
     count = max(SAMPLES, min(REFERENCE, MOST_VALUES // max(1, values)))
     return levels(feed.sample(count, replace(phase, fading=False), 0, name="reference"))
@@ -61,9 +61,9 @@ def measure(
     *,
     images_per_s: float,
 ) -> Tick:
-    """One tick: the losses of the last step, and 64 fresh fakes beside 64 reals, raw weights.
+    """Measure one tick: the losses of the last step, and statistics of 64 fakes (raw weights) and 64 reals.
 
-    The fakes are those that the critic sees: by batch statistics, or with critic_fakes: eval by the moving ones.
+    The fakes are generated as for the critic: with batch statistics, or with critic_fakes: eval with moving ones.
     """
     spread = _spreads(state, config, feed, phase, reference, tick_metrics)
     number = {name: float(value.detach()) for name, value in losses.items()}
@@ -91,7 +91,7 @@ def measure(
 
 
 def _rate(state: TrainState, config: ResolvedConfig) -> float:
-    """The critic's rate in the last step, before any factor; the generator's own where no critic is trained."""
+    """The critic's learning rate in the last step, before any factor; the generator's if no critic is trained."""
     alone = config.loss.adversarial == "none"
     group = (state.opt_G if alone else state.opt_D).param_groups[0]
     rate: float = group["lr"] / group["factor"]
@@ -125,7 +125,7 @@ def _spreads(
 
 @torch.no_grad()
 def fakes_seen(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase) -> Tensor:
-    """64 fakes on fixed inputs as a critic step would see them; no moving statistic changes. (64, C, *S)."""
+    """64 fakes on fixed inputs, generated as for a critic step; moving statistics do not change. (64, C, *S)."""
     with statistics_kept(state.G):
         state.G.train(config.train.critic_fakes == "train")
         inputs = feed.inputs(SAMPLES, phase).to(state.device)
@@ -135,12 +135,12 @@ def fakes_seen(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Pha
 
 
 def _like_batches(x: Tensor, phase: Phase) -> tuple[Tensor, ...]:
-    """Equal parts, none larger than a batch, none of a single sample, which batch norm could not take."""
+    """Split into equal parts that are not larger than a batch and have at least two samples, for batch norm."""
     return x.tensor_split(math.ceil(len(x) / max(2, phase.batch_size)))
 
 
 def _critics_view(state: TrainState, images: Tensor, phase: Phase) -> tuple[float, float]:
-    """The minibatch-std statistic over all the images on the critic's features before that layer; its mean score."""
+    """Batch std of the critic's features before the minibatch-std layer, over all images; and their mean score."""
     view = state.critic_view(phase)
     parts = [view.features(part) for part in _like_batches(images, phase)]
     scores = torch.cat([view.scores_of(part) for part in parts])
@@ -148,7 +148,7 @@ def _critics_view(state: TrainState, images: Tensor, phase: Phase) -> tuple[floa
 
 
 def memory_mib(device: torch.device) -> float:
-    """Peak memory: of the GPU where there is one, else of this process."""
+    """Peak memory in MiB: of the GPU if there is one, otherwise of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""The training loop: a table of contents."""
+"""The training loop."""
 
 import time
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from gancli.training.tick_metrics import TickMetrics
 
 @dataclass
 class Session:
-    """One process's time with a run: what need not survive it."""
+    """The state of one process that is training a run. None of it is saved in checkpoints."""
 
     run: Run
     config: ResolvedConfig
@@ -37,15 +37,15 @@ class Session:
     since_save: float = field(default_factory=time.monotonic)
     since_tick: float = field(default_factory=time.monotonic)
     images_at_tick: int = 0
-    losses: dict[str, torch.Tensor] = field(default_factory=dict)  # of the last step; a lazy penalty's last value
+    losses: dict[str, torch.Tensor] = field(default_factory=dict)  # last value of each, lazy penalties included
     saved_at: int = -1  # images at the last checkpoint of this session
-    drawn_at: int = -1  # images at the last picture
-    finding: str | None = None  # the warning at which --stop-on stopped
-    saved: dict[str, int] = field(default_factory=dict)  # images at the checkpoints of this session, by name
-    levels_of: dict[int, Levels] = field(default_factory=dict)  # of the training data, by stage
+    drawn_at: int = -1  # images at the last grid of fakes
+    finding: str | None = None  # the warning that stopped training, with --stop-on
+    saved: dict[str, int] = field(default_factory=dict)  # images at the checkpoints of this session, by file name
+    levels_of: dict[int, Levels] = field(default_factory=dict)  # histograms of the training data, by stage
 
     def levels(self, phase: Phase) -> Levels:
-        """The histograms of the training data's channels at a stage, taken once."""
+        """Histograms of the channels of the training data at a stage, computed once."""
         if phase.stage not in self.levels_of:
             self.levels_of[phase.stage] = log.reference_levels(self.feed, phase)
         return self.levels_of[phase.stage]
@@ -59,9 +59,9 @@ def train(
     callback: Callback,
     stop_on: frozenset[str] = frozenset(),
 ) -> str | None:
-    """Train until `duration` images were shown to the critic. Returns what `stop_on` found, if anything.
+    """Train until `duration` images were shown to the critic. Returns the warning that `stop_on` found, if any.
 
-    Raises Interrupted after a signal, with everything saved; TrainingDiverged; StorageError.
+    Raises Interrupted after a signal, once a checkpoint is saved; TrainingDiverged; StorageError.
     """
     tick_metrics = TickMetrics(at_every_tick=bool(stop_on & alarms.BY_TICK_METRICS))
     session = Session(run, config, Schedule.of(config), Feed(dataset, config), callback, tick_metrics)
@@ -84,7 +84,7 @@ def train(
             save(session, state)
         if due(config.train.sample_every, before, state.images):
             draw_fakes(session, state)
-    if not (session.finding or "").startswith("diverged"):  # what is not finite is not kept
+    if not (session.finding or "").startswith("diverged"):  # non-finite weights are not saved
         save(session, state)
     signals.poll()
     draw_fakes(session, state)
@@ -92,19 +92,19 @@ def train(
 
 
 def due(every: int, before: int, after: int) -> bool:
-    """Did the count of images pass a multiple of `every`? Never, when every is 0."""
+    """Whether the number of images passed a multiple of `every`. Always False if `every` is 0."""
     return every > 0 and before // every != after // every
 
 
 def average(state: TrainState, config: ResolvedConfig, shown: int) -> None:
-    """Let the average follow the generator by `shown` images."""
+    """Update the EMA generator after `shown` images."""
     seen = state.images + (config.origin.images if config.origin else 0)
     half_life = ema.half_life_at(seen, config.train.ema_half_life, config.train.ema_ramp)
     ema.update(state.ema, state.G, keep=ema.decay(shown, half_life))
 
 
 def take_tick(session: Session, state: TrainState, phase: Phase, stop_on: frozenset[str]) -> None:
-    """Measure, look for alarms, write a line to the log, tell the watcher; note what `stop_on` was waiting for."""
+    """Measure a tick, check for alarms, append it to the log, call the callback, and check `stop_on`."""
     speed = (state.images - session.images_at_tick) / max(1e-9, time.monotonic() - session.since_tick)
     levels = session.levels(phase)
     tick = log.measure(
@@ -120,7 +120,7 @@ def take_tick(session: Session, state: TrainState, phase: Phase, stop_on: frozen
 
 
 def _warnings(unsaid: Mapping[str, Alarm], session: Session) -> tuple[Warned, ...]:
-    """What the alarms say, with the last checkpoint from before each began."""
+    """The alarms as warnings, each with the last checkpoint before it began."""
     found = []
     for name, alarm in unsaid.items():
         before = [path.name for path in session.run.checkpoints() if _images_at(path, session) < alarm.began]
@@ -129,19 +129,22 @@ def _warnings(unsaid: Mapping[str, Alarm], session: Session) -> tuple[Warned, ..
 
 
 def _images_at(path: Path, session: Session) -> int:
-    """When a checkpoint was written: exactly in this session, else not later than its name allows."""
+    """Images at a checkpoint: exact if saved in this session, otherwise the maximum that its name allows."""
     latest = runs.images_of(path.stem) + (0 if len(path.stem) == 9 else 999)
     return session.saved.get(path.name, latest)
 
 
 def save_due(session: Session, before: int, after: int, *, first: bool) -> bool:
-    """Every so many images or minutes, on SIGUSR1, and after the first step, when a full disk is found out early."""
+    """Whether to save: at the intervals in images and minutes, on SIGUSR1, and after the first step.
+
+    Saving after the first step detects a full disk early.
+    """
     late = time.monotonic() - session.since_save > session.config.train.checkpoint_minutes * 60
     return first or late or signals.save_requested() or due(session.config.train.checkpoint_every, before, after)
 
 
 def save(session: Session, state: TrainState) -> None:
-    """Write a checkpoint, let last.pt mean it, and only then prune old ones. One that a warning named stays."""
+    """Write a checkpoint, link last.pt to it, then delete old ones, except those that a warning refers to."""
     if session.saved_at == state.images:
         return
     run, keep, kept = session.run, session.config.train.keep, alarms.kept_checkpoints(session.history)
@@ -157,13 +160,13 @@ def save(session: Session, state: TrainState) -> None:
 
 
 def name_of(images: int, every: int) -> str:
-    """kimg for the names of files; images where files come more often than every kimg."""
+    """The number in a file name: kimg, or images if the interval is shorter than 1 kimg."""
     return f"{images:09d}" if 0 < every < 1000 else f"{images // 1000:06d}"
 
 
 @torch.inference_mode()
 def draw_fakes(session: Session, state: TrainState) -> None:
-    """samples/fakes-<kimg>.png on fixed latents, from the averaged generator, beside reals.png of the same layout."""
+    """Write samples/fakes-<kimg>.png: samples of the EMA generator on fixed latents, in the layout of reals.png."""
     if session.drawn_at == state.images:
         return
     phase = session.schedule.phase_at(state.images)
@@ -179,7 +182,7 @@ def draw_fakes(session: Session, state: TrainState) -> None:
 
 
 def draw_reals(run: Run, config: ResolvedConfig, dataset: Dataset) -> None:
-    """reals.png: the first training samples at full size, in the layout of the fakes."""
+    """Write reals.png: the first training samples at full size, in the layout of the fakes."""
     count = min(plots.COUNTS[dataset.kind], len(dataset.train_rows))
     x = Feed(dataset, config).first(count)
     media.save(run.path / "reals.png", plots.sheet(x, dataset.kind))

@@ -1,4 +1,4 @@
-"""Configs made from other configs: by the data, by growing a checkpoint, by transfer."""
+"""Configs derived from other configs: resolved for a data set, grown from a checkpoint, or transferred."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ from gancli.networks import on_meta, vgg
 
 
 def resolve(config: Config, dataset: Dataset, source: str) -> ResolvedConfig:
-    """The config with everything that depends on the data: place, facts of the samples, duration."""
+    """Fill in the config values that depend on the data: path, sample facts, duration."""
     refuse_other_kind(config, dataset, source)
     values = config.model_dump()
     values["data"]["source"] = _absolute(source)
@@ -34,29 +34,29 @@ def resolve(config: Config, dataset: Dataset, source: str) -> ResolvedConfig:
     resolved = configs.presets.build_resolved(values, "the resolved config")
     refuse_large_batch(schedule, dataset)
     combinations.refuse(resolved)
-    on_meta(resolved)  # what does not fit is said before a run is made
+    on_meta(resolved)  # raises before a run is created if the networks do not fit
     return resolved
 
 
 def refuse_other_kind(config: Config, dataset: Dataset, source: str) -> None:
-    """Every family of networks takes some kinds of data. Raises ConfigError."""
+    """Check that the network family supports the kind of data. Raises ConfigError."""
     kind, kinds = dataset.kind, config.network.kinds
     if kind not in kinds:
         raise ConfigError(
-            f"{config.network.family} networks take {' and '.join(kinds)} data, and {source} holds {kind} data",
+            f"{config.network.family} networks take {' and '.join(kinds)} data, but {source} has {kind} data",
             where="network.family",
-            hint="take a preset for this kind of data: see `gancli presets list`",
+            hint="use a preset for this kind of data: see `gancli presets list`",
         )
 
 
 def refuse_large_batch(schedule: Schedule, dataset: Dataset) -> None:
-    """A batch holds no sample twice. Raises ConfigError."""
+    """Check that a batch is not larger than the training set. Raises ConfigError."""
     largest, samples = max(phase.batch_size for phase in schedule.phases), len(dataset.train_rows)
     if largest > samples:
         raise ConfigError(
             f"a batch of {largest} is larger than the {samples} training samples",
             where="train.batch_size",
-            hint=f"--batch {max(1, samples // 4)}, or more data",
+            hint=f"use --batch {max(1, samples // 4)}, or more data",
         )
 
 
@@ -69,7 +69,7 @@ def _facts(config: Config, dataset: Dataset) -> dict[str, Any]:
 
 
 def _units(dataset: Dataset) -> dict[str, float]:
-    """One affine for signals and points: the middle of their range, and half of it. Pictures need none."""
+    """Center and scale for signals and points: the middle of their range and half of it. Images need neither."""
     if dataset.kind == "image":
         return {"center": 0.0, "scale": 1.0}
     chunks = [dataset.values[rows] for rows in _chunks(dataset.train_rows)]
@@ -82,7 +82,7 @@ def _chunks(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def _channel_moments(dataset: Dataset, units: Mapping[str, float]) -> dict[str, tuple[float, ...]]:
-    """Mean and deviation of each channel over the training samples, as the networks see them."""
+    """Mean and standard deviation of each channel over the training samples, in the units of the networks."""
     count, sums, squares = 0, np.zeros(1), np.zeros(1)
     for chunk in _chunks(dataset.train_rows):
         values = np.asarray(dataset.values[chunk], dtype=np.float64)
@@ -96,7 +96,7 @@ def _channel_moments(dataset: Dataset, units: Mapping[str, float]) -> dict[str, 
 
 
 def _duration(config: Config, schedule: Schedule, samples: int) -> int:
-    """The whole run in images, from what its source says. Raises ConfigError where it says nothing."""
+    """Duration of the run in images, from epochs, generator steps or schedule. Raises ConfigError if none is set."""
     train = config.train
     if train.epochs is not None:
         return train.epochs * samples
@@ -104,7 +104,9 @@ def _duration(config: Config, schedule: Schedule, samples: int) -> int:
         return growth.images_of(config, schedule, train.generator_steps)
     if schedule.total:
         return schedule.total
-    raise ConfigError("how long is not said", where="train.duration", hint="--kimg 100, or --set train.epochs=10")
+    raise ConfigError(
+        "the duration is not set", where="train.duration", hint="use --kimg 100, or --set train.epochs=10"
+    )
 
 
 def _absolute(source: str) -> str:
@@ -112,23 +114,24 @@ def _absolute(source: str) -> str:
 
 
 def grown(source: Opened, to: int | None, changes: Mapping[str, Any]) -> Config:
-    """The source's config with stages added up to `to` pixels. Raises ConfigError where that is no doubling."""
+    """The source's config with stages added up to `to` pixels. Raises ConfigError if `to` is not a doubling."""
     refuse_unfinished(source, "grow")
     network = source.config.network
     if not isinstance(network, ProgressiveConfig):
-        what = f"{network.family} networks do not grow"
+        what = f"{network.family} networks cannot be grown"
         raise ConfigError(what, where=f"grow {source.path}", hint="train a progressive preset, such as progan-64-lite")
     to = to or network.resolution * 2
     if to <= network.resolution:
         raise ConfigError(
-            f"the network draws {network.resolution} px already",
+            f"the network already generates {network.resolution} px",
             where="--to",
-            hint=f"--to {network.resolution * 2}",
+            hint=f"use --to {network.resolution * 2}",
         )
     doublings = {network.resolution << i for i in range(1, 12) if network.resolution << i <= MAX_RESOLUTION}
     if to not in doublings:
         sizes = ", ".join(map(str, sorted(doublings)))
-        raise ConfigError(f"{to} px is not {network.resolution} px doubled", where="--to", hint=f"one of {sizes}")
+        what = f"{to} px is not {network.resolution} px doubled"
+        raise ConfigError(what, where="--to", hint=f"use one of {sizes}")
     values = as_written(source.config)
     values["network"]["resolution"] = to
     if network.channels is not None:
@@ -141,26 +144,29 @@ def grown(source: Opened, to: int | None, changes: Mapping[str, Any]) -> Config:
 
 
 def as_written(config: ResolvedConfig) -> dict[str, Any]:
-    """The values of a run's config that a preset may say, without what its own data settled."""
+    """The config values that a preset may set, without those derived from the data."""
     return config.model_dump(exclude={"samples", "origin"})
 
 
 def refuse_unfinished(source: Opened, verb: str) -> None:
-    """What has not reached its last resolution has stages that nothing has trained. Raises ConfigError."""
+    """Check that a checkpoint has reached its final resolution, so that all its stages are trained.
+
+    Raises ConfigError.
+    """
     if not source.can_train:
-        hint = "take a checkpoint of a training run"
-        raise ConfigError("it holds a generator alone, without its critic", where=f"{verb} {source.path}", hint=hint)
+        hint = "use a checkpoint of a training run"
+        raise ConfigError("the checkpoint has only a generator, no critic", where=f"{verb} {source.path}", hint=hint)
     phase = Schedule.of(source.config).phase_at(source.images)
     if phase.stage < source.config.network.stages - 1 or phase.alpha < 1:
         raise ConfigError(
-            f"after {source.images / 1000:g} kimg it draws {phase.height} px at alpha {phase.alpha:.2f}",
+            f"training has reached {source.images / 1000:g} kimg, {phase.height} px at alpha {phase.alpha:.2f}",
             where=f"{verb} {source.path}",
             hint="train it to the end of its last fade first",
         )
 
 
 def _copied_stages(config: ResolvedConfig, to: int) -> dict[int, dict[str, Any]]:
-    """What the last stage was trained with, for every stage that is added. Each of them fades in."""
+    """The settings of the last stage, copied for every added stage. Every added stage has a fade."""
     reached = config.full_height
     last = config.growth.at.get(reached, StageConfig())
     fade, stable = (
@@ -175,7 +181,7 @@ def _copied_stages(config: ResolvedConfig, to: int) -> dict[int, dict[str, Any]]
 
 
 def transferred(source: Opened, changes: Mapping[str, Any]) -> Config:
-    """The source's config with a fresh clock that stays at its last resolution: all its stages are trained."""
+    """The source's config for transfer: training restarts at 0 images and stays at the final resolution."""
     refuse_unfinished(source, "transfer from")
     values = as_written(source.config)
     if isinstance(source.config.network, ProgressiveConfig):
@@ -186,7 +192,7 @@ def transferred(source: Opened, changes: Mapping[str, Any]) -> Config:
 def _derived(source: Opened, values: dict[str, Any], verb: str, changes: Mapping[str, Any]) -> Config:
     values["preset"] = f"{source.config.preset.removesuffix(f'-{verb}')}-{verb}"
     if isinstance(source.config.network, ProgressiveConfig):
-        values["train"]["duration"] = None  # that of the new schedule
+        values["train"]["duration"] = None  # taken from the new schedule
     pictures = source.config.samples.kind == "image"
     values["data"]["channels"] = source.config.samples.shape[0] if pictures else None
     values["origin"] = {
@@ -199,18 +205,18 @@ def _derived(source: Opened, values: dict[str, Any], verb: str, changes: Mapping
 
 
 def refuse_misfit(source: Opened, config: ResolvedConfig) -> None:
-    """Other data, or a --set that changes the networks, leaves the source's weights without a place.
+    """Check that the source's weights fit the networks. They do not after some changes of data or network settings.
 
-    Layers that the source has not may be there: the blocks that growing adds. Raises ConfigError.
+    New layers without weights in the source are allowed: growing adds them. Raises ConfigError.
     """
     where, theirs, ours = f"{config.data.source}, {source.path}", source.config.samples.shape, config.samples.shape
     grows = isinstance(config.network, ProgressiveConfig)
     if theirs[:1] != ours[:1] if grows else theirs != ours:
-        what = f"the source's networks take samples of {theirs}, and these have {ours}"
-        raise ConfigError(what, where=where, hint="give data of the same kind and size")
+        what = f"the source was trained on samples of shape {theirs}, but the data has shape {ours}"
+        raise ConfigError(what, where=where, hint="use data of the same kind and size")
     pair = on_meta(config)
     for name, network in (("G", pair.G), ("D", pair.D)):
         odd = checkpoint.first_misfit(network, {**network.state_dict(), **source.weights[name]})
         if odd:
             what = f"the source's weights do not fit: {odd}"
-            raise ConfigError(what, where=str(source.path), hint="leave network.* as it is")
+            raise ConfigError(what, where=str(source.path), hint="do not change network.*")

@@ -1,4 +1,4 @@
-"""One process's time with a run: hold the folder, go on from what it already has, train, report."""
+"""Train a run in this process: lock its folder, resume from its last checkpoint if there is one, train, report."""
 
 from functools import partial
 
@@ -30,7 +30,7 @@ def go_on(
     *,
     keep_adam: bool = False,
 ) -> TrainReport:
-    """Hold the run, go on from what it already has, train, and report."""
+    """Lock the run, resume from its last checkpoint if there is one, train, and report."""
     with runs.locked(run), torch.random.fork_rng(devices=[]):  # dropout seeds the global generator
         sweep(run)
         state = TrainState.open(run, config, device, callback.say)
@@ -38,7 +38,8 @@ def go_on(
         duration = config.train.duration
         if state.images >= duration:
             callback.say(
-                f"{run.path} is finished at {state.images / 1000:g} kimg; --kimg trains it longer, --new starts over"
+                f"{run.path} is finished at {state.images / 1000:g} kimg; use --kimg to train it longer, "
+                "or --new to start a new run"
             )
             return TrainReport(run.path, run.last, state.images, duration, "already finished", state.seconds)
         say_rate(run, config, state, callback)
@@ -63,7 +64,7 @@ def begin(
     *,
     keep_adam: bool,
 ) -> None:
-    """What only a fresh run needs: the source's weights, the picture of the reals, the list of rejected files."""
+    """Initialize a new run: copy the source's weights, write reals.png and rejected.jsonl."""
     if state.images > 0:
         return
     if source is not None:
@@ -75,25 +76,27 @@ def begin(
 
 
 def sweep(run: Run) -> None:
-    """Remove temporary files that a killed process left behind."""
+    """Remove temporary files of a killed process."""
     for stale in [*run.path.glob(".*.tmp-*"), *run.path.glob("*/.*.tmp-*")]:
         stale.unlink(missing_ok=True)
 
 
 def say_size(config: ResolvedConfig, callback: Callback) -> None:
-    """Say at which size a run will end that is too short for all resolutions."""
+    """Tell the user if the run is too short to reach the final resolution."""
     end, full = Schedule.of(config).phase_at(config.train.duration), config.full_height
     if end.height < full or end.alpha < 1:
         at = f"{end.height} px" + (", still fading in" if end.alpha < 1 else "")
         kimg = f"{config.train.duration / 1000:g} kimg"
-        callback.say(f"{kimg} will end at {at}: the schedule reaches full size ({full} px) later; see train --dry-run")
+        callback.say(
+            f"a run of {kimg} ends at {at}; the schedule reaches the full {full} px later: see train --dry-run"
+        )
 
 
 def say_rate(run: Run, config: ResolvedConfig, state: TrainState, callback: Callback) -> None:
-    """Say that a run goes on, and that a rate which had fallen rises again where more images were asked for."""
+    """Tell the user that a run is resumed, and if a longer duration raises a learning rate that had decayed."""
     if state.images == 0:
         return
     callback.say(f"resuming {run.path} at {state.images / 1000:g} kimg")
     old, new = run.config().train.duration, config.train.duration
     if lr_factor(config, state.images, old) < lr_factor(config, state.images, new):
-        callback.say("the learning rate had decayed for the old duration; it is higher again for the new one")
+        callback.say("the learning rate had decayed for the old duration; it rises again for the new one")

@@ -1,4 +1,4 @@
-"""From a user's words to what a training needs: a resolved config, an open data set, a run folder."""
+"""Prepare training from the user's arguments: the resolved config, the data set and the run folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +16,13 @@ from gancli.runs import Run
 from gancli.training.callbacks import Callback
 from gancli.training.resolve import refuse_misfit, resolve, transferred
 
-SHOWN = 5  # differences of two configs in a message
+SHOWN = 5  # maximum number of config differences in a message
 
 
 def written(
     preset: str, changes: Mapping[str, Any] | None, start_from: str | Path | None
 ) -> tuple[Config, Opened | None]:
-    """The config that the words name, and the checkpoint that it starts from, if any."""
+    """The config of the arguments, and the checkpoint that training starts from, if any."""
     if start_from is None:
         return configs.load(preset, changes), None
     source = checkpoint.read(start_from)
@@ -32,13 +32,15 @@ def written(
 def prepare(
     config: Config, data: str | None, callback: Callback, *, source: Opened | None = None, rescan: bool = False
 ) -> tuple[ResolvedConfig, Dataset]:
-    """Open the data set and fill what the config leaves to it.
+    """Open the data set and resolve the config for it.
 
-    source: the checkpoint that the training starts from. Raises ConfigError where they do not fit together.
+    source: the checkpoint that training starts from. Raises ConfigError if they are not compatible.
     """
     place = data or config.data.source
     if place is None:
-        raise UsageError("no data to train on", where=f"preset {config.preset}", hint="give DATA, or builtin:shapes")
+        raise UsageError(
+            "no data to train on", where=f"preset {config.preset}", hint="give DATA, such as builtin:shapes"
+        )
     if (Path(place) / "config.yaml").is_file() and (Path(place) / "checkpoints").is_dir():
         hint = f"to continue this run: gancli resume {place}"
         raise UsageError("this is a run folder, not a data set", where=printable(str(place)), hint=hint)
@@ -60,20 +62,20 @@ def prepare(
 
 
 def say_cache(config: Config, data: str | None, callback: Callback) -> None:
-    """What the data cache will take, said before it is built."""
+    """Tell the user the size of the data cache before it is created."""
     place = data or config.data.source
     if place is not None and (planned := plan_cache(place, shape_of(config))).nbytes:
-        callback.say(f"the data is decoded into a cache of up to {planned.nbytes / 2**20:,.0f} MiB in {planned.folder}")
+        callback.say(f"decoding the data into a cache of up to {planned.nbytes / 2**20:,.0f} MiB in {planned.folder}")
 
 
 def shape_of(config: Config) -> Shape:
-    """What every picture of the data is brought to."""
+    """The size and channels to which every image of the data is converted."""
     height, width = config.network.picture_size or USUAL_SIZE
     return Shape(height, width, config.data.channels, config.data.fit)
 
 
 def refuse_rejected(dataset: Dataset, *, strict: bool) -> None:
-    """With --strict one unusable file is enough to stop. Raises DataError."""
+    """With --strict, raise DataError if a file cannot be used."""
     rejected = dataset.report.rejected
     if strict and rejected:
         raise DataError(
@@ -96,13 +98,13 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], section: str = "
 
 
 def find_or_create(config: ResolvedConfig, outdir: Path, name: str | None, callback: Callback, *, new: bool) -> Run:
-    """The run that these words mean: the named one, the newest with the same config and data, or a new one."""
+    """The run with this name, else the newest run with the same config and data, else a new run."""
     if name is not None and (outdir / name / "config.yaml").is_file() and not new:
         return _named(config, Run(outdir / name), callback)
     found = None if new or name is not None else runs.match(outdir, config)
     if found is None and not new and (old := runs.match_before_change(outdir, config)):
         callback.say(
-            f"the data has changed since {old.path}: starting a new run; to continue that one: --run {old.path.name}"
+            f"the data has changed since {old.path}, starting a new run; to continue the old one: --run {old.path.name}"
         )
     return found or runs.create(outdir, config.data.source, config, name)
 
@@ -119,7 +121,7 @@ def existing(run: str | Path | None, outdir: Path) -> Run:
 
 
 def reopened(run: Run, duration: int | None, callback: Callback) -> tuple[ResolvedConfig, Dataset]:
-    """The config of a run, perhaps with another duration, and its data set, which may have changed since."""
+    """The config of a run, with the new duration if given, and its data set, which may have changed since."""
     config = run.config()
     if duration is not None:
         config = config.model_copy(update={"train": config.train.model_copy(update={"duration": duration})})
@@ -133,7 +135,7 @@ def reopened(run: Run, duration: int | None, callback: Callback) -> tuple[Resolv
     callback.data(dataset.report)
     if dataset.sample_shape != config.samples.shape:
         what = (
-            f"the data now has samples of shape {dataset.sample_shape}, the run was trained on {config.samples.shape}"
+            f"the data now has samples of shape {dataset.sample_shape}; the run was trained on {config.samples.shape}"
         )
         raise DataError(what, where=config.data.source, hint="restore the data, or train a new run")
     if dataset.fingerprint != config.samples.fingerprint:
@@ -142,14 +144,14 @@ def reopened(run: Run, duration: int | None, callback: Callback) -> tuple[Resolv
 
 
 def _named(config: ResolvedConfig, run: Run, callback: Callback) -> Run:
-    """--run: that run, its data changed or not, if the config is its own. Raises ConfigError with the differences."""
+    """The run of --run, if its config is the same apart from the data. Raises ConfigError with the differences."""
     theirs = run.config()
     if found := differences(runs.identity(theirs, data=False), runs.identity(config, data=False)):
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise ConfigError(
             f"that run has a different config: {'; '.join(found[:SHOWN])}{more}",
             where=str(run.path),
-            hint="give another --run name, or continue the run as it is: gancli resume " + str(run.path),
+            hint="give another --run name, or continue the run with its own config: gancli resume " + str(run.path),
         )
     if theirs.samples.fingerprint != config.samples.fingerprint:
         callback.say(f"the data has changed since {run.path} was trained on it")

@@ -1,4 +1,4 @@
-"""All of a training that must survive: networks, their average, Adam's memory and two integers."""
+"""The state of a run that checkpoints save: networks, EMA, Adam states and counters."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -21,27 +21,27 @@ from gancli.runs import Run
 
 @dataclass
 class TrainState:
-    """What a checkpoint holds, alive. The clock is `images`: reals shown to the critic."""
+    """The content of a checkpoint in memory. Progress is counted in `images`: reals shown to the critic."""
 
     G: Generator
     D: Critic
-    ema: Generator  # the averaged generator
+    ema: Generator  # EMA of the generator
     opt_G: torch.optim.Adam
     opt_D: torch.optim.Adam
     device: torch.device
     images: int = 0
     generator_steps: int = 0
     seconds: float = 0.0
-    extra: dict[str, Tensor] = field(default_factory=dict)  # what else must survive, on the CPU: a running estimate ...
-    features: FeatureNetwork | None = None  # of a perceptual loss: fixed, so no part of a checkpoint
+    extra: dict[str, Tensor] = field(default_factory=dict)  # other saved state on the CPU, such as a running estimate
+    features: FeatureNetwork | None = None  # network of a perceptual loss; it is fixed, so checkpoints do not save it
 
     @classmethod
     def fresh(cls, config: ResolvedConfig, device: torch.device) -> Self:
-        """Networks drawn from the seed, nothing seen yet."""
+        """New networks, initialized from the seed."""
         pair = build(config, device)
         set_precision(pair, config.train.precision)
         ema = copy.deepcopy(pair.G).requires_grad_(False).eval()
-        ema.compute_dtype = torch.float32  # the average is for looking at and judging
+        ema.compute_dtype = torch.float32  # the EMA is used for samples and evaluation only
         betas, eps = config.optimizer.betas, config.optimizer.eps
         opt_G, opt_D = (
             torch.optim.Adam(_groups(network), lr=config.train.lr, betas=betas, eps=eps, fused=True)
@@ -53,9 +53,10 @@ class TrainState:
 
     @classmethod
     def open(cls, run: Run, config: ResolvedConfig, device: torch.device, say: Callable[[str], None]) -> Self:
-        """Fresh, or the newest whole checkpoint of the run; one that is damaged is passed over, and said.
+        """The state of the newest intact checkpoint of the run, or a new state if there is no checkpoint.
 
-        Raises CheckpointError where there are some but none can be opened: nothing is trained over them.
+        Damaged checkpoints are skipped with a message. Raises CheckpointError if none can be opened, so that training
+        does not overwrite them.
         """
         state = cls.fresh(config, device)
         candidates = [file for file in (run.last, *reversed(run.checkpoints())) if file.exists()]
@@ -63,17 +64,18 @@ class TrainState:
             try:
                 state.restore(checkpoint.read(path))
             except CheckpointError as error:
-                say(f"passed over {path.name}: {error.what}")
+                say(f"skipped {path.name}: {error.what}")
                 continue
             return state
         if candidates:
-            raise CheckpointError("no checkpoint can be opened", where=str(run.path), hint="start another run: --new")
+            raise CheckpointError("no checkpoint can be opened", where=str(run.path), hint="start a new run with --new")
         return state
 
     def restore(self, saved: Opened) -> None:
-        """Go on from a checkpoint of this very run. Raises CheckpointError where it does not fit."""
+        """Load a checkpoint of the same run. Raises CheckpointError if it does not fit."""
         if not saved.can_train:
-            raise CheckpointError("it holds a generator alone", where=str(saved.path), hint="start another run: --new")
+            what = "the checkpoint has only a generator"
+            raise CheckpointError(what, where=str(saved.path), hint="start a new run with --new")
         for name, network in self.networks().items():
             checkpoint.fill(network, saved.weights[name], saved.path)
         self.restore_adam(saved)
@@ -81,28 +83,29 @@ class TrainState:
         self.extra = dict(saved.extra)
 
     def restore_adam(self, saved: Opened) -> None:
-        """Take over Adam's memory of the parameters that the checkpoint has. Raises CheckpointError."""
+        """Load the Adam state of the parameters that are in the checkpoint. Raises CheckpointError."""
         _restore_adam(self.opt_G, self.G, saved.optimizers["G"])
         _restore_adam(self.opt_D, self.D, saved.optimizers["D"])
 
     def adopt(self, source: Opened) -> None:
-        """Start from another run's weights, with a clock and an Adam of one's own.
+        """Load the weights of another run, but not its progress or Adam states.
 
-        Layers that the source has not are left as drawn: the blocks that growing adds. Raises CheckpointError.
+        Layers that are not in the source, such as the blocks that growing adds, keep their initial weights.
+        Raises CheckpointError.
         """
         for name, network in self.networks().items():
             checkpoint.fill(network, {**network.state_dict(), **source.weights[name]}, source.path)
 
     def critic_view(self, phase: Phase) -> CriticView:
-        """The critic as the losses see it at a phase."""
+        """The critic as the losses use it in a phase."""
         return CriticView(self.D, phase)
 
     def networks(self) -> dict[str, nn.Module]:
-        """By their names in a checkpoint."""
+        """The networks by their names in a checkpoint."""
         return {"G": self.G, "D": self.D, "ema": self.ema}
 
     def as_checkpoint(self, config: ResolvedConfig) -> Checkpoint:
-        """A copy on the CPU of all that must survive. Raises TrainingDiverged where a weight is not finite."""
+        """Copy the state to the CPU for saving. Raises TrainingDiverged if a weight is not finite."""
         self.ensure_finite()
         return Checkpoint(
             config=config,
@@ -115,20 +118,20 @@ class TrainState:
         )
 
     def ensure_finite(self) -> None:
-        """Raise TrainingDiverged, with a diagnosis, where a weight or Adam's memory of it is not a finite number."""
+        """Raise TrainingDiverged if a weight or its Adam state is not finite."""
         for name, optimizer in (("generator", self.opt_G), ("critic", self.opt_D)):
             kept: list[Tensor] = [p.detach() for group in optimizer.param_groups for p in group["params"]]
             kept += [t for memory in optimizer.state.values() for key, t in memory.items() if key != "step"]
             norms = torch.stack(torch._foreach_norm(kept))
             if not norms.isfinite().all():
                 raise TrainingDiverged(
-                    f"a weight of the {name}, or what Adam keeps of it, is no longer finite after {self.images} images",
-                    where="training; the checkpoints before it are whole",
-                    hint="a lower train.lr, a stronger penalty, or --precision fp32, with --new",
+                    f"a weight of the {name} or its Adam state is not finite after {self.images} images",
+                    where="training; earlier checkpoints are intact",
+                    hint="start a new run (--new) with a lower train.lr, a stronger penalty, or --precision fp32",
                 )
 
     def clear_adam(self) -> None:
-        """Forget Adam's memory in both optimizers."""
+        """Clear the Adam state of both optimizers."""
         self.opt_G.state.clear()
         self.opt_D.state.clear()
 
@@ -142,7 +145,7 @@ def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _adam(optimizer: torch.optim.Adam, network: nn.Module) -> AdamState:
-    """Adam's memory by the parameter's name; parameters of stages that have not begun have none."""
+    """Adam state by parameter name. Parameters of stages that have not started have none."""
     named = {name: optimizer.state.get(p) for name, p in network.named_parameters()}
     return {name: _on_cpu(memory) for name, memory in named.items() if memory}
 
@@ -156,7 +159,7 @@ def _restore_adam(optimizer: torch.optim.Adam, network: nn.Module, saved: AdamSt
 
 def _like(parameter: Tensor, value: Tensor, key: str) -> Tensor:
     if key != "step" and value.shape != parameter.shape:
-        raise CheckpointError("Adam's memory is of another network", where=key, hint="take another checkpoint")
+        raise CheckpointError("the Adam state is from another network", where=key, hint="use another checkpoint")
     moved = value.to(parameter.device, copy=True)
     return moved if key == "step" else moved.contiguous(memory_format=_format(parameter))
 

@@ -1,4 +1,4 @@
-"""The equations of one step. x: reals, y = G(z): fakes, d_x and d_y: the critic's scores of them."""
+"""The equations of one training step. x: reals, y = G(z): fakes, d_x and d_y: the critic's scores of x and y."""
 
 from dataclasses import dataclass
 
@@ -24,8 +24,8 @@ def critic_loss(
 ) -> dict[str, Tensor]:
     """L_D = mean[f(d_x, d_y) + lambda (|grad D(x^)| - 1)^2 + (r1 |grad D(x)|^2 + r2 |grad D(y)|^2) / 2 + drift d_x^2].
 
-    x^ = x + u (y - x), one u a sample, shape (N,). With `penalize` off, on the steps that a lazy
-    penalty leaves out, only f and drift stay; on the others the penalty counts penalty_interval times.
+    x^ = x + u (y - x), one u per sample, shape (N,). With `penalize` off, on the steps that a lazy
+    penalty skips, only f and drift remain; on the other steps the penalty is multiplied by penalty_interval.
     The keys are the names in the log.
     """
     zero_centered = penalize and (config.r1 > 0 or config.r2 > 0)
@@ -47,18 +47,18 @@ def critic_loss(
 
 @dataclass(frozen=True)
 class StepInputs:
-    """What the last critic step has seen, for the generator to learn from."""
+    """The samples of the last critic step, which the generator step uses again."""
 
     x: Tensor  # reals
-    y: Tensor  # fakes, with their graph where the generator's step shares them
+    y: Tensor  # fakes, with their autograd graph if the generator step reuses them
 
 
 def train_critic(
     state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase
 ) -> tuple[dict[str, Tensor], StepInputs]:
-    """The critic steps before one generator step; each has its own batch and latents and advances the clock.
+    """The critic steps before one generator step. Each has its own batch and latents, and advances `state.images`.
 
-    Returns the losses of the last step, and what it has seen. Without an adversarial loss only the clock moves.
+    Returns the losses and samples of the last step. Without an adversarial loss, only `state.images` changes.
     """
     losses: dict[str, Tensor] = {}
     steps = growth.critic_steps(config, state.generator_steps)
@@ -77,7 +77,7 @@ def train_critic(
 def critic_step(
     state: TrainState, config: ResolvedConfig, phase: Phase, inputs: StepInputs, *, penalize: bool
 ) -> dict[str, Tensor]:
-    """One step down the critic's loss, which is returned by its parts."""
+    """One optimizer step on the critic loss. Returns the parts of the loss."""
     if config.loss.adversarial == "none":
         nothing = inputs.x.new_zeros(())
         return dict.fromkeys(("critic_loss", "d_real", "d_fake", "score_gap"), nothing)
@@ -88,12 +88,12 @@ def critic_step(
 
 
 def shares_fakes(config: ResolvedConfig) -> bool:
-    """Does the generator's step judge the critic's fakes again? Not those of the moving statistics."""
+    """Whether the generator step reuses the fakes of the critic step. It does not if they use moving statistics."""
     return config.train.shared_fakes and config.train.critic_fakes == "train"
 
 
 def fakes_for_critic(state: TrainState, config: ResolvedConfig, phase: Phase, x: Tensor, *, shared: bool) -> Tensor:
-    """G(z) for a critic step: by batch statistics, or with critic_fakes: eval by the moving ones. (N, C, *S)."""
+    """G(z) for a critic step, with batch statistics, or with critic_fakes: eval with moving ones. (N, C, *S)."""
     state.G.train(config.train.critic_fakes == "train")
     with torch.set_grad_enabled(shared):
         y: Tensor = state.G(inputs_at(state, config, phase, "latents", x), phase.stage, phase.alpha)
@@ -102,7 +102,7 @@ def fakes_for_critic(state: TrainState, config: ResolvedConfig, phase: Phase, x:
 
 
 def train_generator(state: TrainState, config: ResolvedConfig, phase: Phase, inputs: StepInputs) -> dict[str, Tensor]:
-    """One generator step, the critic held fixed. Returns the loss and its parts."""
+    """One generator step with the critic frozen. Returns the loss and its parts."""
     state.D.requires_grad_(False)
     x, y = inputs.x, inputs.y
     if not shares_fakes(config):
@@ -118,7 +118,7 @@ def train_generator(state: TrainState, config: ResolvedConfig, phase: Phase, inp
 def generator_loss(state: TrainState, phase: Phase, x: Tensor, y: Tensor, config: LossConfig) -> dict[str, Tensor]:
     """L_G = mean[ g(d_x, d_y) ] + w (moments of y against those of x) + w (features of y against those of x).
 
-    (N, C, *S) twice. The keys are the names in the log; the last two parts are switches.
+    x and y: (N, C, *S). The keys are the names in the log. The last two terms are optional.
     """
     losses: dict[str, Tensor] = {}
     total = adversarial(state.critic_view(phase), x, y, config) if config.adversarial != "none" else y.new_zeros(())
@@ -133,18 +133,18 @@ def generator_loss(state: TrainState, phase: Phase, x: Tensor, y: Tensor, config
 
 
 def adversarial(view: CriticView, x: Tensor, y: Tensor, config: LossConfig) -> Tensor:
-    """mean[ g(d_x, d_y) ], the generator's side of the game. (N, C, *S) twice -> ()."""
-    game = ADVERSARIAL[config.adversarial]
+    """mean[ g(d_x, d_y) ], the adversarial loss of the generator. (N, C, *S) twice -> ()."""
+    loss = ADVERSARIAL[config.adversarial]
     d_y = view.scores(y)
     d_x = d_y.detach()
-    if game.generator_needs_reals:
+    if loss.generator_needs_reals:
         with torch.no_grad():
             d_x = view.scores(x)
-    return game.generator(d_x, d_y).mean()
+    return loss.generator(d_x, d_y).mean()
 
 
 def inputs_at(state: TrainState, config: ResolvedConfig, phase: Phase, name: str, x: Tensor) -> Tensor:
-    """What goes into the generator: latents from a named stream, (N, z_dim); or the reals x made smaller."""
+    """Inputs of the generator: latents from a named random stream, (N, z_dim); or the reals x, downscaled."""
     if state.G.enlarges:
         return downscale(x, state.G.enlarges)
     draw = stream(config.train.seed, name, state.images)
@@ -152,7 +152,7 @@ def inputs_at(state: TrainState, config: ResolvedConfig, phase: Phase, name: str
 
 
 def make_noise(state: TrainState, config: ResolvedConfig, name: str) -> None:
-    """Dropout draws from torch's global generator: seed that one by position too, where a network has dropout."""
+    """Seed torch's global generator, which dropout uses, from the number of images, if a network has dropout."""
     if any(isinstance(layer, nn.Dropout) and layer.p > 0 for net in (state.G, state.D) for layer in net.modules()):
         torch.manual_seed(stream(config.train.seed, name, state.images).initial_seed())
 

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, a few at a time: what `ablate` keeps busy."""
+"""Training runs in parallel subprocesses, for `ablate`."""
 
 import os
 import signal
@@ -12,9 +12,9 @@ from gancli import signals
 from gancli.errors import ChildFailed
 from gancli.results import Progress
 
-DIVERGED = 70  # exit code of a run that is no longer finite: a result, not a failure
+DIVERGED = 70  # exit code of a run that diverged: a result, not a failure
 POLL = 0.3  # seconds
-KEPT_VARIABLES = ("GANCLI_CACHE_DIR",)  # the others would change a run behind its command line
+KEPT_VARIABLES = ("GANCLI_CACHE_DIR",)  # the other GANCLI_ variables would override the settings of a run
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class Task:
     """One command to run."""
 
     name: str
-    words: Sequence[str]
-    log: Path
-    images: int  # that it will show, for the bar
+    words: Sequence[str]  # the command and its arguments
+    log: Path  # file for its output
+    images: int  # length of the run, for the progress bar
 
 
 def run_all(tasks: Sequence[Task], at_once: int, say: Callable[[str], None], progress: Progress) -> None:
-    """Keep `at_once` processes busy until every task is done. Raises ChildFailed; Interrupted with all saved."""
+    """Run all tasks, `at_once` at a time. Raises ChildFailed; Interrupted, after every run saved a checkpoint."""
     waiting, alive, done = list(tasks), list[Child](), 0
     total = sum(task.images for task in tasks)
     try:
@@ -51,40 +51,40 @@ def run_all(tasks: Sequence[Task], at_once: int, say: Callable[[str], None], pro
 
 
 class Child:
-    """One process; its words are in a log."""
+    """A process whose output goes to a log file."""
 
     def __init__(self, task: Task) -> None:
         task.log.parent.mkdir(parents=True, exist_ok=True)
         self.task = task
         variables = {k: v for k, v in os.environ.items() if not k.startswith("GANCLI_") or k in KEPT_VARIABLES}
         with task.log.open("wb") as out:
-            # in a process group of its own: Ctrl-C reaches us alone, and we pass it on once
+            # in a separate process group, so that Ctrl-C reaches only this process, which passes it on once
             self.process = subprocess.Popen(task.words, stdout=out, stderr=out, env=variables, process_group=0)
 
     def has_ended(self) -> bool:
-        """Is it over, well or badly?"""
+        """Whether the process has ended."""
         return self.process.poll() is not None
 
     def outcome(self) -> str:
-        """One word on how it ended. Raises ChildFailed."""
+        """The result, "done" or "diverged". Raises ChildFailed."""
         code = self.process.returncode
         if code not in (0, DIVERGED):
             said = [line for line in self.tail().splitlines() if line.startswith("error:")]
             what = f"{self.task.name}: {(said or [f'exit code {code}'])[-1]}"
-            raise ChildFailed(what, code, where=str(self.task.log), hint="see the log; the same command goes on")
+            raise ChildFailed(what, code, where=str(self.task.log), hint="see the log; to resume, run the same command")
         return "done" if code == 0 else "diverged"
 
     def images(self) -> int:
-        """How far it is, by the last line of its log."""
+        """Images trained so far, from the last line of the log."""
         words = [word for word in self.tail().split()[:-1] if word.startswith("images=")]
         return int(words[-1].removeprefix("images=")) if words else 0
 
     def tail(self) -> str:
-        """The end of the log."""
+        """The last 2,000 bytes of the log."""
         with self.task.log.open("rb") as file:
             file.seek(max(0, self.task.log.stat().st_size - 2_000))
             return file.read().decode(errors="replace")
 
     def ask_to_stop(self) -> None:
-        """It saves and leaves."""
+        """Send SIGINT, on which the run saves a checkpoint and exits."""
         self.process.send_signal(signal.SIGINT)

@@ -1,7 +1,7 @@
-"""The cheap part of the health panel, taken at ticks: the average, near-copies, overfitting, a dead generator.
+"""The cheap part of the health panel, computed at ticks: diversity of the EMA generator, overfitting, change of fakes.
 
-It may cost 2 % of the training's time and no more: a tick for which that does not suffice goes without it. Where
-somebody waits for one of its signs, it is taken at every tick, so that the same command stops at the same image.
+It may take at most 2 % of the training time; it is skipped at ticks that would exceed this. If --stop-on depends on it,
+it is computed at every tick, so that the same command always stops at the same image.
 """
 
 import math
@@ -19,31 +19,31 @@ from gancli.stats.batch_std import batch_std
 from gancli.stats.neighbors import apart, nearest_other
 from gancli.training.state import TrainState
 
-SHARE = 0.02  # of the training's time
-SAMPLES = 64  # samples
-THUMBNAIL = 8  # px
-SIDE = 32  # px
-LAST_FAKES = "fakes at the last tick"  # in the extra state
+SHARE = 0.02  # maximum share of the training time
+SAMPLES = 64  # number of samples
+THUMBNAIL = 8  # side in pixels at which nearest samples are searched
+SIDE = 32  # side in pixels at which fakes of two ticks are compared
+LAST_FAKES = "fakes at the last tick"  # key in TrainState.extra
 
 
 @dataclass
 class TickMetrics:
-    """What it remembers from tick to tick of one session."""
+    """Computes the metrics, and keeps track of their cost in this session."""
 
-    at_every_tick: bool = False  # whatever it costs
-    spent: float = 0.0  # seconds on checkups
-    trained: float = 0.0  # seconds on training
+    at_every_tick: bool = False  # compute them at every tick, regardless of the cost
+    spent: float = 0.0  # seconds spent on metrics
+    trained: float = 0.0  # seconds spent on training
 
     def due(self) -> bool:
-        """Is there time for another one?"""
+        """Whether the metrics are computed at this tick."""
         return self.at_every_tick or self.spent <= SHARE * self.trained
 
     def take(
         self, state: TrainState, feed: Feed, phase: Phase, real: Tensor, scores: tuple[float, float]
     ) -> dict[str, float]:
-        """Three keys of a Tick: of the average, its spread and its near-copies; and overfitting. Each may be NaN.
+        """The fields ema_std_ratio, ema_nearest_ratio and overfitting of a Tick. Each may be NaN.
 
-        real: training samples. scores: the critic's means on training samples and on fakes.
+        real: training samples. scores: mean critic scores of training samples and of fakes.
         """
         began = time.monotonic()
         with torch.no_grad():
@@ -58,15 +58,15 @@ class TickMetrics:
         return found
 
     def average_of(self, state: TrainState, feed: Feed, phase: Phase) -> Tensor:
-        """Samples of the averaged generator on the inputs that are always the same. (64, C, *S)."""
+        """Samples of the EMA generator on the fixed inputs. (64, C, *S)."""
         parts = feed.inputs(SAMPLES, phase).to(state.device).split(max(2, phase.batch_size))
         return torch.cat([state.ema(part, phase.stage, phase.alpha) for part in parts])
 
 
 def change(state: TrainState, fakes: Tensor, std_real: float) -> float:
-    """How far the same latents' samples have moved since the last tick, over the deviation of the reals.
+    """Mean absolute change of the samples of the fixed latents since the last tick, over the batch std of the reals.
 
-    Pictures are compared at 32 px or less. What they were then is part of the state, so a resumed run knows it, too.
+    Images are compared at 32 px or less. The samples of the last tick are saved in checkpoints, for resumed runs.
     """
     now = _at_most(fakes, SIDE).cpu()
     before, state.extra[LAST_FAKES] = state.extra.get(LAST_FAKES), now
@@ -76,17 +76,17 @@ def change(state: TrainState, fakes: Tensor, std_real: float) -> float:
 
 
 def _at_most(x: Tensor, side: int) -> Tensor:
-    """Pictures brought to at most so many pixels a side by means of areas; signals and points as they are."""
+    """Downscale images by area averaging to at most `side` pixels; signals and points are not changed."""
     return adaptive_avg_pool2d(x, (min(side, x.shape[2]), min(side, x.shape[3]))) if x.ndim == 4 else x
 
 
 def nearness(x: Tensor) -> Tensor:
-    """How far every sample is from the nearest other one, pictures as thumbnails. (N, C, *S) -> (N,)."""
+    """Distance of every sample to the nearest other one, with images as thumbnails. (N, C, *S) -> (N,)."""
     return nearest_other(_at_most(x, THUMBNAIL).flatten(1).float().cpu())
 
 
 def overfitting(state: TrainState, feed: Feed, phase: Phase, scores: tuple[float, float]) -> float:
-    """(E D(train) - E D(held-out)) / (E D(train) - E D(fake)): toward 1 where the critic knows the training set.
+    """(E D(train) - E D(held-out)) / (E D(train) - E D(fake)): near 1 if the critic has memorized the training set.
 
     NaN without held-out samples. The heuristic r_v of Karras et al. 2020, arXiv:2006.06676.
     """

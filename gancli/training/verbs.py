@@ -1,4 +1,4 @@
-"""The verbs train(), grow() and plan()."""
+"""The functions train(), resume(), grow() and plan()."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +29,7 @@ def plan(
     threads: int | None = None,
     callback: Callback | None = None,
 ) -> Forecast:
-    """What `train` with the same words would do and cost; nothing is written but the data cache."""
+    """Estimate the cost of `train` with the same arguments. Writes nothing but the data cache."""
     callback, place = callback or Silent(), devices.choose(device)
     config, source = setup.written(preset, changes, start_from)
     where = place_of(data)
@@ -55,10 +55,10 @@ def train(
     threads: int | None = None,
     callback: Callback | None = None,
 ) -> TrainReport:
-    """Train a preset on data. The same arguments again resume the same run, or report that it is finished.
+    """Train a preset on data. Called again with the same arguments, it resumes the run, or reports that it is finished.
 
-    data: a path, an array or a tensor: see `gancli.data.given.place_of`. threads: of the CPU, while it trains; left
-    out: as torch is set. Ctrl-C saves first.
+    data: a path, an array or a tensor, see `gancli.data.given.place_of`. threads: CPU threads during training;
+    default: torch's current setting. Ctrl-C saves a checkpoint first.
     Raises ConfigError, DataError, InputMissing, RunBusy, TrainingDiverged, StorageError; Interrupted after a signal.
     """
     callback, names, place = callback or Silent(), stop_names(stop_on), devices.choose(device)
@@ -81,10 +81,10 @@ def resume(
     threads: int | None = None,
     callback: Callback | None = None,
 ) -> TrainReport:
-    """Train a run on from its last checkpoint, with its own config and data.
+    """Resume a run from its last checkpoint, with its own config and data.
 
-    run: its folder; left out: the newest run under `outdir`. duration: images in all; left out: the run's own.
-    Raises InputMissing where the folder is not a run or its data is gone, and as `train`.
+    run: the run folder; default: the newest run in `outdir`. duration: total number of images; default: as in the
+    run's config. Raises InputMissing if the folder is not a run or its data is missing, and the errors of `train`.
     """
     callback, names, place = callback or Silent(), stop_names(stop_on), devices.choose(device)
     found = setup.existing(run, Path(outdir))
@@ -112,10 +112,10 @@ def grow(
     threads: int | None = None,
     callback: Callback | None = None,
 ) -> TrainReport:
-    """Add blocks to a trained progressive network, up to `to` pixels (default: twice its height), and train on.
+    """Add blocks to a trained progressive network, up to `to` pixels (default: twice its height), and train it.
 
-    A new run folder; the source is not touched. A new stage copies the last one's schedule, batch and
-    rate. At the first image the output equals the old one, upscaled. Raises as `train`.
+    Creates a new run folder; the source is not changed. New stages use the schedule, batch size and learning rate of
+    the last stage. At the first image the output is equal to the old output, upscaled. Raises the errors of `train`.
     """
     callback, names, place = callback or Silent(), stop_names(stop_on), devices.choose(device)
     source = checkpoint.read(ckpt)
