@@ -156,7 +156,7 @@ class TestSuperres:
 
     def test_has_no_seeds(self, run, tmp_path):
         """Nothing but a picture can be given to it."""
-        with pytest.raises(UsageError, match="enlarges pictures"):
+        with pytest.raises(UsageError, match="enlarges images"):
             gancli.sample(run, [0], tmp_path / "x.png")
 
     def test_and_others_take_no_picture(self, tmp_path):
