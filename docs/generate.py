@@ -102,15 +102,15 @@ def command_section(name: str, command: Any) -> str:
     if arguments:
         text += "\n| argument | required | meaning |\n|---|---|---|\n"
         for p in arguments:
-            meaning, _ = without_default(p.help or "")
+            meaning = p.help or ""
             text += f"| `{(p.metavar or p.name).upper()}` | {'yes' if p.required else 'no'} | {cell(meaning)} |\n"
     if options:
         text += "\n| option | value | default | environment | meaning |\n|---|---|---|---|---|\n"
         for p in options:
-            meaning, default = without_default(p.help or "")
+            meaning = p.help or ""
             environment = f"`{p.envvar}`" if p.envvar else ""
             text += (
-                f"| {flags(p)} | {cell(value_of(p, hints.get(p.name)))} | {cell(default or option_default(p))} "
+                f"| {flags(p)} | {cell(value_of(p, hints.get(p.name)))} | {cell(option_default(p))} "
                 f"| {environment} | {cell(meaning)} |\n"
             )
     return text
@@ -124,12 +124,6 @@ def help_text(text: str) -> str:
         example = re.fullmatch(r"Example: (.*)", paragraph, re.DOTALL)
         blocks.append(f"```sh\n{example[1]}\n```" if example else paragraph)
     return "\n\n".join(blocks) + "\n"
-
-
-def without_default(text: str) -> tuple[str, str]:
-    """A help text and the default that it states in brackets, if it does."""
-    found = re.search(r"\s*\[default: (.*)\]$", text)
-    return (text[: found.start()], found[1]) if found else (text, "")
 
 
 def flags(option: Any) -> str:
@@ -161,6 +155,8 @@ def members(hint: Any) -> tuple[Any, ...]:
 
 def option_default(option: Any) -> str:
     """The default of an option; nothing where leaving it out means "as the preset says"."""
+    if isinstance(option.show_default, str):
+        return option.show_default
     if option.count or option.default is None or option.default is False:
         return ""
     if option.default is True:
