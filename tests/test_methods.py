@@ -180,7 +180,7 @@ def test_transfer_starts_from_trained_weights(name, tmp_path):
     assert 16 <= report.images < 40
     np.save(tmp_path / "wrong.npy", other[:150].repeat(2, axis=1))
     if name in ("signal-1d", "ring8"):
-        with pytest.raises(ConfigError, match="the source's networks take"):
+        with pytest.raises(ConfigError, match="the source was trained on samples of shape"):
             gancli.train(
                 data=str(tmp_path / "wrong.npy"), start_from=source.checkpoint, outdir=tmp_path / "w", threads=1
             )

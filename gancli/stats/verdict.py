@@ -8,7 +8,7 @@ The limits were calibrated on one draw of the labeled sets of benchmarks/verdict
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 from gancli.health import Figure
@@ -108,6 +108,14 @@ def decide(figures: Sequence[Figure], samples: int, known: ModeCoverage | None, 
     """The verdict on a panel. samples: per side. known: the mode count of the samples, if the modes are known."""
     if samples < MIN_SAMPLES:
         return Verdict("undecided", "low", (f"{samples} samples per side are too few; {MIN_SAMPLES} are needed",))
+    found = _decided(figures, samples, known, limits)
+    if samples >= CONFIDENT_SAMPLES or found.word == "undecided":
+        return found
+    few = f"rough estimates: {samples} samples per side, {CONFIDENT_SAMPLES} or more are better"
+    return replace(found, evidence=(*found.evidence, few))
+
+
+def _decided(figures: Sequence[Figure], samples: int, known: ModeCoverage | None, limits: Limits) -> Verdict:
     panel = Panel(figures)
     spread = panel.figure("batch_std_ratio")
     if spread is None or not spread.baseline > 0:
