@@ -377,6 +377,15 @@ def test_reasons_for_undecided():
     assert decide([], 1000, None) == flat
 
 
+def test_few_samples_soften_the_evidence():
+    """Below 250 per side it says that estimates are rough, unless the verdict is undecided anyway."""
+    rough = "rough estimates: 249 samples per side, 250 or more are better"
+    for panel in (figures(), figures(unique_fraction=0.01)):
+        assert decide(panel, 249, None).evidence[-1] == rough
+        assert "rough" not in decide(panel, 250, None).evidence[-1]
+    assert "rough" not in decide(figures(), 249, ModeCoverage(9, 12, 0.2, 0.0)).evidence[-1]
+
+
 def test_a_missing_figure_is_not_a_sign():
     """Points have no spectrum and no contrast; without effective rank, low overlap is still a collapse."""
     spread = figure("batch_std_ratio", 1.0, 1.0)

@@ -10,7 +10,10 @@ from gancli.results import Doctor, Extra
 from gancli.version import __version__
 
 PACKAGES = ("numpy", "pillow", "typer", "rich", "pydantic", "pyyaml", "imageio", "jinja2")
-EXTRAS = {"video": ("imageio-ffmpeg", "MP4 output of `gancli interpolate`")}
+EXTRAS = {
+    "video": ("imageio-ffmpeg", "MP4 output of `gancli interpolate`"),
+    "heif": ("pillow-heif", "HEIC images as training data"),
+}
 
 
 def doctor(json: JsonOption = False) -> None:
