@@ -104,8 +104,10 @@ def key_values(tick: Tick) -> str:
 
 def announce(run: Run, config: ResolvedConfig, images: int, expected: Forecast | None) -> None:
     """Print the run folder and, for a new run, its estimated cost and advice."""
+    if images > 0:
+        return
     show.say(f"run: {run.path} ({config.preset}, seed {config.train.seed})")
-    if expected is None or images > 0:
+    if expected is None:
         return
     cost = (
         f"{expected.duration / 1000:g} kimg, about {tables.duration(expected.seconds)} on {expected.device} (estimate)"
@@ -118,7 +120,7 @@ def announce(run: Run, config: ResolvedConfig, images: int, expected: Forecast |
 def busy() -> list[str]:
     """A note if other processes use the machine, which makes the estimate unreliable."""
     load, cores = os.getloadavg()[0], process.cores()
-    if load < cores / 2:
+    if load < 0.75 * cores:
         return []
     return [f"this machine is busy (load {load:.1f} on {cores} cores), so the estimate is rough"]
 
