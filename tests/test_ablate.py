@@ -4,17 +4,20 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import make_pictures, write_preset
 
 from gancli.errors import ChildFailed, ConfigError, UsageError
+from gancli.health import Figure, Health
 from gancli.report import ablation as report
-from gancli.results import Ablation
+from gancli.results import Ablation, AblationRow, silent
 from gancli.runs import Run, all_runs
 from gancli.training import ablate as verb
 from gancli.training import curves
+from gancli.training.callbacks import Silent
 from gancli.training.curves import Curve
 from gancli.training.subprocesses import Task
 
@@ -46,6 +49,54 @@ class TestVary:
         """No key, an empty value, the same value twice."""
         with pytest.raises(UsageError, match="KEY=A,B,C"):
             verb.variants([text])
+
+
+class TestPresets:
+    def test_a_variant_may_be_another_preset(self):
+        """Its other changes stay; without one, the preset is that of the command."""
+        (one, two) = verb.variants(["preset=quickstart,progan-64-lite"])
+        assert [v.name for v in (one, two)] == ["quickstart", "progan-64-lite"]
+        assert two.of_preset("ring8", {"train.lr": 1}) == ("progan-64-lite", {"train.lr": 1})
+        assert verb.Variant("a", {"loss.r1": 2}).of_preset("ring8", {"loss.r1": 1}) == ("ring8", {"loss.r1": 2})
+
+    def test_every_run_has_the_config_of_its_preset(self, tmp_path):
+        """And its command line names it."""
+        presets = [
+            write_preset(tmp_path / f"{name}.yaml", {**SHORT, "loss.r1": r1}) for name, r1 in (("a", 1), ("b", 2))
+        ]
+        found = verb.variants([f"preset={','.join(presets)}"])
+        jobs, _ = verb._jobs(found, (0,), "quickstart", str(make_pictures(tmp_path / "p", 24)), {}, Silent())
+        tasks = verb._tasks(jobs, "quickstart", None, {}, tmp_path, "cpu", 1)
+
+        assert [job.config.loss.r1 for job in jobs] == [1, 2]
+        assert [task.words[task.words.index("--preset") + 1] for task in tasks] == presets
+
+    def test_figures_of_the_panel_are_compared_over_seeds(self, monkeypatch):
+        """Mean and deviation over runs; figures of several parts are left out; verdicts are counted."""
+        values = {"a": (0.4, "healthy"), "b": (0.6, "healthy"), "c": (0.5, "collapsed")}
+
+        def inspected(run, *_, **__):
+            value, word = values[str(run)]
+            figures = (Figure("coverage", "", value, 1.0), Figure("color_distance", "", 9.0, 1.0, part="red"))
+            return Health(word, "high", (), figures)
+
+        monkeypatch.setattr(verb, "inspect_stats", inspected)
+        row = AblationRow("x", {}, (0, 1, 2), tuple(map(Path, values)), (8, 8, 8), (), {})
+
+        found = verb._evaluated(row, None, ("coverage", "color_distance"), "cpu", silent)
+
+        assert found.figures.keys() == {"coverage"}
+        assert found.figures["coverage"].mean == pytest.approx(0.5)
+        assert found.figures["coverage"].spread == pytest.approx(0.1)
+        table = Ablation("p", "d", Path("o"), (), 3, None, (found,), ("coverage",)).table()
+        assert table == [("verdict", ["healthy 2, collapsed 1"]), ("coverage", ["0.5 ± 0.1"])]
+
+    def test_an_empty_table_says_why(self):
+        """Runs that are shorter than a tick, figures that the data does not have."""
+        row = AblationRow("x", {}, (0,), (Path("r"),), (8,), (), {"critic_loss": {}})
+        notes = list(verb._notes([row], ("critic_loss",), ("modes_covered",), None))
+        assert "--tick" in notes[0]
+        assert notes[1] == "not available for this data: modes_covered"
 
 
 class TestCurves:
@@ -131,6 +182,12 @@ class TestAblate:
         assert {name: now[name] for name in stamps} == stamps
         assert len(now) == 6
         assert again.rows[0].seeds == (0, 1, 2)
+
+    def test_verdicts_of_the_end_lead_the_table(self, ablated):
+        """24 images are too few to decide anything, and for any figure; the notes say so."""
+        _, found, _ = ablated
+        assert found.table()[0] == ("verdict", ["undecided", "undecided"])
+        assert any(note.startswith("not available for this data: coverage") for note in found.notes)
 
     def test_the_page_holds_all_it_shows(self, ablated):
         """All URLs are data: URLs; the table, curves, images and histograms are there."""

@@ -143,7 +143,8 @@ def _notes(
     """Explain empty cells of the table."""
     for row in rows:
         if row.diverged:
-            yield f"{row.variant}: seeds {', '.join(map(str, row.diverged))} diverged and are not evaluated further"
+            seeds = ", ".join(map(str, row.diverged))
+            yield f"{row.variant}: did not finish with seed {seeds}; the last checkpoint is evaluated"
         if row.runs and not any("last" in row.measures[key] for key in keys):
             yield f"{row.variant}: nothing was logged because the runs are shorter than a tick; use a smaller --tick"
         elif between and keys and row.runs and not math.isfinite(row.measures[keys[0]]["between"].mean):
