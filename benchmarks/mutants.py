@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 NEEDED = 0.95
-NOTICED = ("killed", "timeout", "segfault")  # a test failed, went on for ever, or ended with the process
+NOTICED = ("killed", "timeout", "segfault")  # a test failed, ran forever, or ended with the process
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""quickstart and its bad twin over seeds: time, modes covered, recognizable share, verdict.
+"""quickstart and quickstart-collapse over seeds: time, modes covered, recognizable share, verdict.
 
     python benchmarks/quickstart.py --seeds 0 1 2 > benchmarks/results/quickstart.json
 

@@ -235,7 +235,7 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
 
 
 def _used(config: ResolvedConfig) -> set[str]:
-    """The techniques among the advice of the figures that a config already uses, or cannot use."""
+    """Advice that does not apply: techniques that the config already uses or cannot use."""
     used = {
         figures.MINIBATCH_STD: config.network.minibatch_std is not None,
         figures.MIRROR: config.data.mirror or config.samples.kind != "image",
@@ -245,7 +245,7 @@ def _used(config: ResolvedConfig) -> set[str]:
 
 
 def _early(health: Health, generator: Generator) -> Health:
-    """Too early for a verdict: in the first tenth of the schedule for any, before full size for most."""
+    """Replace the verdict by `undecided` in the first tenth of the schedule, and before full size for most verdicts."""
     phase, opened = generator.phase, generator.checkpoint
     share, last = trained_share(opened), opened.config.full_height
     if share < EARLY:
@@ -254,25 +254,25 @@ def _early(health: Health, generator: Generator) -> Health:
         why = f"the network is still growing: {phase.height} of {last} px, alpha {phase.alpha:.2f}"
     else:
         return health
-    found = f"without that it would be called {health.verdict}"
+    found = f"otherwise the verdict would be {health.verdict}"
     evidence = (why, *health.evidence, *([found] if health.verdict != "undecided" else []))
     return replace(health, verdict="undecided", confidence="low", evidence=evidence)
 
 
 def trained_share(opened: Opened) -> float:
-    """How much of the schedule, or of a longer duration, a checkpoint has been trained on; 1 where it began trained."""
+    """Trained share of the schedule, or of a longer duration; 1 if the run started from trained weights."""
     config = opened.config
     planned = max(config.train.duration, Schedule.of(config).total)
     return 1.0 if config.origin else min(1.0, opened.images / planned)
 
 
 def _run_of(path: Path) -> Run:
-    """The folder of the run that a checkpoint was written by, if it is still there."""
+    """The run folder that contains a checkpoint."""
     return Run(path.parent.parent if path.parent.name == "checkpoints" else path.parent)
 
 
 def _history(path: Path) -> dict[str, Any]:
-    """What stats.jsonl tells of the run that the checkpoint lies in; empty where there is none."""
+    """The history in stats.jsonl of the run that contains the checkpoint; empty if there is none."""
     ticks = _run_of(path).stats()
     if not ticks:
         return {}
