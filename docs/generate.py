@@ -388,8 +388,9 @@ def exit_codes_page() -> str:
         "| code | class in `gancli.errors` | meaning |\n|---|---|---|\n" + table + "\n"
         "A command that starts other training runs, such as `gancli ablate`, ends with the exit code of the run\n"
         f"that failed (`{errors.ChildFailed.__name__}`).\n\n"
-        "An error message says what went wrong, where, and how to fix it. With `--json` it is one object on\n"
-        'standard error: `{"error": {"code", "message", "where", "hint"}}`. From Python, every class except\n'
+        "An error message says what went wrong, where, and how to fix it. With `--json` it is one object on the\n"
+        'last line of standard error: `{"schema_version", "error": {"code", "message", "where", "hint"}}`.\n'
+        "From Python, every class except\n"
         "`Finding`, `Interrupted` and `PipeClosed` is a subclass of `gancli.errors.GancliError`, with the attributes\n"
         "`what`, `where`, `hint` and `exit_code`.\n"
     )

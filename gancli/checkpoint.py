@@ -108,10 +108,13 @@ def _size_of(values: Any) -> int:
 def locate(path: str | Path) -> Path:
     """The .pt file of a CKPT argument: the file itself, or `last.pt` of a run folder. Raises InputMissing."""
     path = Path(path)
+    hint = "give a .pt file or a run folder"
     if path.is_dir():
+        if not (path / "last.pt").exists():
+            raise InputMissing("no checkpoint in this folder", where=printable(str(path)), hint=hint)
         path = path / "last.pt"
     if not path.exists():
-        raise InputMissing("no such checkpoint", where=printable(str(path)), hint="give a .pt file or a run folder")
+        raise InputMissing("no such checkpoint", where=printable(str(path)), hint=hint)
     return path
 
 

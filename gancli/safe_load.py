@@ -92,7 +92,7 @@ def refusal(path: Path, why: str) -> CheckpointError:
     return CheckpointError(
         f"cannot open the checkpoint: {why}",
         where=printable(str(path)),
-        hint="use another one from the checkpoints/ folder of the run",
+        hint="give a .pt file that gancli wrote, such as one from the checkpoints/ folder of a run",
     )
 
 

@@ -66,7 +66,7 @@ class TestFolder:
     def test_a_folder_without_pictures_is_refused(self, tmp_path):
         """An error, not an empty data set."""
         (tmp_path / "readme.txt").write_text("x")
-        with pytest.raises(DataError, match=r"no image files, only others: 1 \.txt"):
+        with pytest.raises(DataError, match=r"no images found, only other files: 1 \.txt"):
             open_dataset(str(tmp_path), SHAPE)
 
     def test_a_single_image_is_not_a_data_set(self, pictures):

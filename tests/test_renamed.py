@@ -38,7 +38,7 @@ def test_a_preset_with_an_old_key_is_refused_with_the_new_one(old, new, tmp_path
         assert error.what == f"{old} has been renamed to {new}"
         assert error.hint == f"use {new}"
     assert "old.yaml" in in_file.value.where
-    assert "command line" in typed.value.where
+    assert "the value given" in typed.value.where
 
 
 @pytest.mark.parametrize("new", renamed.RENAMED.values())

@@ -271,7 +271,7 @@ def test_confidence_is_high_far_beyond_the_limit(sign):
 
 def test_noise_always_has_high_confidence():
     """No sample resembles the data."""
-    text = "no sample resembles the data, and batch std is above that of the reals: noise"
+    text = "no sample resembles the data, and batch std is above that of the reals: the samples look like noise"
     found = decide(figures(**NOTHING, batch_std_ratio=1.26), 1000, None)
     assert found == Verdict("diverged", "high", (text, "also: artifacts"))
 

@@ -73,7 +73,7 @@ def inspect_stats(
     healthy, low-diversity, collapsed, memorizing, washed-out, artifacts,
     diverged or undecided.
 
-    Example: gancli inspect-stats fakes/ --against photos.zip --fail-on collapse,memorizing
+    Example: gancli inspect-stats fakes/ --against photos.zip --fail-on collapsed,memorizing
     """
     wanted = {_finding(word) for word in options.words(fail_on)}
     if data is not None and against is not None:

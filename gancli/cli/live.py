@@ -53,6 +53,7 @@ class Teller:
     """Base class of the callbacks: a progress bar while the data is scanned, the result of the scan, and messages."""
 
     def __init__(self) -> None:
+        self.after_data = ""  # a message for when the data set is open
         self._stack = ExitStack()
         self._progress = self._stack.enter_context(show.progress())
 
@@ -60,6 +61,8 @@ class Teller:
         """Show the result of the scan."""
         self._stack.close()
         show.data_report(report)
+        if self.after_data:
+            show.say(self.after_data)
 
     def progress(self, what: str, done: int, total: int | None) -> None:
         """Update the progress bar."""
@@ -130,6 +133,8 @@ def announce_end(report: TrainReport) -> None:
     kimg, run = f"{report.images / 1000:g} kimg", report.run
     if report.state == "interrupted":
         show.say(f"saved at {kimg} in {run}; to continue: gancli resume {run}")
+        return
+    if report.state == "already finished":
         return
     show.say(f"{report.state} at {kimg}: images in {run / 'samples'}, checkpoint {report.checkpoint}")
     show.say(f"next: gancli inspect-stats {run}; gancli report {run}; gancli sample {run}")

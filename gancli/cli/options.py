@@ -14,6 +14,7 @@ from gancli.results import printable
 
 MAX_SEED = 2**32 - 1  # limit of numpy's RandomState
 MAX_SEEDS = 1_000_000
+FROM_PRESET = "from the preset"  # shown as a default
 
 
 def _quiet(value: bool) -> bool:
@@ -76,7 +77,7 @@ Checkpoint = Annotated[
 Data = Annotated[
     str | None,
     typer.Argument(
-        help="Folder, .zip, idx .gz, .npy, .npz, or builtin:NAME. Default: the data of the preset.",
+        help="Folder, zip, tar, idx, .npy, .npz, or builtin:NAME. Default: the data of the preset.",
         show_default=False,
     ),
 ]
@@ -117,7 +118,7 @@ KimgOption = Annotated[
         min=0.001,
         envvar="GANCLI_KIMG",
         help="Training length in thousands of images.",
-        show_default="from the config",
+        show_default=FROM_PRESET,
     ),
 ]
 ResolutionOption = Annotated[
@@ -126,12 +127,12 @@ ResolutionOption = Annotated[
         min=4,
         envvar="GANCLI_RESOLUTION",
         help="Final height in pixels. A progressive preset adapts its channels and schedule.",
-        show_default="from the preset",
+        show_default=FROM_PRESET,
     ),
 ]
 BatchOption = Annotated[
     int | None,
-    typer.Option(min=1, envvar="GANCLI_BATCH", help="Images per step, at every resolution.", show_default=False),
+    typer.Option(min=1, envvar="GANCLI_BATCH", help="Images per step, at every resolution.", show_default=FROM_PRESET),
 ]
 SnapOption = Annotated[
     float | None,
@@ -139,21 +140,25 @@ SnapOption = Annotated[
         min=0,
         envvar="GANCLI_SNAP",
         help="Thousands of images between checkpoints. One is also saved every 10 minutes.",
-        show_default=False,
+        show_default=FROM_PRESET,
     ),
 ]
 TickOption = Annotated[
     float | None,
     typer.Option(
-        min=0.001, envvar="GANCLI_TICK", help="Thousands of images between lines of the log.", show_default=False
+        min=0.001,
+        envvar="GANCLI_TICK",
+        help="Thousands of images between lines of the log.",
+        show_default=FROM_PRESET,
     ),
 ]
 SeedOption = Annotated[
-    int | None, typer.Option(min=0, envvar="GANCLI_SEED", help="Random seed of the training run.", show_default=False)
+    int | None,
+    typer.Option(min=0, envvar="GANCLI_SEED", help="Random seed of the training run.", show_default=FROM_PRESET),
 ]
 PrecisionOption = Annotated[
     str | None,
-    typer.Option(envvar="GANCLI_PRECISION", help="Precision: auto (fp32), fp32 or bf16.", show_default=False),
+    typer.Option(envvar="GANCLI_PRECISION", help="Precision: auto (fp32), fp32 or bf16.", show_default=FROM_PRESET),
 ]
 StrictOption = Annotated[
     bool, typer.Option("--strict", envvar="GANCLI_STRICT", help="Stop if any file of the data cannot be used.")
@@ -163,7 +168,7 @@ StopOnOption = Annotated[
     typer.Option(
         "--stop-on",
         metavar="WARNINGS",
-        help="Stop with exit code 4 on these warnings: collapse, low-diversity, diverged, overfitting, dead.",
+        help="Stop with exit code 4 on these warnings: collapsed, low-diversity, diverged, overfitting, dead.",
         show_default=False,
     ),
 ]

@@ -21,4 +21,6 @@ def runs(outdir: options.OutdirOption = "runs", json: JsonOption = False) -> Non
             summaries.append(run_folders.summary(run))
         except (GancliError, KeyError) as error:
             show.say(f"skipped {run.path}: {error.what if isinstance(error, GancliError) else error}")
+    if not summaries:
+        show.say(f"no runs in {outdir}")
     show.result(summaries, json_wanted=json)

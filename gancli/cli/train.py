@@ -65,7 +65,9 @@ def train(
 
     with watcher(log_format) as callback:
         if data and not preset and not start_from:
-            callback.say("using --preset quickstart (32 px); for photographs on a CPU use --preset progan-64-lite")
+            callback.after_data = (
+                "using --preset quickstart (32 px); for photographs on a CPU use --preset progan-64-lite"
+            )
         if dry_run:
             from gancli.training.alarms import stop_names
 

@@ -21,6 +21,8 @@ KNOWN = {field.name for field in fields(Tick)}
 def follow(target: str | None, outdir: Path, *, as_json: bool) -> None:
     """Show all ticks of the run, and new ones until training ends. Raises InputMissing."""
     run = Run(Path(target)) if target is not None else _newest(outdir)
+    if not run.config_file.exists():
+        raise InputMissing("not a run folder", where=printable(str(target)), hint="`gancli runs` lists the run folders")
     config = run.config()
     if as_json:
         for row in _rows(run):

@@ -33,8 +33,8 @@ def find(preset: str) -> Path:
             return file
     raise ConfigError(
         f"unknown preset {preset!r}",
-        where="the name of a preset",
-        hint=_nearest(preset, names()) + ", or give the path of a .yaml file",
+        where="--preset",
+        hint=_nearest(preset, names()) + " A preset may also be the path of a .yaml file",
     )
 
 
@@ -135,15 +135,26 @@ def _explain(
     on_command_line = any(
         key == name or key.startswith(f"{name}.") or (key and name.startswith(f"{key}.")) for name in changed
     )
-    place = f"{key}, on the command line" if on_command_line else f"{where}: {key}" if path else where
+    place = f"the value given for {key}" if on_command_line else f"{where}: {key}" if path else where
     if first["type"] == "extra_forbidden":
         known = _keys_beside(inner, model)
+        if len(path) == 1 and (section_of := _sections_with(path[0])):
+            return ConfigError(f"unknown key {path[0]!r}", where=place, hint=f"did you mean {section_of[0]}.{path[0]}?")
         return ConfigError(f"unknown key {path[-1]!r}", where=place, hint=_nearest(path[-1], known))
     if first["type"] == "missing":
         return ConfigError(f"key {path[-1]!r} is missing", where=place, hint=f"add '{path[-1]}: …'")
     reason = first["msg"].removeprefix("Value error, ")
     what = reason if isinstance(first["input"], dict | BaseModel) else f"{first['input']!r}: {reason}"
+    if reason.startswith("Input should be "):
+        wanted = reason.removeprefix("Input should be ").partition(", unable to parse")[0]
+        what = f"{key} should be {wanted}, not {first['input']!r}"
     return ConfigError(what, where=place, hint="see `gancli presets show quickstart` for a working preset")
+
+
+def _sections_with(key: str) -> list[str]:
+    """The sections of a config that have such a key."""
+    fields = Config.model_fields
+    return [name for name in fields for model in _models_in(fields[name].annotation) if key in model.model_fields]
 
 
 def _keys_beside(path: list[str], model: type[BaseModel]) -> list[str]:
@@ -163,4 +174,4 @@ def _models_in(annotation: Any) -> Any:
 
 def _nearest(word: str, known: list[str]) -> str:
     close = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"use {close[0]!r}" if close else f"use one of {', '.join(known)}"
+    return f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(known)}"

@@ -32,7 +32,7 @@ def refuse(values: Mapping[str, Any], where: str, changed: Iterable[str] = ()) -
         section, _, key = old.partition(".")
         part = values.get(section)
         if isinstance(part, Mapping) and key in part:
-            place = f"{old}, on the command line" if old in changed else f"{where}: {old}"
+            place = f"the value given for {old}" if old in changed else f"{where}: {old}"
             raise ConfigError(f"{old} has been renamed to {new}", where=place, hint=f"use {new}")
 
 

@@ -110,7 +110,7 @@ def _nothing_usable(source: Files, found: Found) -> DataError:
         first = found.rejected[0]
         what = f"none of {len(found.rejected)} image files can be used; the first: {first.name}: {first.reason}"
     else:
-        what = f"no image files, only others: {others}" if others else "no image files: it is empty"
+        what = f"no images found, only other files: {others}" if others else "no images found: it is empty"
     return DataError(
         what,
         where=printable(source.name),

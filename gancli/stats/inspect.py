@@ -60,6 +60,9 @@ def inspect_stats(
     wanted = min(samples, QUICK_SAMPLES) if quick else samples
     network = open_feature_extractor(features, device=str(devices.choose(device))) if features is not None else None
     how = How(wanted, quick=quick, network=network, device=device, progress=progress)
+    if target is not None and not target.startswith("builtin:") and not Path(target).exists():
+        hint = "give a run folder, a .pt file, or samples: a folder, zip, tar or array"
+        raise InputMissing("no such file or folder", where=printable(target), hint=hint)
     if target is not None and _is_samples(target):
         return _files(str(target), data, how)
     run = None if target is not None else runs.newest(Path(outdir))
@@ -110,7 +113,7 @@ def _files(target: str, data: str | None, how: How) -> Health:
     if data is None:
         hint = "add --against REALS, a folder or zip of the training images"
         raise UsageError(
-            "the target is a set of samples, and no reals are given to compare it with",
+            "no real data to compare the samples with",
             where=printable(target),
             hint=hint,
         )
@@ -254,7 +257,7 @@ def _early(health: Health, generator: Generator) -> Health:
         why = f"the network is still growing: {phase.height} of {last} px, alpha {phase.alpha:.2f}"
     else:
         return health
-    found = f"otherwise the verdict would be {health.verdict}"
+    found = f"ignoring this, the verdict would be {health.verdict}"
     evidence = (why, *health.evidence, *([found] if health.verdict != "undecided" else []))
     return replace(health, verdict="undecided", confidence="low", evidence=evidence)
 

@@ -163,7 +163,11 @@ def _found(panel: Panel, limits: Limits, *, counted: bool) -> Iterator[Sign]:
 def _diverged(panel: Panel, limits: Limits) -> Iterator[Sign]:
     nothing = panel.relative("coverage") < limits.lost and panel.relative("precision") < limits.lost
     if nothing and panel.relative("batch_std_ratio") > limits.noise:
-        yield "diverged", "no sample resembles the data, and batch std is above that of the reals: noise", True
+        yield (
+            "diverged",
+            "no sample resembles the data, and batch std is above that of the reals: the samples look like noise",
+            True,
+        )
 
 
 def _repeated(panel: Panel, limits: Limits) -> Iterator[Sign]:

@@ -50,7 +50,11 @@ def stop_names(words: Iterable[str]) -> frozenset[str]:
     """The names of the alarms for the values of --stop-on. Raises UsageError."""
     for word in words:
         if word not in STOP_WORDS:
-            raise UsageError(f"unknown value {word!r}", where="--stop-on", hint=f"use {', '.join(STOP_WORDS)}")
+            raise UsageError(
+                f"unknown value {word!r}",
+                where="--stop-on",
+                hint=f"use {', '.join(dict.fromkeys(STOP_WORDS.values()))}",
+            )
     return frozenset(STOP_WORDS[word] for word in words)
 
 

@@ -159,9 +159,10 @@ def refuse_unfinished(source: Opened, verb: str) -> None:
     phase = Schedule.of(source.config).phase_at(source.images)
     if phase.stage < source.config.network.stages - 1 or phase.alpha < 1:
         raise ConfigError(
-            f"training has reached {source.images / 1000:g} kimg, {phase.height} px at alpha {phase.alpha:.2f}",
+            f"its training has not reached full size: {phase.height} of {source.config.full_height} px, "
+            f"alpha {phase.alpha:.2f}, at {source.images / 1000:g} kimg",
             where=f"{verb} {source.path}",
-            hint="train it to the end of its last fade first",
+            hint="finish it first: gancli resume RUN",
         )
 
 

@@ -38,8 +38,8 @@ def go_on(
         duration = config.train.duration
         if state.images >= duration:
             callback.say(
-                f"{run.path} is finished at {state.images / 1000:g} kimg; use --kimg to train it longer, "
-                "or --new to start a new run"
+                f"{run.path} is already finished at {state.images / 1000:g} kimg; --kimg trains it longer, "
+                "train --new starts a new run"
             )
             return TrainReport(run.path, run.last, state.images, duration, "already finished", state.seconds)
         say_rate(run, config, state, callback)
@@ -99,4 +99,4 @@ def say_rate(run: Run, config: ResolvedConfig, state: TrainState, callback: Call
     callback.say(f"resuming {run.path} at {state.images / 1000:g} kimg")
     old, new = run.config().train.duration, config.train.duration
     if lr_factor(config, state.images, old) < lr_factor(config, state.images, new):
-        callback.say("the learning rate had decayed for the old duration; it rises again for the new one")
+        callback.say("the learning-rate decay restarts for the new duration")

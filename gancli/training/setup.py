@@ -78,8 +78,9 @@ def refuse_rejected(dataset: Dataset, *, strict: bool) -> None:
     """With --strict, raise DataError if a file cannot be used."""
     rejected = dataset.report.rejected
     if strict and rejected:
+        files = "1 file" if len(rejected) == 1 else f"{len(rejected)} files"
         raise DataError(
-            f"{len(rejected)} files cannot be used; the first is {rejected[0].name}: {rejected[0].reason}",
+            f"{files} cannot be used; the first is {rejected[0].name}: {rejected[0].reason}",
             where=dataset.report.source,
             hint="remove or repair them, or leave out --strict",
         )
@@ -114,9 +115,11 @@ def existing(run: str | Path | None, outdir: Path) -> Run:
     if run is None:
         return runs.newest(outdir)
     folder = Path(run)
+    if folder.suffix == ".pt" and folder.is_file():
+        folder = folder.parent.parent if folder.parent.name == "checkpoints" else folder.parent
     inside = folder if folder.exists() else outdir / folder  # a name as `gancli runs` lists it
     if not (inside / "config.yaml").is_file():
-        raise InputMissing("not a run folder", where=printable(str(folder)), hint="see `gancli runs` for their names")
+        raise InputMissing("not a run folder", where=printable(str(folder)), hint="`gancli runs` lists the run folders")
     return Run(inside)
 
 
