@@ -208,7 +208,7 @@ class TestErrors:
             (["inspect-stats"], 66, "no run yet"),
             (["inspect-stats", "CKPT", "--fail-on", "colapse"], 2, "unknown verdict 'colapse'"),
             (["grow", "CKPT", "--to", "24"], 78, "24 px is not 16 px doubled"),
-            (["train", "DATA", "--preset", "PRESET", "--channels", "2"], 78, "data.channels, on the command line"),
+            (["train", "DATA", "--preset", "PRESET", "--channels", "2"], 78, "the value given for data.channels"),
             (["train", "DATA", "--preset", "PRESET", "--run", "../x"], 2, "not a folder name"),
             (["train", "DATA", "--preset", "PRESET", "--outdir", "PRESET"], 73, "--outdir"),
             (["interpolate", "CKPT", "-"], 2, "to standard output"),
@@ -301,7 +301,7 @@ class TestErrors:
 
     def test_a_closed_log_does_not_stop_a_training(self, trained, tmp_path):
         """gancli train ... 2>&1 | head -4: training continues to its end."""
-        words = ["train", trained[1], "--preset", trained[2], "--kimg", 2, "--outdir", tmp_path / "runs"]
+        words = ["train", trained[1], "--preset", trained[2], "--kimg", 0.8, "--outdir", tmp_path / "runs"]
         with process(*words, cwd=tmp_path, stdout=-1, stderr=-1) as p:
             read_until(p.stderr, "kimg=")
             p.stderr.close()
@@ -343,10 +343,11 @@ class TestSignals:
         assert "to continue: gancli resume" in rest
         assert out.endswith("last.pt\n")
 
-        with process(*words, cwd=tmp_path, stderr=-1) as p:
-            line = read_until(p.stderr, "resuming")
-            p.kill()
-        assert float(line.split()[-2]) > 0
+        if number == signal.SIGINT:
+            with process(*words, cwd=tmp_path, stderr=-1) as p:
+                line = read_until(p.stderr, "resuming")
+                p.kill()
+            assert float(line.split()[-2]) > 0
 
     def test_sigusr1_saves_and_goes_on(self, trained, tmp_path):
         """For schedulers that send a signal before they stop a job."""

@@ -163,7 +163,7 @@ class TestBatchNorm:
 
 def test_an_unknown_family_names_the_nearest():
     """Keys of other families are unknown."""
-    with pytest.raises(ConfigError, match="use 'mlp'"):
+    with pytest.raises(ConfigError, match="did you mean 'mlp'"):
         presets.build({"network": {"family": "mpl"}, "train": {"batch_size": 1}}, "test")
     with pytest.raises(ConfigError, match="unknown key 'pixel_norm'"):
         resolved("ring8", [2], network__pixel_norm=True)

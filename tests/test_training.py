@@ -166,7 +166,7 @@ class TestResume:
         second = train(tiny, pictures, tmp_path, callback=listener)
 
         assert (first.state, second.state) == ("finished", "already finished")
-        assert any("is finished" in line and "--kimg" in line for line in listener.said)
+        assert any("already finished" in line and "--kimg" in line for line in listener.said)
 
     def test_more_kimg_goes_on_and_says_that_the_rate_rises(self, pictures, tmp_path):
         """The duration is not part of a run's identity."""
@@ -177,7 +177,7 @@ class TestResume:
         more = train(preset, pictures, tmp_path / "runs", changes={"train.duration": 320}, callback=listener)
 
         assert more.images == 320
-        assert any("rises again" in line for line in listener.said)
+        assert any("decay restarts" in line for line in listener.said)
 
     def test_another_seed_or_other_data_is_another_run(self, tiny, pictures, tmp_path):
         """--new always creates a new run."""
@@ -650,9 +650,9 @@ class TestGrow:
         """Its last stages are untrained, so neither grow nor transfer accepts it."""
         short = train(tiny, pictures, tmp_path / "runs", changes={"train.duration": 48})
 
-        with pytest.raises(ConfigError, match=r"8 px at alpha 0\.50"):
+        with pytest.raises(ConfigError, match=r"8 of 16 px, alpha 0\.50"):
             self.grow(short, tmp_path / "grown")
-        with pytest.raises(ConfigError, match="8 px"):
+        with pytest.raises(ConfigError, match="8 of 16 px"):
             gancli.train(data=str(pictures), start_from=short.checkpoint, outdir=tmp_path / "runs")
 
     def test_a_network_that_does_not_fit_is_refused_before_a_run_is_made(self, grown_from, tmp_path):
