@@ -41,7 +41,7 @@ def figures_page() -> str:
     rows = [figure_row(spec) for group in GROUPS for spec in FIGURES.values() if spec.group == group]
     head = "| group | key | shown as | of | watch; bad | meaning |\n|---|---|---|---|---|---|\n"
     return (
-        "# Figures of inspect-stats\n\n"
+        "# Metrics of inspect-stats\n\n"
         "Generated from `gancli/stats/figures.py` by `python docs/generate.py`. Keys are stable: use them in\n"
         "scripts. For a figure with one value per channel, level or network, `part` says which one. Marks are\n"
         "relative to the baseline, the same figure between two halves of the reals. `--quick` skips the figures\n"

@@ -53,10 +53,10 @@ def inspect_stats(
         ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Show all figures, histograms, spectra and history.")
+        bool, typer.Option("--all", help="Show all metrics, histograms, spectra and history.")
     ] = False,
     plot: Annotated[
-        str | None, typer.Option("--plot", metavar="FILE.svg", help="Plot all figures to a file.", show_default=False)
+        str | None, typer.Option("--plot", metavar="FILE.svg", help="Plot all metrics to a file.", show_default=False)
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the log of a run while it trains.")] = False,
     outdir: options.OutdirOption = "runs",

@@ -62,7 +62,7 @@ def health_panel(health: Health, width: int = 120, *, everything: bool = False) 
     title = f"{health.samples} samples on each side, {health.weights} weights"
     parts.append(_panel(figures, title, explained=width >= WIDE))
     if hidden := len(health.panel) - len(figures):
-        parts.append(Text(f"{hidden} more figures, histograms and spectra: --all", style="dim"))
+        parts.append(Text(f"{hidden} more metrics, histograms and spectra: --all", style="dim"))
     return [*parts, *_advice(figures), *(_details(health) if everything else []), head]
 
 
@@ -81,7 +81,7 @@ def _details(health: Health) -> list[Any]:
 
 def _panel(figures: Sequence[Figure], title: str, *, explained: bool) -> Table:
     table = Table(title=Text(title), box=None, title_justify="left", pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("", "figure", "value", "baseline", "fake", "real", *(["what it means"] if explained else [])):
+    for name in ("", "metric", "value", "baseline", "fake", "real", *(["what it means"] if explained else [])):
         table.add_column(name, justify="right" if name in ("value", "baseline", "fake", "real") else "left")
     said = ""
     for f in sorted(figures, key=lambda figure: GROUPS.index(figure.group)):
@@ -162,7 +162,7 @@ def forecast_table(forecast: Forecast) -> list[Any]:
 
 def ablation_table(ablation: Ablation) -> Table:
     """One row per quantity and one column per variant: mean and standard deviation over seeds."""
-    table = Table(f"{len(ablation.rows[0].seeds)} seeds", box=None, padding=(0, 2))
+    table = Table(f"{(n := len(ablation.rows[0].seeds))} seed{'' if n == 1 else 's'}", box=None, padding=(0, 2))
     for row in ablation.rows:
         table.add_column(Text(row.variant), justify="right", no_wrap=True)
     for head, cells in ablation.table():
