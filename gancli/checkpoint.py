@@ -153,23 +153,9 @@ def _migrated(values: Any, path: Path) -> dict[str, Any]:
         raise safe_load.refusal(path, "a part is missing or wrong") from error
 
 
-FACTS_OF_1 = ("fingerprint", "centre", "scale", "mean", "std")
-
-
 def _from_1(values: dict[str, Any]) -> dict[str, Any]:
     """Facts about the samples were in the sections `data` and `network`."""
-    config = {name: dict(part) if isinstance(part, dict) else part for name, part in values["config"].items()}
-    network, data, train = config["network"], config["data"], config["train"]
-    shape, channels = network.pop("sample_shape", None), network.pop("image_channels", None)
-    if shape is None:
-        height, width = network.get("base", (4, 4))
-        shape = (channels, network["resolution"], network["resolution"] * width // height)
-    facts = {"fingerprint": "unknown"}
-    facts |= {key: value for key in FACTS_OF_1 if (value := data.pop(key, None)) is not None}
-    data["source"] = data.get("source") or "unknown"
-    config["samples"] = {"kind": ("points", "signal", "image")[len(shape) - 1], "shape": shape, **facts}
-    train["precision"] = "bf16" if train.get("precision") == "bf16" else "fp32"
-    return {**values, "config": config, "extra": {}}
+    return {**values, "config": renamed.with_samples(values["config"]), "extra": {}}
 
 
 def _from_2(values: dict[str, Any]) -> dict[str, Any]:

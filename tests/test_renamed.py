@@ -71,3 +71,20 @@ def test_present_configs_are_left_alone():
     """As are values that are not configs."""
     assert renamed.translated(TINY) == TINY
     assert renamed.translated([1]) == [1]
+
+
+def test_a_run_folder_of_the_first_layout_is_read(tmp_path):
+    """What the data had settled was in `data` and `network`, and a warning was a text."""
+    config = tiny_config()
+    values = with_old_keys(config)
+    samples = values.pop("samples")
+    values["network"]["image_channels"] = 3
+    values["data"] |= {key: samples[key] for key in renamed.MOVED}
+    run = runs.create(tmp_path, "photos", config)
+    run.config_file.write_text(configs.yaml.dump(values))
+    run.stats_file.write_text(json.dumps({"images": 8, "warnings": ["collapse: few pictures"]}) + "\n")
+
+    assert run.config() == config
+    (warning,) = run.stats()[0]["warnings"]
+    assert warning == {"name": "collapsed", "text": "few pictures", "since": 8, "checkpoint": None}
+    assert renamed.translated(renamed.with_samples(values))["samples"]["center"] == config.samples.center

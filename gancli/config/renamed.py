@@ -36,10 +36,32 @@ def refuse(values: Mapping[str, Any], where: str, changed: Iterable[str] = ()) -
             raise ConfigError(f"{old} has been renamed to {new}", where=place, hint=f"use {new}")
 
 
+MOVED = ("fingerprint", "centre", "scale", "mean", "std")  # from `data` to `samples`
+
+
+def with_samples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's config from before the section `samples`, whose facts were in `data` and `network`."""
+    config = {name: dict(part) if isinstance(part, Mapping) else part for name, part in values.items()}
+    network, data, train = config["network"], config["data"], config["train"]
+    shape, channels = network.pop("sample_shape", None), network.pop("image_channels", None)
+    if shape is None:
+        height, width = network.get("base", (4, 4))
+        shape = (channels, network["resolution"], network["resolution"] * width // height)
+    facts = {"fingerprint": "unknown"}
+    facts |= {key: value for key in MOVED if (value := data.pop(key, None)) is not None}
+    data["source"] = data.get("source") or "unknown"
+    config["samples"] = {"kind": ("points", "signal", "image")[len(shape) - 1], "shape": shape, **facts}
+    train["precision"] = "bf16" if train.get("precision") == "bf16" else "fp32"
+    return config
+
+
 def translated(values: Any) -> Any:
     """A config written by an earlier version, with the current keys. Other values are returned unchanged."""
     if not isinstance(values, Mapping):
         return values
+    network = values.get("network")
+    if isinstance(network, Mapping) and network.keys() & {"image_channels", "sample_shape"}:
+        values = with_samples(values)
     config = {name: dict(part) if isinstance(part, Mapping) else part for name, part in values.items()}
     for old, new in RENAMED.items():
         (section, _, key), (home, _, name) = old.partition("."), new.partition(".")
@@ -52,7 +74,13 @@ def translated_tick(tick: dict[str, Any]) -> dict[str, Any]:
     """A line of stats.jsonl with the current names of fields and warnings."""
     found = {LOG.get(key, key): value for key, value in tick.items()}
     if "warnings" in found:
-        found["warnings"] = [
-            {**warning, "name": WARNINGS.get(warning["name"], warning["name"])} for warning in found["warnings"]
-        ]
+        found["warnings"] = [_translated_warning(said, found.get("images", 0)) for said in found["warnings"]]
     return found
+
+
+def _translated_warning(said: Any, images: int) -> dict[str, Any]:
+    """A warning; in schema version 1 it was a text, "name: what is wrong"."""
+    if isinstance(said, str):
+        name, _, text = said.partition(": ")
+        said = {"name": name, "text": text, "since": images, "checkpoint": None}
+    return {**said, "name": WARNINGS.get(said["name"], said["name"])}

@@ -77,7 +77,7 @@ def inspect_stats(
         why = f"no reals to compare with: {error.what}"
         return Health("undecided", "low", (why,), source=str(path), history=history)
     health = replace(_checkpoint(opened, dataset, how, raw=raw), history=history)
-    if (folder := _run_of(path)).config_file.exists():
+    if data is None and not raw and (folder := _run_of(path)).config_file.exists():
         StoredVerdict(health.verdict, health.confidence, opened.images).write(folder)
     return health
 
