@@ -426,6 +426,14 @@ class TestOtherCommands:
 
         assert [(run["verdict"], run["verdict_kimg"]) for run in listed] == [(None, None), (verdict, 0.16)]
 
+    def test_only_the_run_s_own_verdict_is_stored(self, gancli, trained):
+        """Not one on other data or on the raw weights."""
+        run = trained[0].parent
+        (run / "verdict.json").unlink(missing_ok=True)
+        for words in ((trained[1],), ("--raw",)):
+            assert gancli("inspect-stats", run, *words, "--quick")[0] == 0
+        assert not (run / "verdict.json").exists()
+
     def test_doctor_tells_versions(self, gancli):
         """And optional dependencies."""
         body = json.loads(gancli("doctor", "--json")[1])
