@@ -5,14 +5,14 @@ import subprocess
 
 import numpy as np
 import pytest
-from conftest import tiny_config
+from conftest import tick_row, tiny_config
 from PIL import Image
 
 from gancli.config import as_text
 from gancli.errors import InputMissing
 from gancli.health import Figure, Health, Histogram, Nearest, Spectrum
 from gancli.report import pictures, run_page, svg
-from gancli.results import Tick, Warned, plain
+from gancli.results import Warned, plain
 from gancli.runs import Run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -21,8 +21,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 def tick(kimg, **changes):
     """A line of stats.jsonl."""
-    values = dict.fromkeys(Tick.__dataclass_fields__, 0.5)
-    return values | {"kimg": kimg, "images": kimg * 1000, "resolution": 16, "alpha": 1.0, "warnings": []} | changes
+    return tick_row(kimg=kimg, images=round(kimg * 1000), **changes)
 
 
 def make_run(folder, ticks=(), sheets=(), **changes):
@@ -276,7 +275,7 @@ class TestInABrowser:
           document.title = seen.join("|");"""
         dom, errors = browse(tmp_path, run_page.page(run, make_health(), [make_pair()]), script)
         title = re.search("<title>(.*?)</title>", dom)[1]
-        assert title == "3 kimg, step 0.5/3 kimg, step 0.5|1 kimg, step 0.5/1 kimg, step 0.5|true|1 kimg, step 0.5"
+        assert title == "3 kimg, step 1/3 kimg, step 1|1 kimg, step 1/1 kimg, step 1|true|1 kimg, step 1"
         assert errors == []
 
     def test_a_phone_scrolls_in_one_direction(self, run, tmp_path):

@@ -1,5 +1,7 @@
+import json
+
 import pytest
-from conftest import tiny_config
+from conftest import tick_row, tiny_config
 
 from gancli import runs
 from gancli.errors import CannotCreate, InputMissing
@@ -74,5 +76,6 @@ def test_looking_at_a_lock_does_not_take_it(tmp_path):
 def test_a_log_line_cut_short_is_left_out(tmp_path):
     """A line truncated by a crash is ignored."""
     run = runs.create(tmp_path, "photos", tiny_config())
-    run.stats_file.write_text('{"images": 1}\n{"images": 2')
-    assert run.stats() == [{"images": 1}]
+    rows = [json.dumps(tick_row(images=n)) for n in (8, 16)]
+    run.stats_file.write_text(f"{rows[0]}\n{rows[1][:40]}")
+    assert [row["images"] for row in run.stats()] == [8]

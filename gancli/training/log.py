@@ -28,7 +28,7 @@ REFERENCE, MOST_VALUES = 1_000, 1 << 22  # limits for the histograms of the trai
 
 
 def cut(run: Run, images: int) -> list[dict[str, Any]]:
-    """Remove the ticks after `images`, so that the log matches the loaded weights; return the others."""
+    """Remove the ticks after `images`, and damaged lines, so that the log matches the weights; return the others."""
     kept = [tick for tick in run.stats() if tick["images"] <= images]
     if kept or run.stats_file.exists():
         files.replace_text(run.stats_file, "".join(json.dumps(tick) + "\n" for tick in kept))
@@ -38,8 +38,7 @@ def cut(run: Run, images: int) -> list[dict[str, Any]]:
 def append(run: Run, tick: Tick) -> dict[str, Any]:
     """Append one line. NaN is written as null."""
     row: dict[str, Any] = {"schema_version": SCHEMA_VERSION, **plain(tick)}
-    with run.stats_file.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    files.append_text(run.stats_file, json.dumps(row) + "\n")
     return row
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gancli import signals
+from gancli import files, signals
 from gancli.errors import ChildFailed
 from gancli.results import Progress
 
@@ -54,7 +54,7 @@ class Child:
     """A process whose output goes to a log file."""
 
     def __init__(self, task: Task) -> None:
-        task.log.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(task.log.parent)
         self.task = task
         variables = {k: v for k, v in os.environ.items() if not k.startswith("GANCLI_") or k in KEPT_VARIABLES}
         with task.log.open("wb") as out:
