@@ -156,7 +156,7 @@ def identity(config: ResolvedConfig, *, data: bool = True) -> dict[str, Any]:
 
 def all_runs(outdir: Path) -> list[Run]:
     """The run folders under `outdir`, oldest first."""
-    found = [Run(file.parent) for file in outdir.glob("*/config.yaml")]
+    found = [Run(file.parent) for file in outdir.glob("[!.]*/config.yaml")]  # a hidden one is not complete
     return sorted(found, key=lambda run: (_modified(run.config_file), run.path.name))
 
 

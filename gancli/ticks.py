@@ -41,7 +41,10 @@ def parse(data: bytes) -> tuple[list[dict[str, Any]], list[int]]:
 
 def _tick(line: bytes) -> dict[str, Any]:
     """One line. Raises ValueError, KeyError, TypeError, AttributeError or RecursionError if it is damaged."""
-    row = renamed.translated_tick(json.loads(line.decode("utf-8"), parse_constant=lambda name: None))
+    values = json.loads(line.decode("utf-8"), parse_constant=lambda name: None)
+    if not isinstance(values["warnings"], list):
+        raise TypeError("warnings")
+    row = renamed.translated_tick(values)
     absent = {name: None for name, required in NUMBERS.items() if required and name not in row}  # older logs lack some
     row = row | absent
     for name in NUMBERS.keys() & row.keys():

@@ -24,6 +24,8 @@ def follow(target: str | None, outdir: Path, *, as_json: bool) -> None:
     if not run.config_file.exists():
         raise InputMissing("not a run folder", where=printable(str(target)), hint="`gancli runs` lists the run folders")
     config = run.config()
+    if damage := run.damage():
+        show.say(damage)
     if as_json:
         for row in _rows(run):
             show.out(json.dumps(row) + "\n")

@@ -11,7 +11,7 @@ import torch
 from gancli import checkpoint, ema, files, growth, media, plots, runs, signals
 from gancli.config import ResolvedConfig
 from gancli.data import Dataset, Feed
-from gancli.errors import TrainingDiverged
+from gancli.errors import TrainingDiverged, is_out_of_memory
 from gancli.growth import Phase, Schedule
 from gancli.results import Warned
 from gancli.runs import Run
@@ -19,6 +19,7 @@ from gancli.stats.histograms import Levels
 from gancli.training import alarms, log
 from gancli.training.alarms import Alarm
 from gancli.training.callbacks import Callback
+from gancli.training.memory import too_little
 from gancli.training.sentinel import Sentinel
 from gancli.training.state import TrainState
 from gancli.training.step import train_critic, train_generator
@@ -110,7 +111,7 @@ def to_the_end(session: Session, state: TrainState) -> None:
         before, is_done = images_before(state), state.extra.pop(STEP_DONE, None) is not None
         phase = session.schedule.phase_at(before)
         if not is_done:
-            if not one_step(session, state, before, phase):
+            if not one_step_in_memory(session, state, before, phase):
                 break
             sentinel.check(session.losses, state.images)
             took = time.monotonic() - began
@@ -123,6 +124,17 @@ def to_the_end(session: Session, state: TrainState) -> None:
     if not (session.finding or "").startswith("diverged"):  # non-finite weights are not saved
         save(session, state)
     signals.poll()
+
+
+def one_step_in_memory(session: Session, state: TrainState, before: int, phase: Phase) -> bool:
+    """As `one_step`. Raises OutOfMemory with the largest batch that fits; the state is of no use afterwards."""
+    try:
+        return one_step(session, state, before, phase)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    state.images = before  # outside of the except block, where the exception has released its tensors
+    raise too_little(state, session.config, session.feed, phase, session.run)
 
 
 def one_step(session: Session, state: TrainState, before: int, phase: Phase) -> bool:
@@ -146,12 +158,12 @@ def after_step(session: Session, state: TrainState, before: int, phase: Phase) -
     The grid comes before the checkpoint, so that a run that is killed between the two draws it again.
     """
     train, after = session.config.train, state.images
-    is_logged = bool(session.history) and session.history[-1]["images"] == after
-    ticks = (due(train.tick_every, before, after) or after >= train.duration) and not is_logged
+    is_logged, is_last = bool(session.history) and session.history[-1]["images"] == after, after >= train.duration
+    ticks = (due(train.tick_every, before, after) or is_last) and not is_logged
     if ticks and not signals.stop_requested():
         take_tick(session, state, phase)
         ticks = False
-    draws = due(train.sample_every, before, after)
+    draws = due(train.sample_every, before, after) or is_last
     if draws and not signals.stop_requested():
         draw_fakes(session, state)
     if ticks or (draws and session.drawn_at != after):
