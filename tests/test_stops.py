@@ -130,6 +130,23 @@ def test_no_forward_pass_begins_after_a_signal_in_a_critic_step(pictures, tmp_pa
     assert not any(late)
 
 
+def test_a_tick_is_left_at_the_next_batch(pictures, tmp_path, monkeypatch):
+    """Its 64 samples are evaluated in batches, and no batch begins after a signal."""
+    preset = write_preset(tmp_path / "p.yaml", LOG | {"train.tick_every": 8})
+    forward, late = Generator.forward, []
+
+    def counted(self, *arguments, **options):
+        if not torch.is_grad_enabled():
+            late.append(signals.stop_requested())
+            os.kill(os.getpid(), signal.SIGTERM) if not signals.stop_requested() else None
+        return forward(self, *arguments, **options)
+
+    monkeypatch.setattr(Generator, "forward", counted)
+    with pytest.raises(Interrupted):
+        trained(preset, pictures, tmp_path / "runs")
+    assert late == [False]
+
+
 def test_a_tick_that_is_due_is_left_for_the_next_session(pictures, tmp_path, stop_in, monkeypatch):
     """It evaluates 64 samples, which takes seconds at 512 channels."""
     preset = write_preset(tmp_path / "p.yaml", LOG | {"train.tick_every": 8})

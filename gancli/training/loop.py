@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from gancli import checkpoint, ema, files, growth, media, plots, runs, signals
 from gancli.config import ResolvedConfig
 from gancli.data import Dataset, Feed
-from gancli.errors import TrainingDiverged, is_out_of_memory
+from gancli.errors import Interrupted, TrainingDiverged, is_out_of_memory
 from gancli.growth import Phase, Schedule
 from gancli.results import Warned
 from gancli.runs import Run
@@ -160,9 +161,11 @@ def after_step(session: Session, state: TrainState, before: int, phase: Phase) -
     train, after = session.config.train, state.images
     is_logged, is_last = bool(session.history) and session.history[-1]["images"] == after, after >= train.duration
     ticks = (due(train.tick_every, before, after) or is_last) and not is_logged
-    if ticks and not signals.stop_requested():
-        take_tick(session, state, phase)
-        ticks = False
+    if ticks:
+        with suppress(Interrupted):  # in the tick, or before it
+            signals.poll()
+            take_tick(session, state, phase)
+            ticks = False
     draws = due(train.sample_every, before, after) or is_last
     if draws and not signals.stop_requested():
         draw_fakes(session, state)
