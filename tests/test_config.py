@@ -123,7 +123,8 @@ class TestHostileYaml:
     @pytest.mark.parametrize(
         "text",
         ["[" * LONG, "[" * 5000 + "]" * 5000, "{a: " * 20_000, "- " * LONG + "x",
-         "".join(f"k{i}: 1\n" for i in range(28_000)), "\n".join(" " * i + "a:" for i in range(600)), "[" + "a," * 100_000 + "]"],
+         "".join(f"k{i}: 1\n" for i in range(28_000)), "\n".join(" " * i + "a:" for i in range(600)),
+         "[" + "a," * 100_000 + "]"],
         ids=yaml.shown,
     )  # fmt: skip
     def test_deep_and_long_files(self, text):
@@ -486,8 +487,8 @@ class TestResolution:
         [
             {"network.base": 5}, {"network.base": "ab"}, {"network.base": [0, 4]}, {"network.base": [-4, 4]},
             {"network.base": {"a": 1}}, {"network.resolution": 0}, {"network.resolution": -4},
-            {"network.resolution": "32"}, {"network.channels": "abc"}, {"network.channels": ["a"]}, {"network.channels": []},
-            {"network.channels": 5},
+            {"network.resolution": "32"}, {"network.channels": "abc"}, {"network.channels": ["a"]},
+            {"network.channels": []}, {"network.channels": 5},
             {"growth": [1]}, {"growth": 5}, {"growth.at": {"a": 1}}, {"growth.at": {4: 1}}, {"growth.at": {"a": {}}},
             {"growth.at": {16: {"stable": None}}}, {"growth.at": {16: {"stable": "x"}}}, {"growth.at": {-4: {}}},
             {"network.family": [1]}, {"growth.at": {32: {"fade": [1]}}}, {"growth": None},
