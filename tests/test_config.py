@@ -176,12 +176,10 @@ class TestHostileYaml:
         same = [1, 2]
         assert yaml.parse(yaml.dump({"a": same, "b": same}), "test") == {"a": same, "b": same}
 
-    @pytest.mark.parametrize(
-        "value", ["x" * 10**6, 10**5000, [[["x" * 500] * 500] * 500] * 500, {i: i for i in range(999)}], ids=yaml.shown
-    )
-    def test_what_an_error_repeats_is_short(self, value):
+    def test_what_an_error_repeats_is_short(self):
         """Also of values that would take all memory as text."""
-        assert len(yaml.shown(value)) <= yaml.MAX_SHOWN
+        for value in ("x" * 10**6, 10**5000, [[["x" * 500] * 500] * 500] * 500, {i: i for i in range(999)}, [10**5000]):
+            assert len(yaml.shown(value)) <= yaml.MAX_SHOWN
 
 
 class TestFiles:
