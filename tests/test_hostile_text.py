@@ -138,6 +138,20 @@ class TestRunFolders:
         assert "pwned" in out + err
         assert dirty(out + err) == []
 
+    @pytest.mark.parametrize("words", [["runs"], ["runs", "--json"], ["inspect-stats", "--watch"]])
+    def test_numbers_that_are_missing_or_huge(self, gancli, hostile_run, words):
+        """In any field of the log."""
+        names = [name for name in Tick.__dataclass_fields__ if name not in ("warnings", "images")]
+        rows = [dict.fromkeys(names, value) | {"images": 5, "warnings": []} for value in (None, 1e308, -1e308, 2**53)]
+        hostile_run.stats_file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        assert gancli(*words, "--outdir", hostile_run.path.parent)[0] == 0
+
+    def test_a_log_without_positions_is_followed(self, gancli, hostile_run):
+        """The bar stays where it is."""
+        row = dict.fromkeys(Tick.__dataclass_fields__) | {"warnings": []}
+        hostile_run.stats_file.write_text(json.dumps(row) + "\n")
+        assert gancli("inspect-stats", "--watch", "--outdir", hostile_run.path.parent)[0] == 0
+
     @pytest.mark.parametrize("words", [["inspect-stats", "--quick", "--all"], ["report", "--quick"], ["resume"]])
     def test_commands_on_one_run(self, gancli, hostile_run, words):
         """The path of the folder, and the warnings in its log."""

@@ -286,8 +286,9 @@ class TestGallery:
 
     @pytest.mark.filterwarnings("ignore")
     @pytest.mark.parametrize("damage", ["bomb", "chunk", "tiny"])
-    def test_no_sheet_stops_the_page(self, run, damage):
+    def test_no_sheet_stops_the_page(self, run, damage, monkeypatch):
         """A sheet of huge size, with a broken chunk, or of one pixel."""
+        monkeypatch.setattr(pictures, "SIDE", 20)
         path = run.path / "samples" / "fakes-000002.png"
         data = bytearray(path.read_bytes())
         if damage == "bomb":
