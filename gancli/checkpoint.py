@@ -160,7 +160,7 @@ def _migrated(values: Any, path: Path) -> dict[str, Any]:
         while values["format"] < FORMAT:
             values = {**MIGRATIONS[values["format"]](values), "format": values["format"] + 1}
         return dict(values)
-    except (KeyError, TypeError, AttributeError) as error:
+    except renamed.MALFORMED as error:
         raise safe_load.refusal(path, "a part is missing or wrong") from error
 
 

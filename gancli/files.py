@@ -85,18 +85,15 @@ def link(source: Path, name: Path) -> None:
     replace(name, fill, needed=0)
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, hint: str = "use another path") -> None:
     """Create a folder and its parents, unless they exist. Raises CannotCreate, or StorageError if the disk is full."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if error.errno in (*CANNOT_CREATE, errno.EEXIST):
             what = f"cannot create the folder: {error.strerror}"
-            raise CannotCreate(what, where=printable(str(path)), hint="use another path") from error
-        hint = "free some space, then run the same command again"
-        raise StorageError(
-            f"cannot create the folder: {error.strerror}", where=printable(str(path)), hint=hint
-        ) from error
+            raise CannotCreate(what, where=printable(str(path)), hint=hint) from error
+        raise _translated(error, path, 0) from error
 
 
 def create_folder(path: Path, texts: Mapping[str, str]) -> None:

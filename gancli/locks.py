@@ -10,6 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
+
+from gancli.errors import StorageError
+from gancli.results import printable
 
 PAUSE = 0.05  # seconds between two attempts while waiting
 
@@ -28,9 +32,10 @@ class Taken(Exception):
 def held(path: Path, while_waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock within a `with` block. The file is created if missing and contains the pid of the holder.
 
-    while_waiting: wait for the lock and call this periodically; it may raise. Raises Taken if it is None.
+    while_waiting: wait for the lock and call this periodically; it may raise. Raises Taken if it is None, StorageError
+    if the file cannot be written.
     """
-    with path.open("a+") as file:
+    with _opened(path) as file:
         while not _take(file.fileno()):
             if while_waiting is None:
                 file.seek(0)
@@ -39,15 +44,35 @@ def held(path: Path, while_waiting: Callable[[], None] | None = None) -> Iterato
             time.sleep(PAUSE)
         with suppress(OSError):  # a file system without record locks: is_held cannot see this holder
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
+        _write_pid(file, path)
         _mine.add(path.resolve())
         try:
             yield
         finally:
             _mine.discard(path.resolve())
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("a+")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _write_pid(file: TextIO, path: Path) -> None:
+    pid = str(os.getpid())
+    try:
+        file.seek(0)
+        file.truncate()
+        file.write(pid)
+        file.flush()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> StorageError:
+    what = f"cannot write {len(str(os.getpid()))} bytes: {error.strerror}"
+    return StorageError(what, where=printable(str(path)), hint="free some space, or make the folder writable")
 
 
 def _take(descriptor: int) -> bool:

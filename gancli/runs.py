@@ -11,7 +11,7 @@ from typing import Any
 
 from gancli import files, locks, ticks
 from gancli.config import ResolvedConfig, as_text, presets, renamed, yaml
-from gancli.errors import CannotCreate, GancliError, InputMissing, RunBusy, UsageError
+from gancli.errors import CannotCreate, ConfigError, GancliError, InputMissing, RunBusy, UsageError
 from gancli.results import MAX_COUNT, RunSummary, printable, warnings_of
 
 RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
@@ -60,7 +60,12 @@ class Run:
 
     def config(self) -> ResolvedConfig:
         """Read the resolved config. Raises InputMissing or ConfigError."""
-        values = renamed.translated(yaml.load(self.config_file))
+        values = yaml.load(self.config_file)
+        try:
+            values = renamed.translated(values)
+        except renamed.MALFORMED as error:
+            where = printable(str(self.config_file))
+            raise ConfigError("not the config of a run", where=where, hint="restore the file") from error
         return presets.build_resolved(values, str(self.config_file))
 
     def stats(self) -> list[dict[str, Any]]:
@@ -113,7 +118,7 @@ def create(outdir: Path, data: str, config: ResolvedConfig, name: str | None = N
     """Create the next free `00000-<data>-<preset>` (or `name`) with its config.yaml. Raises CannotCreate."""
     if name is not None and (Path(name).name != name or name in ("", ".", "..")):
         raise UsageError(f"{name!r} is not a folder name", where="--run", hint="give a name without slashes")
-    files.make_folder(outdir)
+    files.make_folder(outdir, hint="give another --outdir")
     files.sweep(outdir)
     contents = {"config.yaml": as_text(config)}
     for folder in _free_names(outdir, f"{slug(data)}-{slug(config.preset)}") if name is None else [outdir / name]:

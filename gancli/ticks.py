@@ -29,7 +29,7 @@ def parse(data: bytes) -> tuple[list[dict[str, Any]], list[int]]:
             continue
         try:
             row = _tick(line)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (*renamed.MALFORMED, RecursionError):
             damaged.append(number)
             continue
         if found and row["images"] <= found[-1]["images"]:
@@ -40,7 +40,7 @@ def parse(data: bytes) -> tuple[list[dict[str, Any]], list[int]]:
 
 
 def _tick(line: bytes) -> dict[str, Any]:
-    """One line. Raises ValueError, KeyError, TypeError, AttributeError or RecursionError if it is damaged."""
+    """One line. Raises renamed.MALFORMED or RecursionError if it is damaged."""
     values = json.loads(line.decode("utf-8"), parse_constant=lambda name: None)
     if not isinstance(values["warnings"], list):
         raise TypeError("warnings")

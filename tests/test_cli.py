@@ -591,3 +591,29 @@ def test_the_panel_is_short_unless_all_is_asked_for(gancli, trained):
     assert short.rstrip().endswith(heads[-1])
     assert "--all" in short
     assert len(everything.splitlines()) > len(short.splitlines()) + 15
+
+
+class TestNumbersOfAnySize:
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("sample", "x.pt", "--seeds", "9" * 5000),
+            ("sample", "x.pt", "--seeds", f"0-{'9' * 5000}"),
+            ("train", "--kimg", "1e306"),
+            ("train", "--kimg", "1e400"),
+            ("train", "--kimg", "nan"),
+        ],
+    )
+    def test_too_large_is_wrong_usage(self, gancli, words):
+        """Exit 2 with a short sentence."""
+        code, _, err = gancli(*words)
+        assert code == 2
+        assert len(err) < 500
+
+
+def test_the_exit_code_stays_if_standard_error_is_on_a_full_disk(tmp_path):
+    """/dev/full fails at every write; an ablation whose logs are on a full disk must see why its run failed."""
+    command = [sys.executable, "-m", "gancli", "sample", str(tmp_path / "none.pt"), "--seeds", "0"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, check=False)
+    assert done.returncode == 66

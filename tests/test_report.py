@@ -14,7 +14,7 @@ from gancli.config import as_text
 from gancli.errors import InputMissing
 from gancli.health import Figure, Health, Histogram, Nearest, Spectrum
 from gancli.report import pictures, run_page, svg
-from gancli.results import Warned, plain
+from gancli.results import Tick, Warned, plain
 from gancli.runs import Run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -144,4 +144,5 @@ def _usage_error(error: Any, *, json_wanted: bool) -> None:
 
 def _traceback_if_asked() -> None:
     if show.voice.verbosity >= 2:
-        traceback.print_exc()
+        for text in traceback.format_exc().splitlines():
+            show.line(text)

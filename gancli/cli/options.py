@@ -1,6 +1,5 @@
 """Options that several commands share, and parsers for their values. Does not import torch."""
 
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +9,10 @@ from gancli import process, runs
 from gancli.cli import show
 from gancli.config import overrides, presets
 from gancli.errors import CannotCreate, UsageError
-from gancli.results import printable
+from gancli.results import MAX_COUNT, printable
 
 MAX_SEED = 2**32 - 1  # limit of numpy's RandomState
-MAX_SEEDS = 1_000_000
+MAX_SEEDS, MAX_DIGITS = 1_000_000, 20
 FROM_PRESET = "from the preset"  # shown as a default
 
 
@@ -295,9 +294,12 @@ def seeds(text: str) -> list[int]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise UsageError(f"{part.strip()!r} is not a seed", where="--seeds", hint="use the form 0-63,100")
-        low, high = int(first), int(last or first)
-        if max(low, high) > MAX_SEED:
-            raise UsageError(f"{part.strip()!r} is too large", where="--seeds", hint=f"the largest seed is {MAX_SEED}")
+        long = max(len(first), len(last)) > MAX_DIGITS
+        low, high = (0, 0) if long else (int(first), int(last or first))
+        if long or max(low, high) > MAX_SEED:
+            raise UsageError(
+                f"{part.strip()[:40]!r} is too large", where="--seeds", hint=f"the largest seed is {MAX_SEED}"
+            )
         if len(chosen) + high - low >= MAX_SEEDS:
             raise UsageError(f"more than {MAX_SEEDS:,} seeds", where="--seeds", hint="split them into several commands")
         if high < low:
@@ -344,7 +346,7 @@ def images(name: str, kimg: float | None) -> int | None:
     """Convert the kimg of an option to images. Raises UsageError."""
     if kimg is None:
         return None
-    if not math.isfinite(kimg):
+    if not abs(kimg) * 1000 <= MAX_COUNT:
         raise UsageError(f"{kimg} is not a number of images", where=f"--{name}", hint="give a finite number of kimg")
     return round(kimg * 1000)
 

@@ -82,6 +82,13 @@ class _Stderr(Clean):
         """Discard all further output; rich would end the process."""
         silence(sys.stderr)
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; training continues, and the exit code stays, if standard error is a file on a full disk."""
+        try:
+            super().print(*objects, **options)
+        except OSError:
+            silence(sys.stderr)
+
 
 def stderr() -> Console:
     """The console for everything but results."""

@@ -17,6 +17,7 @@ RENAMED = {
     "optimizer.generator_lr": "optimizer.generator_lr_factor",
     "samples.centre": "samples.center",
 }
+MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)  # for files of others
 LOG = {"colour_distance": "color_distance", "ema_distinct": "ema_nearest_ratio"}  # in stats.jsonl, schema version 2
 WARNINGS = {
     "collapse": "collapsed",
