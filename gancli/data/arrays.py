@@ -23,7 +23,7 @@ MAX_VALUES = 1 << 36  # a header with more values than this is damaged
 PREFERRED = ("images", "x", "data", "x_train", "arr_0")  # names of the array to use in an .npz with several
 MAX_HEADER = 1 << 20  # bytes; of an .npy file
 MAX_EXPANDED = 8 << 30  # bytes; compressed arrays are expanded in memory
-MAX_RATIO, RATIO_FROM = 500, 256 << 20  # an array that expands to more bytes and by more than this is a bomb
+MAX_RATIO, RATIO_FROM = 200, 512 << 20  # an array that expands to more bytes and by more than this is a bomb
 BLOCK = 1 << 24  # bytes read or converted at once
 
 
