@@ -1,5 +1,6 @@
 """Archives and arrays that claim what is not so: an error in good time, without the memory that they ask for."""
 
+import gc
 import gzip
 import io
 import json
@@ -147,6 +148,15 @@ class TestZip:
         report = open_dataset(str(tmp_path / "a.zip"), SHAPE).report
         assert [r.reason for r in report.rejected] == ["compressed by a method other than deflate"]
 
+    def test_a_member_without_a_name_is_ignored(self, tmp_path):
+        """Found by mutating zips: zipfile fails for it with an IndexError."""
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            archive.writestr("good.png", png())
+            archive.writestr("\0x", b"x")
+        with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+            assert archive.namelist() == ["good.png", ""]
+        assert open_dataset(str(tmp_path / "a.zip"), SHAPE).report.count == 1
+
 
 class TestExpansion:
     """Arrays that expand: the claimed size is compared with the memory before it is read."""
@@ -194,6 +204,15 @@ class TestExpansion:
         """As in zips."""
         with pytest.raises(DataError, match="other than deflate"):
             open_dataset(str(self.npz(tmp_path / "a.npz", np.zeros((5, 8, 8), np.uint8), zipfile.ZIP_LZMA)), SHAPE)
+
+    def test_a_damaged_npz_is_closed(self, tmp_path):
+        """Found by mutating: numpy left the file open, with a warning."""
+        (tmp_path / "a.npz").write_bytes(b"PK\x03\x04" + bytes(100))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(DataError):
+                open_dataset(str(tmp_path / "a.npz"), SHAPE)
+            gc.collect()
 
     def test_the_memory_is_known(self):
         """Between 16 MB and 1 PB, in bytes."""

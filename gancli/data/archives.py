@@ -73,7 +73,7 @@ def zip_members(path: Path) -> list[Member]:
         archive = zipfile.ZipFile(path)
     except Exception as error:  # damaged; the errors of zipfile have no common base class
         raise DataError(f"not a readable zip: {error}", where=printable(str(path)), hint="create it again") from error
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    infos = [info for info in archive.infolist() if not info.filename.endswith("/")]  # is_dir fails without a name
     _check_count(len(infos), path)
     return [Member(i.filename, i.file_size, partial(_inflated, archive, i), _zip_refusal(i)) for i in infos]
 

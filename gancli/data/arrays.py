@@ -77,7 +77,7 @@ def _from_npy(path: Path) -> NDArray[Any]:
 
 
 def _from_npz(path: Path) -> NDArray[Any]:
-    with np.load(path, allow_pickle=False) as archive:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         names = list(archive.files)
         chosen = names if len(names) == 1 else [n for n in PREFERRED if n in names]
         if not chosen:
