@@ -1,10 +1,15 @@
 import io
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from gancli.data import images, open_dataset, scan
+from gancli.data.budget import Budget
 from gancli.data.images import Shape, decode, from_array
 
 SQUARE = Shape(8, 8, 3, "crop")
@@ -201,3 +206,120 @@ class TestPhones:
         monkeypatch.setitem(sys.modules, "pillow_heif", None)
         with pytest.raises(ValueError, match="gancli\\[heif\\]"):
             decode(b"\0\0\0\x18ftypheic" + bytes(40), Shape(16, 16, 3, "crop"))
+
+
+class TestMemory:
+    """Large images are converted in parts, and only a few of them at once."""
+
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16", "I"])
+    @pytest.mark.parametrize("channels", [1, 3, 4])
+    def test_parts_give_the_same_pixels(self, monkeypatch, mode, channels):
+        """In every mode, also if a row is longer than a part."""
+        rng = np.random.RandomState(0)
+        image = Image.fromarray(rng.randint(0, 256, (23, 41, 4)).astype(np.uint8))
+        if mode.startswith("I"):
+            image = Image.fromarray(rng.randint(0, 65536, (23, 41)).astype(np.uint16 if mode == "I;16" else np.int32))
+        else:
+            image = image.convert("RGB").convert("P") if mode == "P" else image.convert(mode)
+        whole = images._in_mode(image, channels)
+
+        for part in (13, 90):
+            monkeypatch.setattr(images, "PART_PIXELS", part)
+            np.testing.assert_array_equal(np.asarray(images._in_mode(image, channels)), np.asarray(whole))
+
+    def test_every_16_bit_value_is_rounded_as_before(self):
+        """value / 257 to the nearest whole number, for all 65,536 values."""
+        values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+        expected = np.rint(values.astype(np.float64) / 257)
+
+        for image in (Image.fromarray(values), Image.fromarray(values.astype(np.int32))):
+            np.testing.assert_array_equal(np.asarray(images._eight_bit(image)), expected)
+
+    @pytest.mark.parametrize("value", [-1, 65536])
+    def test_32_bit_values_beyond_16_bits_are_refused(self, value):
+        """Their scale is unknown; none is clipped."""
+        with pytest.raises(ValueError, match="outside"):
+            images._eight_bit(Image.fromarray(np.array([[0, value]], np.int32)))
+
+    def test_the_size_is_read_without_decoding(self, monkeypatch):
+        """Also of a rotated image."""
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        files = [encoded(Image.new("RGB", (16, 8)), form, exif=exif) for form in ("PNG", "JPEG", "WEBP", "TIFF")]
+        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("it was decoded"))
+
+        assert [images.size_of(data) for data in files] == [(16, 8)] * 4
+
+    def test_a_side_that_is_too_long_is_refused(self):
+        """The filter that resizes it would take 48 bytes per pixel of the side: 3 GB for 64 million."""
+        with pytest.raises(ValueError, match="too many"):
+            decode(encoded(Image.new("1", (2_000_000, 1))), Shape(8, 8, 3, "pad"))
+
+    def test_the_budget_is_never_exceeded(self):
+        """Eight threads with shares of up to half of it; a share larger than the whole runs alone."""
+        budget, held, most = Budget(100), [], []
+
+        def use(share):
+            with budget.share(share):
+                held.append(min(share, 100))
+                most.append(sum(held))
+                time.sleep(0.001)
+                held.remove(min(share, 100))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(use, [10, 50, 30, 1000, 7, 50, 50, 20] * 10))
+
+        assert max(most) <= 100
+        assert max(most) > 50
+
+    def test_large_images_are_decoded_one_at_a_time(self, tmp_path, monkeypatch):
+        """As many at once as the budget has room for, whatever the number of threads."""
+        for i in range(6):
+            Image.new("L", (64, 64), i).save(tmp_path / f"{i}.png")
+        at_once, most = [], []
+        real = images.decoded
+
+        def watched(image, shape):
+            at_once.append(1)
+            most.append(len(at_once))
+            time.sleep(0.01)
+            result = real(image, shape)
+            at_once.pop()
+            return result
+
+        monkeypatch.setattr(images, "decoded", watched)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+        for share, expected in ((1, 1), (2, 2)):
+            most.clear()
+            monkeypatch.setattr(scan, "DECODING", share * images.working_bytes(Image.new("L", (64, 64))))
+            open_dataset(str(tmp_path), SQUARE, rescan=True)
+            assert max(most) == expected
+
+    @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("x"), RecursionError()])
+    def test_an_image_that_does_not_fit_in_memory_is_rejected(self, pictures, monkeypatch, error):
+        """By name; the others are used."""
+        real = images.decoded
+
+        def decoded(image, shape):
+            if image.size == (3, 3):
+                raise error
+            return real(image, shape)
+
+        Image.new("RGB", (3, 3)).save(pictures / "000.png")
+        monkeypatch.setattr(images, "decoded", decoded)
+
+        report = open_dataset(str(pictures), SQUARE, rescan=True).report
+        assert (report.count, [r.name for r in report.rejected]) == (23, ["000.png"])
+
+
+@pytest.mark.parametrize("damage", [(60, b"\xff" * 40), (8, b"")])
+def test_libtiff_writes_nothing_to_standard_error(capfd, damage):
+    """A damaged TIFF is rejected with a reason; the C library does not print lines of its own."""
+    data = bytearray(
+        encoded(Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)), "TIFF", compression="tiff_lzw")
+    )
+    place, new = damage
+    data[place : place + max(len(new), 30)] = new or bytes(30)
+    with pytest.raises(Exception, match=r"."):
+        decode(bytes(data), SQUARE)
+    assert capfd.readouterr().err == ""

@@ -2,22 +2,29 @@
 
 import gzip
 import math
+import os
 import struct
-import zlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gancli.errors import DataError
+from gancli import signals
+from gancli.data import archives, budget
+from gancli.errors import DataError, GancliError, Interrupted
 from gancli.results import printable
 
 IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 MAX_VALUES = 1 << 36  # a header with more values than this is damaged
 PREFERRED = ("images", "x", "data", "x_train", "arr_0")  # names of the array to use in an .npz with several
+MAX_HEADER = 1 << 20  # bytes; of an .npy file
+MAX_EXPANDED = 8 << 30  # bytes; compressed arrays are expanded in memory
+MAX_RATIO, RATIO_FROM = 200, 512 << 20  # an array that expands to more bytes and by more than this is a bomb
+BLOCK = 1 << 24  # bytes read or converted at once
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,11 @@ def reader(path: Path) -> Callable[[Path], Samples]:
     with path.open("rb") as file:
         head = file.read(6)
     if head == b"\x93NUMPY":
-        return lambda p: classify(_load(p), str(p))
+        return lambda p: _read(_from_npy, p)
     if path.suffix.lower() == ".npz":
-        return lambda p: classify(_from_npz(p), str(p))
-    if head[:2] == b"\x1f\x8b" or head[:2] == b"\0\0":
-        return lambda p: classify(read_idx(p), str(p))
+        return lambda p: _read(_from_npz, p)
+    if head[:2] == archives.GZIP or head[:2] == b"\0\0":
+        return lambda p: _read(_from_idx, p)
     raise DataError(
         "not a folder, zip, tar, idx, .npy or .npz",
         where=printable(str(path)),
@@ -45,53 +52,90 @@ def reader(path: Path) -> Callable[[Path], Samples]:
     )
 
 
-def _load(path: Path) -> NDArray[Any]:
+def _read(load: Callable[[Path], NDArray[Any]], path: Path) -> Samples:
+    """Raises DataError for any error: numpy evaluates headers as literals, so a damaged one can raise anything."""
     try:
-        values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # numpy evaluates the header as a literal, so a damaged one can raise anything
-        raise _damaged(path, error) from error
-    return values
+        with warnings.catch_warnings(), np.errstate(all="ignore"):  # of numbers that become infinite
+            warnings.simplefilter("ignore")
+            return classify(load(path), str(path))
+    except (GancliError, Interrupted):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        hint = "save it again with numpy.save"
+        raise DataError(f"cannot read the array: {printable(reason)}", where=printable(str(path)), hint=hint) from error
+
+
+def _from_npy(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:
+        head = file.read(12)
+    length = int.from_bytes(head[8:10] if head[6:7] == b"\1" else head[8:12], "little")
+    if length > MAX_HEADER:
+        raise ValueError(f"its header claims {length:,} bytes")
+    values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return values.view(np.ndarray)
 
 
 def _from_npz(path: Path) -> NDArray[Any]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = list(archive.files)
-            chosen = names if len(names) == 1 else [n for n in PREFERRED if n in names]
-            if not chosen:
-                raise ValueError(f"several arrays ({', '.join(names)}), none named {', '.join(PREFERRED)}")
-            values: NDArray[Any] = archive[chosen[0]]
-            return values
-    except Exception as error:  # as above, and the errors of zipfile have no common base class
-        raise _damaged(path, error) from error
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        names = list(archive.files)
+        chosen = names if len(names) == 1 else [n for n in PREFERRED if n in names]
+        if not chosen:
+            raise ValueError(f"several arrays ({', '.join(names)}), none named {', '.join(PREFERRED)}")
+        members = {name.removesuffix(".npy"): name for name in archive.zip.namelist()}
+        info = archive.zip.getinfo(members[chosen[0]])
+        if info.compress_type not in archives.PLAIN_METHODS:
+            raise ValueError("compressed by a method other than deflate")
+        _check_expansion(info.file_size, path)
+        values: NDArray[Any] = archive[chosen[0]]
+        return values
 
 
-def read_idx(path: Path) -> NDArray[Any]:
+def _from_idx(path: Path) -> NDArray[Any]:
     """An idx file, gzipped or not: magic 0 0 type rank, sizes as big-endian int32, then the values."""
     with path.open("rb") as file:
-        opener = gzip.open if file.read(2) == b"\x1f\x8b" else open
-    try:
-        with opener(path, "rb") as file:
-            zero, code, rank = struct.unpack(">HBB", file.read(4))
-            if zero or code not in IDX_TYPES or not 1 <= rank <= 4:
-                raise ValueError("not an idx header")
-            shape = struct.unpack(f">{rank}i", file.read(4 * rank))
-            dtype = np.dtype(IDX_TYPES[code])
-            if min(shape) < 1 or math.prod(shape) > MAX_VALUES:
-                raise ValueError(f"invalid shape {shape} in the header")
-            data = file.read(math.prod(shape) * dtype.itemsize + 1)
-            if len(data) != math.prod(shape) * dtype.itemsize:
-                raise ValueError(f"the header has shape {shape}, but the file does not have that many values")
-            return np.frombuffer(data, dtype).reshape(shape)
-    except (OSError, EOFError, ValueError, struct.error, zlib.error, MemoryError) as error:
-        raise _damaged(path, error) from error
+        packed = file.read(2) == archives.GZIP
+    with cast(BinaryIO, gzip.open(path)) if packed else path.open("rb") as file:
+        zero, code, rank = struct.unpack(">HBB", file.read(4))
+        if zero or code not in IDX_TYPES or not 1 <= rank <= 4:
+            raise ValueError("not an idx header")
+        shape = struct.unpack(f">{rank}i", file.read(4 * rank))
+        dtype = np.dtype(IDX_TYPES[code])
+        if min(shape) < 1 or math.prod(shape) > MAX_VALUES:
+            raise ValueError(f"invalid shape {shape} in the header")
+        nbytes = math.prod(shape) * dtype.itemsize
+        missing = ValueError(f"the header has shape {shape}, but the file does not have that many values")
+        if packed:
+            _check_expansion(nbytes, path)
+            values = np.empty(nbytes, np.uint8)
+            if not _filled(values, file) or file.read(1):
+                raise missing
+            return values.view(dtype).reshape(shape)
+        if os.fstat(file.fileno()).st_size != 4 + 4 * rank + nbytes:
+            raise missing
+        return np.memmap(file, dtype, "r", 4 + 4 * rank, shape).view(np.ndarray)
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DataError(
-        f"cannot read the array: {reason}", where=printable(str(path)), hint="save it again with numpy.save"
-    )
+def _check_expansion(nbytes: int, path: Path) -> None:
+    """Raise ValueError if a compressed array claims more bytes than can be expanded in memory. Before it is read."""
+    most = min(MAX_EXPANDED, budget.available())
+    if nbytes > most:
+        raise ValueError(f"it expands to {nbytes:,} bytes; at most {most:,} are expanded: save it as .npy")
+    if nbytes > RATIO_FROM and nbytes > MAX_RATIO * path.stat().st_size:
+        raise ValueError(
+            f"it expands more than {MAX_RATIO}-fold, to {nbytes:,} bytes: save it as .npy if this is right"
+        )
+
+
+def _filled(values: NDArray[np.uint8], file: BinaryIO) -> bool:
+    """Read the whole array from a file, in blocks. False if the file is shorter."""
+    for start in range(0, len(values), BLOCK):
+        signals.poll()
+        block = file.read(min(BLOCK, len(values) - start))
+        if len(block) < min(BLOCK, len(values) - start):
+            return False
+        values[start : start + len(block)] = np.frombuffer(block, np.uint8)
+    return True
 
 
 def classify(values: NDArray[Any], where: str) -> Samples:
@@ -107,7 +151,8 @@ def classify(values: NDArray[Any], where: str) -> Samples:
         return Samples("image", _as_bytes(_channels_last(values, where), where))
     if values.ndim == 3 and values.dtype.kind == "u":
         return Samples("image", _as_bytes(values[..., None], where))
-    return Samples("points" if values.ndim == 2 else "signal", values.astype(np.float32))
+    floats = values if values.dtype == np.float32 else _converted(values, lambda part: part, np.float32)
+    return Samples("points" if values.ndim == 2 else "signal", floats)
 
 
 def _channels_last(values: NDArray[Any], where: str) -> NDArray[Any]:
@@ -122,17 +167,17 @@ def _channels_last(values: NDArray[Any], where: str) -> NDArray[Any]:
     )
 
 
-def _as_bytes(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
+def _as_bytes(values: NDArray[Any], where: str) -> NDArray[Any]:
     """Convert to 0..255. Floats must be in [0, 1] or [-1, 1]; 16-bit integers are divided by 257."""
     if values.dtype == np.uint8:
         return values
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        return _converted(values, lambda part: np.rint(part / 257), np.uint8)
     low, high = float(values.min()), float(values.max())
-    if values.dtype == np.uint16:
-        return _rounded(values / 257)
     if values.dtype.kind == "f" and low >= 0 and high <= 1:
-        return _rounded(values * 255)
+        return _converted(values, lambda part: np.rint(part * 255), np.uint8)
     if values.dtype.kind == "f" and low >= -1 and high <= 1:
-        return _rounded((values + 1) * 127.5)
+        return _converted(values, lambda part: np.rint((part + 1) * 127.5), np.uint8)
     raise DataError(
         f"images with values from {low:g} to {high:g}",
         where=printable(where),
@@ -140,6 +185,13 @@ def _as_bytes(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
     )
 
 
-def _rounded(values: NDArray[Any]) -> NDArray[np.uint8]:
-    whole: NDArray[np.uint8] = np.rint(values).astype(np.uint8)
+def _converted(
+    values: NDArray[Any], convert: Callable[[NDArray[Any]], NDArray[Any]], dtype: type[np.generic]
+) -> NDArray[Any]:
+    """`convert` of each sample, as another type. A block at a time: values may be a file larger than the memory."""
+    whole = np.empty(values.shape, dtype)
+    rows = max(1, BLOCK // max(1, values[0].nbytes))
+    for start in range(0, len(values), rows):
+        signals.poll()
+        whole[start : start + rows] = convert(values[start : start + rows])
     return whole

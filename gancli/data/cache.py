@@ -1,12 +1,10 @@
-"""The data cache: a data set is decoded once, stored under GANCLI_CACHE_DIR, and then opened as a memory map.
+"""The data cache: a data set is decoded once and stored under GANCLI_CACHE_DIR.
 
 A cache folder is named by a hash of the source's content and of the decoding options. A stamp (path, size,
 times and inode of every file) points to that hash, so that an unchanged source is not read again; `rescan`
-ignores the stamp.
+ignores the stamp. A cache that is not what was written is built again; see `stored.py`.
 """
 
-import json
-import math
 import os
 import re
 import shutil
@@ -24,19 +22,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancli import files, locks, signals
-from gancli.data import images, scan
+from gancli.data import images, scan, stored
 from gancli.data.images import Shape
 from gancli.data.sources import Array, Files, find
-from gancli.errors import DataError, StorageError
-from gancli.results import DataReport, Progress, Rejected, printable, silent
+from gancli.data.stored import Meta, Stored
+from gancli.errors import CannotCreate, DataError, StorageError
+from gancli.results import DataReport, Progress, printable, silent
 
-FORMAT = 1  # increase when decoding changes; caches of the old format are then not used
+FORMAT = 2  # increase when decoding or meta.json changes; caches of the old format are then not used
 HELD_OUT_MOST = 1_000  # held-out samples, at most
 HELD_OUT_FROM = 500  # smaller data sets have no held-out samples
 FEW = 500  # smaller data sets get advice about memorization
 LOOKED_AT = 32  # number of images read to find the most common size
 DRAWN_SIZE = 32  # px; default size of built-in images
-STALE_SECONDS = 86_400  # age at which unfinished caches are removed
+STALE_SECONDS = 86_400  # age at which any temporary file is removed
+IDLE_SECONDS = 600  # age at which one is removed whose process has ended
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def plan_cache(data: str, shape: Shape) -> CachePlan:
     """What `open_dataset` would write, without decoding anything. Raises InputMissing or DataError."""
     source, options = find(data), _options(shape)
     fingerprint = _fingerprint_in(_stamp_file(source, options))
-    if fingerprint is not None and _meta(folder() / _key(fingerprint, options)) is not None:
+    if fingerprint is not None and stored.read_meta(folder() / _key(fingerprint, options), shape) is not None:
         return CachePlan(folder(), 0)
     return CachePlan(folder(), source.nbytes(shape))
 
@@ -103,13 +103,14 @@ def open_dataset(
     fingerprint = known or source.digest(progress)
     place = folder() / _key(fingerprint, options)
     with _locked(place):
-        if rescan or _meta(place) is None:
-            _build(source, shape, place, progress)
-        dataset = _open(place, data, fingerprint, held_out, kind)
+        found = None if rescan else stored.read(place, shape, progress)
+        damaged = found is None and not rescan and os.path.lexists(place)
+        found = found or _build(source, shape, place, progress)
     if known is None:
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        files.replace_text(stamp, fingerprint)
-    return dataset
+        with writing(stamp):
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            files.replace_text(stamp, fingerprint)
+    return _dataset(found, data, fingerprint, held_out, kind, damaged)
 
 
 def _options(shape: Shape) -> str:
@@ -123,13 +124,31 @@ def _stamp_file(source: Files | Array, options: str) -> Path:
 @contextmanager
 def _locked(place: Path) -> Iterator[None]:
     """Hold the lock of a cache folder. Raises StorageError if the lock file cannot be created."""
-    try:
+    lock = _lock_of(place)
+    with writing(lock):
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.with_suffix(".lock").touch()
-    except OSError as error:
-        raise _unwritable(place.parent, error) from error
-    with locks.held(place.with_suffix(".lock"), while_waiting=signals.poll):
+        lock.touch()
+    with locks.held(lock, while_waiting=signals.poll):
         yield
+
+
+def _lock_of(place: Path) -> Path:
+    return place.with_suffix(".lock")
+
+
+@contextmanager
+def writing(place: Path, nbytes: int = 0) -> Iterator[None]:
+    """Raise StorageError, with the path and the number of bytes, if the file system refuses."""
+    try:
+        yield
+    except (OSError, CannotCreate) as error:
+        reason = error.what if isinstance(error, CannotCreate) else error.strerror or str(error)
+        size = f" of up to {nbytes:,} bytes" if nbytes else ""
+        raise StorageError(
+            f"cannot write the data cache{size}: {reason}",
+            where=printable(str(place)),
+            hint="free some space, or set GANCLI_CACHE_DIR to another folder",
+        ) from error
 
 
 def picture_size(data: str) -> tuple[int, int] | None:
@@ -149,45 +168,45 @@ def picture_size(data: str) -> tuple[int, int] | None:
 
 def _fingerprint_in(stamp: Path) -> str | None:
     """The fingerprint in a stamp file; None if the file is missing or damaged."""
-    text = stamp.read_text(errors="replace") if stamp.is_file() else ""
-    return text if re.fullmatch(r"[0-9a-f]{40}", text) else None
-
-
-def _meta(place: Path) -> dict[str, Any] | None:
-    """The metadata of a complete cache folder; None if it is missing or damaged."""
-    try:
-        meta: dict[str, Any] = json.loads((place / "meta.json").read_text(encoding="utf-8"))
-        size = len(meta["hashes"]) * math.prod(meta["shape"]) * np.dtype(meta["dtype"]).itemsize
-        return meta if (place / "values.bin").stat().st_size == size else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    with suppress(OSError):
+        text = stored.small_file(stamp, 100).decode(errors="replace")
+        return text if re.fullmatch(r"[0-9a-f]{40}", text) else None
+    return None
 
 
 def _key(*parts: str) -> str:
     return blake2b("\0".join(parts).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
-def _build(source: Files | Array, shape: Shape, place: Path, progress: Progress) -> None:
+def _build(source: Files | Array, shape: Shape, place: Path, progress: Progress) -> Stored:
     """Decode into a temporary folder, then rename it, so that an incomplete cache is never visible."""
-    _check_space(place.parent, source.nbytes(shape))
-    try:
-        _sweep(place.parent)
-        work = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
-    except OSError as error:
-        raise _unwritable(place.parent, error) from error
-    try:
-        if isinstance(source, Files):
-            scan.scan_files(source, shape, work, progress)
-        else:
-            samples = source.load(shape.height)
-            _check_space(place.parent, scan.nbytes_of(samples, shape))
-            scan.scan_array(samples, shape, work, source.name, progress)
-        shutil.rmtree(place, ignore_errors=True)  # damaged, or a rescan
-        work.rename(place)
-    except OSError as error:
-        raise _unwritable(place, error) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    samples = source.load(shape.height) if isinstance(source, Array) else None
+    nbytes = source.nbytes(shape) if samples is None else scan.nbytes_of(samples, shape)
+    with writing(place, nbytes):
+        _check_space(place.parent, nbytes)
+        _sweep(place)
+        work = Path(tempfile.mkdtemp(prefix=f".building-{place.name}-", dir=place.parent))
+        try:
+            if isinstance(source, Files):
+                scan.scan_files(source, shape, work, progress)
+            elif samples is not None:
+                scan.scan_array(samples, shape, work, source.name, progress)
+            _remove(place)  # damaged, or a rescan
+            work.rename(place)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    found = stored.read(place, shape, progress)
+    if found is None:
+        what = "the data cache reads back differently from what was written"
+        raise StorageError(what, where=printable(str(place)), hint="check the disk, or set GANCLI_CACHE_DIR to another")
+    return found
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def _check_space(place: Path, needed: int) -> None:
@@ -202,32 +221,34 @@ def _check_space(place: Path, needed: int) -> None:
 
 
 def _sweep(place: Path) -> None:
-    """Remove the temporary folders of scans that were killed."""
-    for stale in place.glob(".building-*"):
-        if time.time() - stale.stat().st_mtime > STALE_SECONDS:
-            shutil.rmtree(stale, ignore_errors=True)
+    """Remove what killed processes have left in the cache. Call with the lock of `place` held."""
+    for path in place.parent.glob(".building-*"):
+        key = path.name.removeprefix(".building-").partition("-")[0]
+        ended = not locks.is_held(_lock_of(place.parent / key))
+        if key == place.name or _idle_for(path) > (IDLE_SECONDS if ended else STALE_SECONDS):
+            shutil.rmtree(path, ignore_errors=True)
+    for inner in ("stamps", "arrays"):
+        files.sweep(place.parent / inner)
 
 
-def _unwritable(place: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"cannot write the data cache: {error.strerror or error}",
-        where=str(place),
-        hint="free some space, or set GANCLI_CACHE_DIR to another folder",
-    )
+def _idle_for(path: Path) -> float:
+    """Seconds since a file, or anything in a folder, was last changed."""
+    times = [0.0]
+    for each in (path, *path.glob("*")):
+        with suppress(OSError):
+            times.append(each.lstat().st_mtime)
+    return time.time() - max(times)
 
 
-def _open(place: Path, data: str, fingerprint: str, held_out: float, kind: str) -> Dataset:
-    meta = _meta(place)
-    assert meta is not None, f"{place} was just built"
-    if kind not in ("auto", meta["kind"]):
+def _dataset(found: Stored, data: str, fingerprint: str, held_out: float, kind: str, damaged: bool) -> Dataset:
+    meta = found.meta
+    if kind not in ("auto", meta.kind):
         raise DataError(
-            f"data.kind is {kind}, but the samples are of kind {meta['kind']}", where=data, hint="leave out data.kind"
+            f"data.kind is {kind}, but the samples are of kind {meta.kind}", where=data, hint="leave out data.kind"
         )
-    hashes = np.array([int(h, 16) for h in meta["hashes"]], dtype=np.uint64)
-    shape = (len(hashes), *meta["shape"])
-    values = np.memmap(place / "values.bin", dtype=meta["dtype"], mode="r", shape=shape)
-    held_out_mask = _held_out(hashes, held_out)
-    return Dataset(meta["kind"], values, held_out_mask, fingerprint, _report(data, meta, hashes, held_out_mask))
+    hashes = np.array([int(h, 16) for h in meta.hashes], dtype=np.uint64)
+    mask = _held_out(hashes, held_out)
+    return Dataset(meta.kind, found.values, mask, fingerprint, _report(data, meta, hashes, mask, damaged))
 
 
 def _held_out(hashes: NDArray[np.uint64], share: float) -> NDArray[np.bool_]:
@@ -240,22 +261,23 @@ def _held_out(hashes: NDArray[np.uint64], share: float) -> NDArray[np.bool_]:
 
 
 def _report(
-    data: str, meta: dict[str, Any], hashes: NDArray[np.uint64], held_out_mask: NDArray[np.bool_]
+    data: str, meta: Meta, hashes: NDArray[np.uint64], held_out_mask: NDArray[np.bool_], damaged: bool
 ) -> DataReport:
     duplicates = len(hashes) - len(np.unique(hashes))
+    rebuilt = ("the data cache was damaged and has been built again",) if damaged else ()
     return DataReport(
         source=data,
-        kind=meta["kind"],
+        kind=meta.kind,
         count=len(hashes),
         held_out=int(held_out_mask.sum()),
-        shape=tuple(meta["shape"]),
-        smallest=meta["smallest"] and tuple(meta["smallest"]),
-        largest=meta["largest"] and tuple(meta["largest"]),
-        enlarged=meta["enlarged"],
+        shape=meta.shape,
+        smallest=meta.smallest,
+        largest=meta.largest,
+        enlarged=meta.enlarged,
         duplicates=duplicates,
-        ignored=meta["ignored"],
-        rejected=tuple(Rejected(**r) for r in meta["rejected"]),
-        advice=tuple(_advice(len(hashes), meta["enlarged"], duplicates)),
+        ignored=meta.ignored,
+        rejected=meta.rejected,
+        advice=(*rebuilt, *_advice(len(hashes), meta.enlarged, duplicates)),
     )
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gancli.config import ResolvedConfig
+from gancli.data import stored
 from gancli.data.cache import Dataset
 from gancli.growth import Phase
 from gancli.latents import Prior, from_seeds
@@ -79,6 +80,7 @@ class Feed:
         return downscale(self._at_height(self.rows_at(0, count), phase.height), self.enlarges)
 
     def _at_height(self, rows: Tensor, height: int) -> Tensor:
+        stored.check_length(self.values)
         values = np.asarray(self.values[rows.numpy()])
         if self.affine is not None:
             return scaled(values, *self.affine)

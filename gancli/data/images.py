@@ -4,9 +4,15 @@ Formats: PNG, JPEG, WebP, AVIF, BMP, TIFF (first page), GIF (first frame), and H
 content, not by file name.
 """
 
+import ctypes
 import io
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from typing import Literal
 
 import numpy as np
@@ -15,13 +21,23 @@ from PIL import Image, ImageOps
 
 Fit = Literal["crop", "pad", "stretch"]
 Pixels = NDArray[np.uint8]
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # bytes 8 to 12 of such a file
 MAX_PIXELS = 64_000_000  # 8,000 x 8,000; checked before decoding
+MAX_SIDE = 1_000_000  # px; resizing takes memory for each pixel of a side, too
+PART_PIXELS = 1 << 20  # images are converted in parts of at most this size
+BYTES_PER_PIXEL = {"WEBP": 22, "AVIF": 18, "HEIF": 18}  # memory for decoding and resizing, measured
+OTHER_BYTES_PER_PIXEL = 13  # the image, a rotated or converted copy, and one with premultiplied alpha
 BACKGROUND = (255, 255, 255)  # color under transparent pixels
 GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # by number of channels
+SIDEWAYS = (5, 6, 7, 8)  # values of the EXIF orientation that exchange height and width
+ORIENTATION = 0x0112
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # without a handler, Python prints what Pillow logs
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,32 @@ class Decoded:
 
 def decode(data: bytes, shape: Shape) -> Decoded:
     """Decode the bytes of one file. Raises ValueError or any error of Pillow; may emit warnings about metadata."""
-    image = _upright(_opened(data))
+    return decoded(opened(data), shape)
+
+
+def opened(data: bytes) -> Image.Image:
+    """Read the header of one file, without decoding its pixels. Raises as `decode`."""
+    if not data:
+        raise ValueError("the file is empty")
+    heif = data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS
+    try:
+        image = _heif(data) if heif else Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:  # if the limit of Pillow is lower
+        raise ValueError(f"too many pixels (at most {MAX_PIXELS:,})") from error
+    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
+        raise ValueError(f"{image.width} x {image.height} pixels are too many (at most {MAX_PIXELS:,})")
+    return image
+
+
+def working_bytes(image: Image.Image) -> int:
+    """Memory for decoding and converting an opened image, at most, in bytes."""
+    per_pixel = BYTES_PER_PIXEL.get(image.format or "", OTHER_BYTES_PER_PIXEL)
+    return image.width * image.height * per_pixel + 64 * sum(image.size)  # 64: weights of the resizing filter
+
+
+def decoded(image: Image.Image, shape: Shape) -> Decoded:
+    """Decode an opened image. Raises as `decode`."""
+    image = _upright(image)
     gray = _is_gray(image)
     size = (image.height, image.width)
     channels = shape.channels or 3
@@ -57,13 +98,22 @@ def as_it_is(data: bytes, channels: int) -> Pixels:
     """Decode one file at its original size. (H, W, channels). Raises as `decode`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = _upright(_opened(data))
+        image = _upright(opened(data))
     return _pixels(_in_mode(image, channels), channels)
 
 
 def size_of(data: bytes) -> tuple[int, int]:
-    """(height, width) of one file after EXIF rotation. Raises as `decode`."""
-    return as_it_is(data, 3).shape[:2]
+    """(height, width) of one file after EXIF rotation, from its header. Raises as `decode`.
+
+    The orientation of a PNG that stores it after its pixels is not seen.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = opened(data)
+        if image.format == "TIFF":  # its size in Pillow is that after rotation
+            return image.height, image.width
+        turned = Image.Image.getexif(image).get(ORIENTATION) in SIDEWAYS  # that of a PngImageFile decodes the pixels
+    return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def from_array(pixels: Pixels, shape: Shape) -> Pixels:
@@ -75,33 +125,35 @@ def from_array(pixels: Pixels, shape: Shape) -> Pixels:
     return _pixels(_fitted(_in_mode(image, channels), shape), channels)
 
 
-def _opened(data: bytes) -> Image.Image:
-    if not data:
-        raise ValueError("the file is empty")
-    heif = data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS
-    try:
-        image = _heif(data) if heif else Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:  # if the limit of Pillow is lower
-        raise ValueError(f"too many pixels (at most {MAX_PIXELS:,})") from error
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"{image.width} x {image.height} pixels are too many (at most {MAX_PIXELS:,})")
-    image.load()
-    return image
-
-
 def _heif(data: bytes) -> Image.Image:
     """A HEIC picture, as phones write them. Raises ValueError where the extra is not installed."""
     try:
-        import pillow_heif
+        from pillow_heif import HeifImageFile
     except ImportError as error:
         raise ValueError("HEIC needs an extra: pip install 'gancli[heif]'") from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pillow_heif.open_heif(io.BytesIO(data)).to_pillow()
+    image: Image.Image = HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
+    return image
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(image) or image
+    """Decode the pixels and apply the EXIF orientation."""
+    if image.format == "TIFF":
+        silence_libtiff()
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+@cache
+def silence_libtiff() -> None:
+    """Stop libtiff from writing to standard error; Pillow raises its errors as exceptions, too.
+
+    Pillow does so for the warnings of libtiff, and offers nothing for its errors. The symbol is searched in the
+    libraries that Pillow has loaded; it is missing if libtiff is linked statically, and then nothing is changed.
+    Redirecting file descriptor 2 instead would also swallow what other threads write.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(import_module("PIL._imaging").__file__).TIFFSetErrorHandler(None)
 
 
 def _is_gray(image: Image.Image) -> bool:
@@ -109,26 +161,57 @@ def _is_gray(image: Image.Image) -> bool:
 
 
 def _in_mode(image: Image.Image, channels: int) -> Image.Image:
-    """Convert to L, RGB or RGBA; transparency is composited over white unless channels is 4."""
+    """Convert to L, RGB or RGBA; transparency is composited over white unless channels is 4.
+
+    Large images are converted in parts, so that the intermediate images are small.
+    """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = _eight_bit(image)
-    if channels == 4:
+    mode = MODES[channels]
+    if image.mode == mode and (channels == 4 or not image.has_transparency_data):
+        return image
+    if image.width * image.height <= PART_PIXELS:
+        return _converted(image, mode)
+    whole = Image.new(mode, image.size)
+    for box in _parts(image.size):
+        whole.paste(_converted(image.crop(box), mode), box)
+    return whole
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    if mode == "RGBA":
         return image.convert("RGBA")
     if image.has_transparency_data:
         color = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         image = Image.alpha_composite(ground, color)
-    return image.convert("L" if channels == 1 else "RGB")
+    return image.convert(mode)
+
+
+def _parts(size: tuple[int, int]) -> Iterator[Box]:
+    """Boxes of at most PART_PIXELS pixels that cover an image of this (width, height)."""
+    width, height = size
+    columns = min(width, PART_PIXELS)
+    rows = PART_PIXELS // columns
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield left, top, min(left + columns, width), min(top + rows, height)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit gray to 8 bits as value / 257; the conversion of Pillow would clip it to white."""
-    values = np.asarray(image, dtype=np.float64)
-    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 65535):
-        raise ValueError("values outside 0..65535")
+    """16-bit gray to 8 bits as value / 257, rounded; the conversion of Pillow would clip it to white.
+
+    Half of 257 is not a whole number, so (value + 128) // 257 is exactly the rounded quotient.
+    """
     if image.mode == "F":
         raise ValueError("floating-point images have no fixed scale; save as 8 or 16 bit")
-    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    whole = Image.new("L", image.size)
+    for box in _parts(image.size):
+        values = np.asarray(image.crop(box)).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("values outside 0..65535")
+        whole.paste(Image.fromarray(((values + 128) // 257).astype(np.uint8)), box)
+    return whole
 
 
 def _fitted(image: Image.Image, shape: Shape) -> Image.Image:

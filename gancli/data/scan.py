@@ -1,4 +1,4 @@
-"""Decode a source into a folder: `values.bin` (for a memory map), `meta.json`, `rejected.jsonl`.
+"""Decode a source into a folder: `values.bin`, `meta.json`, `rejected.jsonl`.
 
 Files that cannot be decoded are skipped and reported; a bad image never stops a run.
 """
@@ -17,14 +17,18 @@ import torch
 from numpy.typing import NDArray
 
 from gancli import files, signals
-from gancli.data import images
+from gancli.data import images, stored
 from gancli.data.arrays import Samples
+from gancli.data.budget import Budget
 from gancli.data.images import Decoded, Shape
 from gancli.data.sources import Entry, Files
 from gancli.errors import DataError
 from gancli.results import Progress, Rejected, printable
 
-CHUNK = 128  # images decoded between two checks of the stop flag
+CHUNK = 128  # images that wait for a thread at once, and rows converted between two checks of the stop flag
+READING = 256_000_000  # bytes of image files in memory at once: one of the largest
+DECODING = 1 << 30  # bytes used by all images that are decoded at once
+LARGEST, SMALLEST = 1e30, 1e-30  # of the absolute values of signals and points; float32 overflows beyond
 
 
 @dataclass
@@ -35,6 +39,7 @@ class Found:
     hashes: list[str] = field(default_factory=list)  # one per sample, of its cached bytes
     sizes: list[tuple[int, int]] = field(default_factory=list)  # (height, width) in the source
     rejected: list[Rejected] = field(default_factory=list)
+    largest: float = 0.0  # largest absolute value of signals and points
     channels: int = 1  # of images: 1 until the first color image, unless data.channels is set
 
 
@@ -58,18 +63,24 @@ def scan_files(source: Files, shape: Shape, folder: Path, progress: Progress) ->
 
 
 def _decoded(entries: Sequence[Entry], shape: Shape) -> Iterator[tuple[int, Entry, Decoded | Exception]]:
+    """Decode in threads, within a budget of memory: small images side by side, the largest one at a time."""
+    reading, decoding = Budget(READING), Budget(DECODING)
+
     def attempt(entry: Entry) -> Decoded | Exception:
         try:
-            return images.decode(entry.read(), shape)
+            with reading.share(entry.nbytes):
+                image = images.opened(entry.read())
+                with decoding.share(images.working_bytes(image)):
+                    return images.decoded(image, shape)
         except Exception as error:  # Pillow raises many types; each means that this file cannot be used
             return error
 
     done = 0
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # Pillow releases the GIL while decoding
         for start in range(0, len(entries), CHUNK):
-            signals.poll()
             chunk = entries[start : start + CHUNK]
             for entry, outcome in zip(chunk, pool.map(attempt, chunk), strict=True):
+                signals.poll()
                 done += 1
                 yield done, entry, outcome
 
@@ -136,16 +147,24 @@ def scan_array(samples: Samples, shape: Shape, folder: Path, where: str, progres
                 progress("converting", row, len(samples.values))
             _take_row(found, row, value, shape, out)
     if not found.hashes:
-        raise DataError("no sample is finite", where=where, hint="remove NaN and infinite values")
+        what = f"no sample can be used; the first: {found.rejected[0].name}: {found.rejected[0].reason}"
+        raise DataError(what, where=printable(where), hint="remove NaN and infinite values, and scale huge ones")
+    if 0 < found.largest < SMALLEST:
+        what = f"no value is larger than {found.largest:.2g}: too small to compute with"
+        raise DataError(what, where=printable(where), hint="multiply the values by a constant")
     first = images.from_array(samples.values[0], shape) if samples.kind == "image" else samples.values[0]
     _finish(folder, found, first.shape, str(first.dtype), ignored=0)
 
 
 def _take_row(found: Found, row: int, value: NDArray[Any], shape: Shape, out: BinaryIO) -> None:
-    if found.kind != "image" and not np.isfinite(value).all():
-        found.rejected.append(Rejected(f"row {row}", "not finite"))
-        return
-    if found.kind == "image":
+    if found.kind != "image":
+        largest = float(np.abs(value).max())
+        if not largest <= LARGEST:
+            reason = f"values beyond {LARGEST:g}" if np.isfinite(largest) else "not finite"
+            found.rejected.append(Rejected(f"row {row}", reason))
+            return
+        found.largest = max(found.largest, largest)
+    else:
         found.sizes.append((value.shape[0], value.shape[1]))
         value = images.from_array(value, shape)
     data = np.ascontiguousarray(value).tobytes()
@@ -158,16 +177,16 @@ def _finish(folder: Path, found: Found, shape: tuple[int, ...], dtype: str, igno
     areas = sorted(set(found.sizes), key=lambda size: size[0] * size[1])
     meta = {
         "kind": found.kind,
-        "shape": list(shape),
+        "shape": shape,
         "dtype": dtype,
-        "hashes": found.hashes,
+        "hashes": tuple(found.hashes),
         "smallest": areas[0] if areas else None,
         "largest": areas[-1] if areas else None,
         "enlarged": sum(h < shape[0] or w < shape[1] for h, w in found.sizes) if found.kind == "image" else 0,
         "ignored": ignored,
-        "rejected": [asdict(r) for r in found.rejected],
+        "rejected": tuple(found.rejected),
     }
-    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    stored.write(folder, meta)
 
 
 def write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:

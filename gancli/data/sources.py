@@ -2,28 +2,27 @@
 
 import os
 import stat
-import tarfile
-import zipfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
 from gancli import signals
-from gancli.data import arrays, builtin
+from gancli.data import archives, arrays, builtin
 from gancli.data.images import SUFFIXES, Shape
 from gancli.errors import DataError, InputMissing
 from gancli.results import Progress, Rejected, printable
 
-MAX_FILE_BYTES = 256_000_000  # of one image file
-
 
 @dataclass(frozen=True)
 class Entry:
-    """One image file: its name within the source, and a function that reads it."""
+    """One image file: its name within the source, its size in bytes, and a function that reads it."""
 
     name: str
+    nbytes: int
     read: Callable[[], bytes]
 
 
@@ -65,25 +64,44 @@ class Array:
     path: Path | None  # None: built-in
 
     def nbytes(self, shape: Shape) -> int:
-        """Approximate size in bytes of the cache: that of the file, or of the built-in data set."""
+        """Approximate size in bytes of the cache: of the file, or of the built-in data set. Raises DataError."""
         if self.path is None:
             return builtin.nbytes(self.name.removeprefix("builtin:"), shape.height)
-        return self.path.stat().st_size
+        with _readable(self.path):
+            return self.path.stat().st_size
 
     def digest(self, progress: Progress) -> str:
-        """A hash of the file; for a built-in data set, of its name and version."""
+        """A hash of the file; for a built-in data set, of its name and version. Raises DataError."""
         if self.path is None:
             return blake2b(self.stamp.encode(), digest_size=20).hexdigest()
         whole = blake2b(digest_size=20)
-        with self.path.open("rb") as file:
+        with _readable(self.path), self.path.open("rb") as file:
             while block := file.read(1 << 22):
                 signals.poll()
                 whole.update(block)
         return whole.hexdigest()
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise DataError for an error of the file system, such as one for a file that was removed meanwhile."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"cannot read it: {error.strerror or error}",
+            where=printable(str(path)),
+            hint="check the path and its permissions",
+        ) from error
+
+
 def find(data: str) -> Files | Array:
     """Find the source named by DATA. Raises InputMissing or DataError."""
+    with _readable(Path(data)):
+        return _find(data)
+
+
+def _find(data: str) -> Files | Array:
     if data.startswith("builtin:"):
         name = builtin.known(data.removeprefix("builtin:"))
         return Array(
@@ -107,10 +125,14 @@ def find(data: str) -> Files | Array:
 
 
 def _file(path: Path) -> Files | Array:
-    if zipfile.is_zipfile(path) and path.suffix.lower() != ".npz":
-        return _zip(path)
-    if _is_tar(path):
-        return _tar(path)
+    kind = archives.kind_of(path)
+    if kind == "zip" and path.suffix.lower() != ".npz":
+        return _archive(path, archives.zip_members(path))
+    if kind == "tar":
+        return _archive(path, archives.tar_members(path))
+    if kind == "packed":
+        hint = "unpack it first (gunzip, bunzip2, unxz, unzstd)"
+        raise DataError("a compressed archive", where=printable(str(path)), hint=hint)
     if path.suffix.lower() in SUFFIXES:
         raise DataError("DATA is a single image", where=printable(str(path)), hint="give the folder that contains it")
     reader = arrays.reader(path)
@@ -123,118 +145,81 @@ def _stamp(path: Path) -> str:
 
 
 def _folder(folder: Path) -> Files:
-    entries, rejected, stamps, ignored, seen = [], [], [], Counter[str](), set()
-    for path in _walk(folder):
+    entries, stamps, ignored, seen = [], [], Counter[str](), set()
+    paths, rejected = _walk(folder)
+    for path in paths:
         name = str(path.relative_to(folder))
         if path.suffix.lower() not in SUFFIXES:
             ignored[path.suffix.lower()] += 1
             continue
         try:
-            identity = _regular(path)
+            identity, nbytes, stamp = _regular(path)
         except (OSError, ValueError) as error:
             rejected.append(Rejected(printable(name), _reason(error)))
             continue
         if identity not in seen:  # otherwise a link to a file that is already included
             seen.add(identity)
-            stamps.append(_stamp(path))
-            entries.append(Entry(name, path.read_bytes))
+            stamps.append(stamp)
+            entries.append(Entry(name, nbytes, partial(_content, path)))
     return Files(folder.resolve().name, "\n".join(stamps), tuple(entries), tuple(rejected), ignored)
 
 
-def _walk(folder: Path) -> list[Path]:
-    """All files below a folder, sorted by relative path as in a zip; hidden files and links to folders are skipped."""
-    found = []
-    for top, folders, files in os.walk(folder):
+def _walk(folder: Path) -> tuple[list[Path], list[Rejected]]:
+    """All files below a folder, sorted by relative path as in a zip, and the folders that cannot be read.
+
+    Hidden files and links to folders are skipped.
+    """
+    found, rejected = [], []
+
+    def reject(error: OSError) -> None:
+        rejected.append(Rejected(printable(os.path.relpath(error.filename, folder)), _reason(error)))
+
+    for top, folders, names in os.walk(folder, onerror=reject):
         signals.poll()
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(top) / name for name in files if not name.startswith(".")]
-    return sorted(found, key=lambda path: str(path.relative_to(folder)))
+        found += [Path(top) / name for name in names if not name.startswith(".")]
+    return sorted(found, key=lambda path: str(path.relative_to(folder))), rejected
 
 
-def _regular(path: Path) -> tuple[int, int]:
+def _regular(path: Path) -> tuple[tuple[int, int], int, str]:
+    """Identity, size and stamp of an image file. Raises OSError, or ValueError if it cannot be used."""
     s = path.stat()
     if not stat.S_ISREG(s.st_mode):
         raise ValueError("not a regular file")
-    if s.st_size > MAX_FILE_BYTES:
-        raise ValueError(f"{s.st_size:,} bytes are too many for one image")
+    if refusal := archives.refusal_of_size(s.st_size):
+        raise ValueError(refusal)
     if not os.access(path, os.R_OK):
         raise ValueError("permission denied")
-    return s.st_dev, s.st_ino
+    return (s.st_dev, s.st_ino), s.st_size, _stamp(path)
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(archives.MAX_FILE_BYTES + 1)
+    if refusal := archives.refusal_of_size(len(data)):
+        raise ValueError(refusal)
+    return data
 
 
 def _reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 
-def _zip(path: Path) -> Files:
-    """The images in a zip, including the NVlabs layout (folders of images and a dataset.json)."""
-    try:
-        archive = zipfile.ZipFile(path)
-        infos = sorted((i for i in archive.infolist() if not i.is_dir()), key=lambda i: i.filename)
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-        raise DataError(f"not a readable zip: {error}", where=printable(str(path)), hint="create it again") from error
+def _archive(path: Path, members: list[archives.Member]) -> Files:
+    """The images in a zip or tar, including the NVlabs layout (folders of images and a dataset.json)."""
     entries, rejected, ignored = [], [], Counter[str]()
-    for info in infos:
-        parts = Path(info.filename).parts
-        if any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts):
+    for member in sorted(members, key=lambda m: m.name):
+        if _hidden(member.name):
             continue
-        if Path(info.filename).suffix.lower() not in SUFFIXES:
-            ignored[Path(info.filename).suffix.lower()] += 1
-        elif reason := _zip_refusal(info):
-            rejected.append(Rejected(printable(info.filename), reason))
+        suffix = Path(member.name).suffix.lower()
+        if suffix not in SUFFIXES:
+            ignored[suffix] += 1
+        elif member.refusal:
+            rejected.append(Rejected(printable(member.name), member.refusal))
         else:
-            entries.append(Entry(info.filename, lambda info=info: archive.read(info)))  # type: ignore[misc]
+            entries.append(Entry(member.name, member.nbytes, member.read))
     return Files(path.stem, _stamp(path), tuple(entries), tuple(rejected), ignored)
 
 
-def _zip_refusal(info: zipfile.ZipInfo) -> str | None:
-    if ".." in Path(info.filename).parts or Path(info.filename).is_absolute():
-        return "its path points outside the zip"
-    if info.flag_bits & 1:
-        return "encrypted"
-    if info.file_size > MAX_FILE_BYTES:
-        return f"{info.file_size:,} bytes are too many for one image"
-    return None
-
-
-def _is_tar(path: Path) -> bool:
-    try:
-        return tarfile.is_tarfile(path)
-    except (EOFError, OSError):  # a truncated compressed file; reading it reports the error
-        return False
-
-
-def _tar(path: Path) -> Files:
-    """The images in an uncompressed tar, which allows random access."""
-    try:
-        with tarfile.open(path, "r:") as archive:
-            members = sorted((m for m in archive.getmembers() if not m.isdir()), key=lambda m: m.name)
-    except tarfile.TarError as error:
-        hint = "unpack it first (gunzip, bunzip2, unxz), or create it again"
-        raise DataError(f"not a complete uncompressed tar: {error}", where=printable(str(path)), hint=hint) from error
-    entries, rejected, ignored = [], [], Counter[str]()
-    for member in members:
-        if any(part.startswith(".") and part not in (".", "..") for part in Path(member.name).parts):
-            continue
-        if Path(member.name).suffix.lower() not in SUFFIXES:
-            ignored[Path(member.name).suffix.lower()] += 1
-        elif reason := _tar_refusal(member):
-            rejected.append(Rejected(printable(member.name), reason))
-        else:
-            entries.append(Entry(member.name, _slice(path, member.offset_data, member.size)))
-    return Files(path.stem, _stamp(path), tuple(entries), tuple(rejected), ignored)
-
-
-def _tar_refusal(member: tarfile.TarInfo) -> str | None:
-    if not member.isreg() or member.issparse():
-        return "not a regular file"
-    return f"{member.size:,} bytes are too many for one image" if member.size > MAX_FILE_BYTES else None
-
-
-def _slice(path: Path, start: int, size: int) -> Callable[[], bytes]:
-    def read() -> bytes:
-        with path.open("rb") as file:
-            file.seek(start)
-            return file.read(size)
-
-    return read
+def _hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) and part not in (".", "..") for part in Path(name).parts)
