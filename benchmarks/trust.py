@@ -35,6 +35,7 @@ class Campaign:
 
 CAMPAIGNS = {
     "kills": Campaign("No run is lost to a crash, and logs match weights", 200, 4),
+    "faults": Campaign("No run is lost to a failed write", 0, 12),
 }
 
 
@@ -46,6 +47,10 @@ def main() -> int:
         del os.environ[name]
     work = Path(given.work or tempfile.mkdtemp(prefix="gancli-trust-")).absolute()
     work.mkdir(parents=True, exist_ok=True)
+    if "faults" in names:
+        from campaigns import shim
+
+        shim.start_again_with_it(work)
     from campaigns import harness
 
     harness.warm(work)
