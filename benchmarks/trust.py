@@ -36,6 +36,8 @@ class Campaign:
 CAMPAIGNS = {
     "kills": Campaign("No run is lost to a crash, and logs match weights", 200, 4),
     "faults": Campaign("No run is lost to a failed write", 0, 12),
+    "stops": Campaign("Resume is bit-exact", 0, 6),
+    "nonfinite": Campaign("A non-finite number never reaches a checkpoint", 30, 6),
 }
 
 

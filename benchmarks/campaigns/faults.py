@@ -130,7 +130,9 @@ def start(subject: Subject, place: Path, fault: Fault | None = None, n: int = 0,
     """Run the command, with a fault at the n-th call."""
     setter = shim.for_children if subject.apart else shim.setter
     before = setter(fault, n, place, calls) if fault else None
-    return harness.run(subject.words, place.with_name("o"), env={"GANCLI_CACHE_DIR": str(place / "cache")}, before=before)
+    return harness.run(
+        subject.words, place.with_name("o"), env={"GANCLI_CACHE_DIR": str(place / "cache")}, before=before
+    )
 
 
 def undisturbed(subject: Subject, place: Path, done: Path) -> tuple[Subject, list[str], Result]:

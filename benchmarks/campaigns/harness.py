@@ -51,6 +51,22 @@ TINY: dict[str, Any] = {
         "ema_half_life": 50,
     },
 }  # 4 to 16 px through two fades, 65 steps
+BATCH_NORM: dict[str, Any] = {
+    "network": {
+        "family": "mlp",
+        "resolution": 8,
+        "z_dim": 8,
+        "generator": {"hidden": [16, 16], "norm": "batch"},
+        "critic": {"hidden": [16, 16], "dropout": [0.3]},
+    },
+    "growth": {},
+    "train.duration": 320,
+}  # changes of it: batch norm and dropout, 40 steps
+WASSERSTEIN: dict[str, Any] = {
+    "loss": {"adversarial": "wasserstein", "gradient_penalty": 10, "drift": 0.001},
+    "growth": {"fade": 128, "stable": 128},
+    "train.critic_steps": {"base": 2},
+}  # changes of it: a gradient penalty and two critic steps before each generator step, 40 steps
 
 
 @dataclass
@@ -259,13 +275,14 @@ def digest(path: Path) -> str:
     """A hash of all tensors of a checkpoint (weights, Adam states, extra) and its counters. Raises as `read`."""
     opened = checkpoint.read(path)
     whole = blake2b(f"{opened.images} {opened.generator_steps}".encode(), digest_size=12)
-    for name, tensor in sorted(_tensors(opened)):
+    for name, tensor in sorted(tensors_of(opened)):
         whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         whole.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return whole.hexdigest()
 
 
-def _tensors(opened: checkpoint.Opened) -> list[tuple[str, torch.Tensor]]:
+def tensors_of(opened: checkpoint.Opened) -> list[tuple[str, torch.Tensor]]:
+    """All tensors of a checkpoint, with names."""
     found = [(f"extra {name}", tensor) for name, tensor in opened.extra.items()]
     for network, weights in opened.weights.items():
         found += [(f"{network} {name}", tensor) for name, tensor in weights.items()]
@@ -308,13 +325,16 @@ class Wanted:
         """Of a finished run."""
         return cls(digest(run), log_of(run), seconds)
 
-    def differences(self, run: Path) -> list[str]:
-        """What is different in another finished run."""
+    def differences(self, run: Path, without: tuple[str, ...] = ()) -> list[str]:
+        """What is different in another finished run, apart from warnings of these names."""
         try:
             weights = [] if digest(run) == self.digest else ["the final weights differ"]
         except gancli.GancliError as error:
             return [f"the final checkpoint does not load: {error.what}"]
-        return weights + log_difference(self.log, log_of(run), whole=True)
+        log = log_of(run)
+        for row in log:
+            row["warnings"] = [warning for warning in row["warnings"] if warning["name"] not in without]
+        return weights + log_difference(self.log, log, whole=True)
 
 
 def log_difference(wanted: list[dict[str, Any]], found: list[dict[str, Any]], *, whole: bool) -> list[str]:

@@ -46,7 +46,11 @@ def until_it_ends(
     while True:
         command = Command(harness.train(preset, outdir), outdir.parent / "o", env=cache(outdir.parent / "cache"))
         spared = kills >= PATIENCE or row.tallies.get("kills", 0) >= count
-        ended = command.wait() if spared else command.wait_or_kill(draw.uniform(0, draw.choice((0.3, 0.9)) * wanted.seconds))
+        ended = (
+            command.wait()
+            if spared
+            else command.wait_or_kill(draw.uniform(0, draw.choice((0.3, 0.9)) * wanted.seconds))
+        )
         if ended.code != KILLED:
             row.case(f"the last command in {outdir}", ended.problems(0))
             return
