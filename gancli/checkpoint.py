@@ -4,6 +4,7 @@ A checkpoint contains tensors and plain values, no code. Writing is atomic, and 
 replaces an older one. A file may contain only a generator: it can be sampled, but not trained further.
 """
 
+import math
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from gancli.version import __version__
 FORMAT = 3  # raise it when the layout changes, and add a migration from the old one
 NETWORKS = ("G", "D", "ema")  # generator, critic, EMA of the generator
 MAX_EXTRA_VALUES = 1 << 26  # limit on the total number of values in `extra`
+MAX_COUNT = 1 << 53  # limit on images and steps: the integers that a float holds exactly
+ADAM_KEYS = {"step", "exp_avg", "exp_avg_sq"}
 
 AdamState = Mapping[str, Mapping[str, Tensor]]  # parameter name -> tensors of the Adam state
 
@@ -129,14 +132,23 @@ def read(path: str | Path) -> Opened:
     try:
         opened = _opened(values, path)
         _check_tensors(opened)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ConfigError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        RuntimeError,
+        MemoryError,
+        ConfigError,
+    ) as error:
         raise safe_load.refusal(path, f"a part is missing or wrong ({printable(str(error))[:200]})") from error
     return opened
 
 
 def _migrated(values: Any, path: Path) -> dict[str, Any]:
     """Migrate the values to the current layout. Raises CheckpointError for a foreign file or a newer layout."""
-    if not isinstance(values, dict) or not isinstance(values.get("format"), int):
+    if not isinstance(values, dict) or type(values.get("format")) is not int:
         raise safe_load.refusal(path, "it was not written by gancli")
     if values["format"] > FORMAT:
         newer = printable(str(values.get("gancli")))
@@ -172,7 +184,7 @@ def _opened(values: Mapping[str, Any], path: Path) -> Opened:
         config=presets.build_resolved(values["config"], str(path)),
         images=_count(values["images"]),
         generator_steps=_count(values["generator_steps"]),
-        seconds=float(values["seconds"]),
+        seconds=_seconds(values["seconds"]),
         weights={name: _tensors(weights) for name, weights in values["weights"].items()},
         optimizers={name: {k: _tensors(v) for k, v in memory.items()} for name, memory in optimizers.items()},
         extra=_tensors(values["extra"]),
@@ -203,10 +215,14 @@ def _check_tensors(opened: Opened) -> None:
 def _check_memory(network: nn.Module, memories: AdamState) -> None:
     known = dict(network.named_parameters())
     for parameter, memory in memories.items():
-        if any(k != "step" and t.shape != known[parameter].shape for k, t in memory.items()):
+        if memory.keys() != ADAM_KEYS:
+            raise ValueError(f"the Adam state of {parameter} does not consist of {', '.join(sorted(ADAM_KEYS))}")
+        if any(t.shape != (() if k == "step" else known[parameter].shape) for k, t in memory.items()):
             raise ValueError(f"the Adam state of {parameter} has the wrong shape")
         if not all(t.is_floating_point() and t.isfinite().all() for t in memory.values()):
             raise ValueError(f"the Adam state of {parameter} is not finite")
+        if memory["step"] < 0 or (memory["exp_avg_sq"] < 0).any():
+            raise ValueError(f"the Adam state of {parameter} is negative")
 
 
 def first_misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
@@ -224,9 +240,15 @@ def first_misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | Non
 
 
 def _count(value: Any) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r} is not a number of images or steps")
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+        raise ValueError("the number of images or steps is not a valid number")
     return value
+
+
+def _seconds(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value < math.inf:
+        raise ValueError("the training time is not a valid number")
+    return float(value)
 
 
 def _tensors(values: Any) -> dict[str, Tensor]:

@@ -1,12 +1,11 @@
 """The only reader of .pt files: loads tensors and plain values, and never runs code from the file.
 
 Files are checked by content, not by suffix. The meaning of the tensors is handled in `checkpoint`. Checks, in order:
-a regular zip file with stored, unique entries of the stated length; all checksums; a pickle that references only
-tensors; the restricted loader of torch.
+a regular zip file with stored, unique entries, nothing between them, and correct checksums (`safe_archive`); a pickle
+that references only tensors, whose sizes are those of the entries (`safe_pickle`); the restricted loader of torch,
+which gets a copy of what was checked.
 """
 
-import pickletools
-import zipfile
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -15,21 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gancli import safe_archive
 from gancli.errors import CheckpointError, InputMissing
 from gancli.results import printable
-
-MAX_PICKLE_BYTES = 16_000_000  # names and shapes only; the values are in other zip entries
-
-# Globals that the pickle may reference. None of them can run arbitrary code.
-ALLOWED_GLOBALS = {
-    "torch._utils _rebuild_tensor_v2",
-    "collections OrderedDict",
-    "torch FloatStorage",
-    "torch DoubleStorage",
-    "torch BFloat16Storage",
-    "torch LongStorage",
-}
-FORBIDDEN_OPCODES = {"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "PERSID"}
+from gancli.safe_pickle import Refused
 
 
 def digest(path: Path) -> str:
@@ -43,9 +31,14 @@ def digest(path: Path) -> str:
 
 def values(path: Path) -> Any:
     """Load the tensors and plain values of a file. Raises CheckpointError. Never runs code from the file."""
-    _check_zip(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(safe_archive.repacked(path), map_location="cpu", weights_only=True)
+    except Refused as error:
+        raise refusal(path, str(error)) from error
+    except OSError as error:
+        raise refusal(path, f"it cannot be read ({error.strerror or error})") from error
+    except MemoryError as error:
+        raise refusal(path, "it needs more memory than is free") from error
     except Exception as error:  # many types, and their messages recommend weights_only=False
         raise refusal(path, "its content is not a checkpoint") from error
 
@@ -94,40 +87,3 @@ def refusal(path: Path, why: str) -> CheckpointError:
         where=printable(str(path)),
         hint="give a .pt file that gancli wrote, such as one from the checkpoints/ folder of a run",
     )
-
-
-def _check_zip(path: Path) -> None:
-    if not path.is_file():
-        raise refusal(path, "it is not a regular file")
-    try:
-        with path.open("rb") as file:
-            if file.read(2) != b"PK":
-                raise refusal(path, "it is not in the zip format that torch writes since version 1.6")
-        with zipfile.ZipFile(path) as archive:
-            _check_entries(archive, path)
-            _check_pickle(archive, path)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, KeyError) as error:
-        raise refusal(path, "it is truncated or damaged") from error
-
-
-def _check_entries(archive: zipfile.ZipFile, path: Path) -> None:
-    infos = archive.infolist()
-    if any("/code/" in info.filename or info.filename.endswith("/constants.pkl") for info in infos):
-        raise refusal(path, "it is TorchScript, which is not accepted because it contains code")
-    if len({info.filename for info in infos}) != len(infos):
-        raise refusal(path, "two entries have the same name")
-    if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in infos):
-        raise refusal(path, "an entry is compressed or encrypted")
-    if sum(info.file_size for info in infos) > path.stat().st_size:
-        raise refusal(path, "its entries are larger than the file")
-    if archive.testzip() is not None:
-        raise refusal(path, "a checksum does not match: the file is damaged")
-
-
-def _check_pickle(archive: zipfile.ZipFile, path: Path) -> None:
-    pickles = [info for info in archive.infolist() if info.filename.endswith(".pkl")]
-    if len(pickles) != 1 or not pickles[0].filename.endswith("/data.pkl") or pickles[0].file_size > MAX_PICKLE_BYTES:
-        raise refusal(path, "it does not have exactly one pickle, data.pkl")
-    for opcode, argument, _ in pickletools.genops(archive.read(pickles[0])):
-        if opcode.name in FORBIDDEN_OPCODES or (opcode.name == "GLOBAL" and argument not in ALLOWED_GLOBALS):
-            raise refusal(path, f"it references {printable(str(argument or opcode.name))}, which is not a tensor type")

@@ -1,6 +1,7 @@
 import io
 import os
 import pickle  # noqa: TID251  (to build the attacks)
+import struct
 import zipfile
 from pathlib import Path
 
@@ -111,6 +112,36 @@ def repacked(path, change):
     return path
 
 
+def plain_zip(data):
+    """The same entries, as Python's zipfile writes them."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
+        for info in old.infolist():
+            new.writestr(info.filename, old.read(info))
+    return out.getvalue()
+
+
+def two_archives(for_torch, for_zipfile):
+    """One file: the end record states the offset of the first directory, but the second one is right before it."""
+
+    def parts(data):
+        end = data.rfind(b"PK\5\6")
+        count, size, offset = struct.unpack("<HII", data[end + 10 : end + 20])
+        return data[:offset], data[offset : offset + size], count
+
+    (entries, directory, count), (more, last, _) = parts(for_torch), parts(for_zipfile)
+    base, offset, moved, at = len(entries) + len(directory), len(entries), bytearray(), 0
+    concat = base + len(more) - offset  # what zipfile adds to every offset
+    while at < len(last):
+        name, extra, comment = struct.unpack("<HHH", last[at + 28 : at + 34])
+        start = struct.unpack("<I", last[at + 42 : at + 46])[0] + base - concat
+        stop = at + 46 + name + extra + comment
+        moved += last[at : at + 42] + struct.pack("<i", start) + last[at + 46 : stop]
+        at = stop
+    end = struct.pack("<4s4HIIH", b"PK\5\6", 0, 0, count, count, len(last), offset, 0)
+    return entries + directory + more + bytes(moved) + end
+
+
 class Attack:
     """An object that runs a function when it is unpickled."""
 
@@ -168,6 +199,11 @@ class TestOpeningNeverRunsCode:
             checkpoint.read(tmp_path / "a.pt")
 
 
+def adam(**changes):
+    """The Adam state of a bias of 128 values."""
+    return {"step": torch.tensor(1.0), "exp_avg": torch.zeros(128), "exp_avg_sq": torch.zeros(128), **changes}
+
+
 class TestDamage:
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(at=st.floats(0, 1), bit=st.integers(0, 7))
@@ -206,6 +242,106 @@ class TestDamage:
         with pytest.raises(CheckpointError, match="compressed"):
             checkpoint.read(whole)
 
+    def test_two_archives_in_one_file_are_refused(self, whole):
+        """zipfile would read the second one, and torch the first, whose weights nobody has checked."""
+        checked = whole.read_bytes()
+        other = repacked(whole, lambda n, d: (n, bytes(len(d)) if n.endswith("/data/3") else d)).read_bytes()
+        whole.write_bytes(two_archives(plain_zip(other), plain_zip(checked)))
+
+        with pytest.raises(CheckpointError, match=r"bytes (between|before)"):
+            checkpoint.read(whole)
+
+    @pytest.mark.parametrize("place", ["front", "directory", "end"])
+    def test_bytes_that_belong_to_no_entry_are_refused(self, whole, place):
+        """Before the first entry, before the directory, and after the end record."""
+        data = whole.read_bytes()
+        at = {"front": 0, "directory": zipfile.ZipFile(whole).start_dir, "end": len(data)}[place]
+        whole.write_bytes(data[:at] + bytes(64) + data[at:])
+
+        with pytest.raises(CheckpointError):
+            checkpoint.read(whole)
+
+    def test_an_entry_under_another_name_in_its_own_header_is_refused(self, whole):
+        """Readers that go through the local headers would see other entries than those of the directory."""
+        data = whole.read_bytes()
+        whole.write_bytes(data.replace(b"/data/1", b"/data/7", 1))
+
+        with pytest.raises(CheckpointError, match="two headers"):
+            checkpoint.read(whole)
+
+    def test_torch_sees_only_what_was_checked(self, whole, monkeypatch):
+        """It gets a copy in memory, so that a file that changes meanwhile, or is read differently, has no effect."""
+        given = []
+        load = torch.load  # noqa: TID251
+        monkeypatch.setattr(torch, "load", lambda file, **options: given.append(file) or load(file, **options))
+
+        checkpoint.read(whole)
+
+        assert [type(file) for file in given] == [io.BytesIO]
+
+    @pytest.mark.parametrize("count", [10**6, 6 * 10**9, 10**12])
+    def test_a_tensor_that_repeats_one_value_is_refused(self, tmp_path, count):
+        """With stride 0, a file of 1 KB would ask for gigabytes."""
+        torch.save({"x": torch.zeros(1).expand(count)}, tmp_path / "a.pt")  # noqa: TID251
+
+        with pytest.raises(CheckpointError, match="does not fit into its storage"):
+            checkpoint.read(tmp_path / "a.pt")
+
+    def test_tensors_that_share_a_storage_are_refused(self, tmp_path):
+        """A thousand tensors over one storage would be a thousand times as large as the file."""
+        x = torch.zeros(1000)
+        torch.save({str(i): x.view(10, 100) for i in range(3)}, tmp_path / "a.pt")  # noqa: TID251
+
+        with pytest.raises(CheckpointError, match="larger than the file"):
+            checkpoint.read(tmp_path / "a.pt")
+
+    @pytest.mark.parametrize("size", [0, 3, 4095, 4097, 8192])
+    def test_a_storage_of_another_size_than_its_entry_is_refused(self, whole, size):
+        """torch would read beyond the end of the entry."""
+        repacked(whole, lambda n, d: (n, d[:size] + bytes(max(0, size - len(d))) if n.endswith("/data/0") else d))
+
+        with pytest.raises(CheckpointError, match="size of its zip entry"):
+            checkpoint.read(whole)
+
+    def test_a_list_of_lists_of_lists_is_refused(self, tmp_path):
+        """20 lists, each of which contains the one before ten times, have 10^20 values."""
+        laughs = ["x"]
+        for _ in range(20):
+            laughs = [laughs] * 10
+        torch.save({"config": laughs}, tmp_path / "a.pt")  # noqa: TID251
+
+        with pytest.raises(CheckpointError, match="values"):
+            checkpoint.read(tmp_path / "a.pt")
+
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            b"\x80\x02}r\xff\xff\xff\x7f.",  # memo number 2^31: unpickling would allocate 34 GB
+            b"\x80\x02\x8b\xff\xff\xff\x7f.",  # an integer of 2 GB
+            b"\x80\x02]q\x00h\x00a.",  # a list that contains itself
+            b"\x80\x02ccollections\nOrderedDict\n)R}X\x01\x00\x00\x00ak",
+            b"",
+        ],
+    )
+    def test_a_damaged_pickle_is_refused(self, whole, payload):
+        """Within a second and without memory, whatever it says."""
+        repacked(whole, lambda n, d: (n, payload if n.endswith("data.pkl") else d))
+
+        with pytest.raises(CheckpointError):
+            checkpoint.read(whole)
+
+    def test_a_pipe_is_refused(self, tmp_path):
+        """Opening it would wait for a writer for ever."""
+        os.mkfifo(tmp_path / "a.pt")
+        with pytest.raises(CheckpointError, match="regular file"):
+            checkpoint.read(tmp_path / "a.pt")
+
+    def test_a_loader_without_memory_is_a_refusal(self, whole, monkeypatch):
+        """MemoryError and the RuntimeError of torch's allocator are not bugs."""
+        monkeypatch.setattr(torch, "load", lambda *_, **__: (_ for _ in ()).throw(MemoryError()))
+        with pytest.raises(CheckpointError, match="memory"):
+            checkpoint.read(whole)
+
     def test_text_is_refused(self, tmp_path):
         """The content is checked, not the suffix."""
         (tmp_path / "a.pt").write_text("hello")
@@ -220,10 +356,24 @@ class TestDamage:
             ("config", tiny_config(network__z_dim=9).model_dump(mode="json")),
             ("config", tiny_config(network__minibatch_std={"feature_groups": 3}).model_dump(mode="json")),
             ("seconds", 10**400),
-            ("optimizers", {"G": {"dense.bias": {"exp_avg": torch.full((128,), float("nan"))}}, "D": {}}),
-            ("optimizers", {"G": {"dense.bias": {"exp_avg": torch.zeros(3)}}, "D": {}}),
+            ("optimizers", {"G": {"dense.bias": adam(exp_avg=torch.full((128,), float("nan")))}, "D": {}}),
+            ("optimizers", {"G": {"dense.bias": adam(exp_avg=torch.zeros(3))}, "D": {}}),
             ("format", "x"),
+            ("optimizers", {"G": {"dense.bias": adam(step=torch.zeros(3))}, "D": {}}),
+            ("optimizers", {"G": {"dense.bias": adam(step=torch.tensor(-1.0))}, "D": {}}),
+            ("optimizers", {"G": {"dense.bias": adam(exp_avg_sq=torch.full((128,), -1.0))}, "D": {}}),
+            ("optimizers", {"G": {"dense.bias": adam(more=torch.zeros(1))}, "D": {}}),
+            ("optimizers", {"G": {"dense.bias": {"exp_avg": torch.zeros(128)}}, "D": {}}),
+            ("optimizers", {"G": {"no.such": adam()}, "D": {}}),
             ("images", -1),
+            ("images", 10**400),
+            ("images", 1 << 60),
+            ("images", True),
+            ("seconds", float("nan")),
+            ("seconds", -1.0),
+            ("seconds", "1"),
+            ("format", True),
+            ("format", -1),
             ("images", "many"),
             ("config", {"network": {"resolution": 10**9}}),
             ("weights", {}),
