@@ -38,6 +38,7 @@ CAMPAIGNS = {
     "faults": Campaign("No run is lost to a failed write", 0, 12),
     "stops": Campaign("Resume is bit-exact", 0, 6),
     "nonfinite": Campaign("A non-finite number never reaches a checkpoint", 30, 6),
+    "damage": Campaign("Damaged input gives one clear error", 16_000, 240),
 }
 
 

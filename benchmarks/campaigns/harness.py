@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -302,10 +303,8 @@ def log_of(run: Path) -> list[dict[str, Any]]:
     *lines, last = file.read_text().split("\n")
     rows = [json.loads(line) for line in lines]
     if last:
-        try:
+        with suppress(ValueError):  # torn
             rows.append(json.loads(last))
-        except ValueError:
-            pass  # torn
     for row in rows:
         for warning in row["warnings"]:
             del warning["checkpoint"]
@@ -372,7 +371,7 @@ def warm(work: Path) -> None:
     import gancli.cli.live
     import gancli.report.ablation
     import gancli.report.verb
-    import gancli.training.ablate  # noqa: F401
+    import gancli.training.ablate
 
     torch.set_num_threads(1)
     folder = new_folder(work / "warm")

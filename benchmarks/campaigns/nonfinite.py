@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gancli import checkpoint
 from torch import Tensor
 
 from campaigns import harness
 from campaigns.harness import BATCH_NORM, Progress, Row, Wanted
+from gancli import checkpoint
 
 VALUES = (math.nan, math.inf, 1e30)
 BATCH = 8

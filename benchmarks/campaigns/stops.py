@@ -1,4 +1,4 @@
-"""A signal at every step of a 40-step run; then the same command again: bit for bit an undisturbed run, log included."""
+"""A signal at every step of a 40-step run; then the same command again: the log and every bit as if undisturbed."""
 
 import os
 import random
@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gancli import checkpoint
-
 from campaigns import harness
 from campaigns.harness import BATCH_NORM, WASSERSTEIN, Progress, Row, Wanted
+from gancli import checkpoint
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
 PRESETS: dict[str, dict[str, Any]] = {
