@@ -39,6 +39,8 @@ CAMPAIGNS = {
     "stops": Campaign("Resume is bit-exact", 0, 6),
     "nonfinite": Campaign("A non-finite number never reaches a checkpoint", 30, 6),
     "damage": Campaign("Damaged input gives one clear error", 16_000, 240),
+    "payloads": Campaign("Opening a file never runs code", 0, 60),
+    "signals": Campaign("A signal ends a command within 10 s, with a checkpoint", 50, 5),
 }
 
 

@@ -6,6 +6,7 @@ process itself stays without threads.
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -35,7 +36,7 @@ BUGS = ("Traceback", "a bug in gancli", "Fatal Python", "Segmentation", "termina
 HANG = -1  # the code of a command that was killed because it ran too long
 LIMIT = 120.0  # seconds; a tiny command takes about one
 TIMING = ("seconds", "images_per_s", "memory_mib")  # fields of stats.jsonl that differ from run to run
-MORE_NOTES = 30
+NOTES_OF_A_SORT = 3
 
 TINY: dict[str, Any] = {
     "data": {"held_out": 0.0},
@@ -83,6 +84,7 @@ class Row:
     skipped: str = ""  # why nothing was tried
     tallies: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    sorts: dict[str, int] = field(default_factory=dict)  # how often each sort of problem was found
 
     def count(self, what: str) -> int:
         """Count something in the tallies. Returns how often it happened so far."""
@@ -95,12 +97,15 @@ class Row:
         return self.failed == 0
 
     def case(self, name: str, problems: Iterable[str]) -> bool:
-        """Count one case. Returns whether it failed; the first ones are noted."""
+        """Count one case. Returns whether it failed; the first ones of each sort are noted."""
         problems = list(problems)
         self.tried += 1
         self.failed += bool(problems)
-        if problems and len(self.notes) < MORE_NOTES:
-            self.notes.append(f"{name}: {'; '.join(problems)}")
+        if problems:
+            sort = re.sub(r"[0-9]+|/\S+|'[^']*'", "#", problems[0])[:60]
+            self.sorts[sort] = self.sorts.get(sort, 0) + 1
+            if self.sorts[sort] <= NOTES_OF_A_SORT:
+                self.notes.append(f"{name}: {'; '.join(problems)}")
         return bool(problems)
 
 
