@@ -1,6 +1,6 @@
 """Break gancli on purpose, and count how often a promise is not kept.
 
-    python benchmarks/trust.py NAME... | all [--quick | --count N] [--seed S] [--json FILE] [--work DIR]
+    python benchmarks/trust.py NAME... | all [--quick | --count N] [--minutes M] [--seed S] [--json FILE] [--work DIR]
 
 Runs fault and fuzz campaigns (one module each in benchmarks/campaigns/) and prints a table. Exit code 1 if a promise
 was broken. Without --quick, the counts are the full ones: minutes to an hour for each campaign. The input of a failed
@@ -41,6 +41,7 @@ CAMPAIGNS = {
     "damage": Campaign("Damaged input gives one clear error", 16_000, 240),
     "payloads": Campaign("Opening a file never runs code", 0, 60),
     "signals": Campaign("A signal ends a command within 10 s, with a checkpoint", 50, 5),
+    "soak": Campaign("Two hours of kills and signals end as if undisturbed", 120, 1),
 }
 
 
@@ -78,6 +79,7 @@ def arguments() -> argparse.Namespace:
     size.add_argument("--full", action="store_true", help="the full counts (the default)")
     size.add_argument("--quick", action="store_true", help="the small counts of the tests")
     size.add_argument("--count", type=int, help="this many cases")
+    parser.add_argument("--minutes", type=float, help="length of soak (default: 120)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--work", metavar="DIR", help="folder for the runs (default: a temporary one)")
@@ -88,6 +90,8 @@ def run(name: str, given: argparse.Namespace, work: Path) -> Any:
     """One campaign, with its counter on standard error. Returns its Row."""
     campaign, began = CAMPAIGNS[name], time.monotonic()
     count = given.count or (campaign.quick if given.quick else campaign.full)
+    if name == "soak":
+        count = given.minutes or count
     from campaigns import harness
 
     def progress(done: int) -> None:

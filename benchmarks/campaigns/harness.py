@@ -4,8 +4,10 @@ A fork starts in hundredths of a second instead of seconds, so thousands of case
 process itself stays without threads.
 """
 
+import importlib
 import json
 import os
+import pkgutil
 import re
 import resource
 import shutil
@@ -372,12 +374,9 @@ def temporary_files(folder: Path) -> list[str]:
 
 
 def warm(work: Path) -> None:
-    """Import here what torch and gancli import late, so that every fork has it."""
-    import gancli.cli.live
-    import gancli.report.ablation
-    import gancli.report.verb
-    import gancli.training.ablate
-
+    """Import here what torch and gancli import late, so that every fork has it, as it is now."""
+    for module in pkgutil.walk_packages(gancli.__path__, "gancli."):
+        importlib.import_module(module.name)
     torch.set_num_threads(1)
     folder = new_folder(work / "warm")
     changes = {"growth": {"fade": 8, "stable": 8}, "train.checkpoint_every": 0}
