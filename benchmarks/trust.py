@@ -41,6 +41,13 @@ CAMPAIGNS = {
     "damage": Campaign("Damaged input gives one clear error", 16_000, 240),
     "payloads": Campaign("Opening a file never runs code", 0, 60),
     "signals": Campaign("A signal ends a command within 10 s, with a checkpoint", 50, 5),
+    "disks": Campaign("On a full disk the last good checkpoint stays, and the message says what is needed", 40, 2),
+    "pictures": Campaign("One bad image never stops a run", 5, 1),
+    "bombs": Campaign("Memory is bounded on hostile files", 0, 12),
+    "formats": Campaign("Old checkpoints load", 0, 0),
+    "races": Campaign("No run is overwritten", 10, 1),
+    "offline": Campaign("Works offline, phones nobody", 0, 0),
+    "seeds": Campaign("The same seed gives the same picture", 30, 2),
     "soak": Campaign("Two hours of kills and signals end as if undisturbed", 120, 1),
 }
 

@@ -141,9 +141,7 @@ def opcodes(canary: Path, system: object) -> dict[str, bytes]:
         "INST": b"(S'" + touch + b"'\nios\nsystem\n.",
         "OBJ": b"(cos\nsystem\n" + text + b"o.",
         "STACK_GLOBAL": b"\x80\x04\x8c\x02os\x8c\x06system\x93" + text + b"\x85R.",
-        "getattr chain": b"cbuiltins\ngetattr\n(cimportlib\nimport_module\n(S'os'\ntRS'system'\ntR(S'"
-        + touch
-        + b"'\ntR.",
+        "getattr chain": system_of_os + b"(S'" + touch + b"'\ntR.",
         "EXT": b"\x80\x02\x82\x01.",
         "NEWOBJ": b"\x80\x02cos\nsystem\n" + text + b"\x85\x81.",
         "BUILD": b"\x80\x02ccollections\nOrderedDict\n)R}X\x09\x00\x00\x00__class__cos\nsystem\nsb.",
