@@ -22,7 +22,7 @@ from campaigns.harness import Progress, Row
 from campaigns.payload_files import zip_of
 
 MEMORY = 3 << 30  # bytes of address space, beyond those of torch
-SECONDS = 30.0
+SECONDS, MOST_MIB = 30.0, 2_000  # limits of one command
 REFUSED = (2, 65, 66, 78)
 OVER, UNDER = (9_000, 9_000), (7_999, 7_999)  # pixels, beyond the limit of one picture and within it
 BLOCK = bytes(1 << 24)
@@ -242,6 +242,7 @@ def campaign(work: Path, count: int, seed: int, progress: Progress) -> Row:
         ended = harness.run(words_for(name, path, work / f"out-{number}"), work / "o", memory=memory, limit=2 * SECONDS)
         problems = ended.problems(*((0, *REFUSED) if name.startswith(("under", "text chunk")) else REFUSED))
         problems += [f"took {ended.seconds:.0f} s"] if ended.seconds > SECONDS else []
+        problems += [f"used {ended.peak_mib:,.0f} MiB"] if ended.peak_mib > MOST_MIB else []
         row.case(name, problems)
         peak, longest = max(peak, (ended.peak_mib, name)), max(longest, (ended.seconds, name))
         progress(number + 1)

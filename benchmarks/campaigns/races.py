@@ -12,7 +12,7 @@ from campaigns import harness
 from campaigns.harness import Command, Ended, Progress, Row, Wanted
 
 BUSY = 75
-KIMG = 0.2
+KIMG, LONGER = 0.2, 1.2
 PROCESSES = 8
 Words = Callable[[int], list[object]]
 
@@ -20,7 +20,8 @@ Words = Callable[[int], list[object]]
 def campaign(work: Path, count: int, seed: int, progress: Progress) -> Row:
     """`count` rounds of all races, with 8 processes each; 3 in a single round."""
     row, draw = Row("10", "races"), random.Random(seed)
-    preset = harness.write_preset(work / "p.yaml", harness.make_pictures(work / "data", 200))
+    changes = {"growth": {"fade": 24, "stable": 40}}
+    preset = harness.write_preset(work / "p.yaml", harness.make_pictures(work / "data", 200), changes)
     several = PROCESSES if count > 1 else 3
     os.environ["GANCLI_CACHE_DIR"] = str(work / "cache-alone")
     harness.must(train(preset, work / "alone"), work / "o")
@@ -30,7 +31,7 @@ def campaign(work: Path, count: int, seed: int, progress: Progress) -> Row:
         os.environ["GANCLI_CACHE_DIR"] = str(folder / "cache")
         for race in (one_cache, one_run, no_name, new_runs, rescans, two_grows):
             row.case(f"{race.__name__}, round {number}", race(folder / race.__name__, preset, several, wanted))
-        row.case(f"readers, round {number}", readers(folder / "readers", preset, draw, wanted))
+        row.case(f"readers, round {number}", readers(folder / "readers", preset, draw))
         progress(number + 1)
     row.worst = f"{several} processes, {row.failed} of {row.tried} races wrong"
     return row
@@ -111,25 +112,26 @@ def two_grows(folder: Path, preset: Path, several: int, wanted: Wanted) -> list[
     return code_problems(ended, winners=None) + harness.files_problems(folder / "runs/g") + all_equal([source], wanted)
 
 
-def readers(folder: Path, preset: Path, draw: random.Random, wanted: Wanted) -> list[str]:
+def readers(folder: Path, preset: Path, draw: random.Random) -> list[str]:
     """Other commands read a run while it trains; then its process is killed, and another one takes over."""
     folder.mkdir()
-    run, usual, words = folder / "runs/x", ["--threads", 1, "--quiet"], train(preset, folder / "runs")
-    trainer, problems = Command([*words[:-1], 1.2], folder / "trainer"), []
+    run, usual = folder / "runs/x", ["--threads", 1, "--quiet"]
+    longer, alone = (harness.train(preset, folder / name, "--kimg", LONGER) for name in ("runs", "alone"))
+    harness.must(alone, folder / "o")
+    trainer, problems = Command(longer, folder / "trainer"), []
     while trainer.poll() is None and not (run / "last.pt").exists():
         time.sleep(0.01)
-    second = harness.run(words, folder / "o")
-    problems += second.problems(BUSY) if trainer.poll() is None else []
-    for words_ in (
+    second = harness.run(longer, folder / "o")
+    problems += second.problems(BUSY, *([0] if trainer.poll() else []))
+    for words in (
         ["report", run, "--samples", 64, "--quick", *usual],
         ["sample", run, "-o", folder / "s", *usual],
         ["inspect-stats", run, "--samples", 64, "--quick", *usual],
         ["runs", "--outdir", folder / "runs"],
     ):
-        problems += harness.run(words_, folder / "o").problems(0)
+        problems += harness.run(words, folder / "o").problems(0)
     time.sleep(draw.uniform(0, 0.3))
     trainer.send(signal.SIGKILL)
     trainer.wait()
-    saved = Wanted.of(run).log if (run / "last.pt").exists() else []
-    problems += harness.log_difference(saved, wanted.log, whole=False) if len(saved) > len(wanted.log) else []
-    return problems + harness.run([*words[:-1], 1.2], folder / "o").problems(0)
+    problems += harness.run(longer, folder / "o").problems(0)
+    return problems + Wanted.of(folder / "alone/x").differences(run)

@@ -35,7 +35,7 @@ def campaign(work: Path, count: int, seed: int, progress: Progress) -> Row:
     data = harness.make_pictures(work / "data", 300)
     preset = harness.write_preset(work / "p.yaml", data, {"growth": {"fade": 160, "stable": 240}})
     os.environ["GANCLI_CACHE_DIR"] = str(work / "base-cache")
-    harness.must(harness.train(preset, work / "base", "--kimg", 0.3), work / "o")
+    harness.must(harness.train(preset, work / "base"), work / "o")
     turns, worst, slowest = commands(work, preset), 0.0, ""
     for number in range(count):
         os.environ["GANCLI_CACHE_DIR"] = str(work / "cache")

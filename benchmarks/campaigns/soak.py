@@ -100,12 +100,13 @@ def words_of(verb: str, preset: Path, folder: Path) -> Words:
 def disturbed(row: Row, words: Words, run: Path, seconds: float, draw: random.Random, progress: Progress) -> int:
     """Train through disturbances for so many seconds, then to the end. Returns the images of the run."""
     end, images, name = time.monotonic() + seconds, 5 * TICK, run.parents[2] / "o"
+    most = min(30, 2 + int(seconds / 20))  # ticks that a command adds
     while time.monotonic() < end:
         kind, delay = draw.choice(KINDS), draw.uniform(SHORTEST_DELAY, min(LONGEST_DELAY, seconds / 4))
         command = Command(words(images), name)
         ended = disturb(command, kind.split(), delay)
         if ended.code == 0:
-            images += TICK * draw.randrange(5, 60)
+            images += TICK * draw.randint(1, most)
         stopping = [128 + signal.Signals[f"SIG{word}"] for word in kind.split() if word != "USR1"]
         problems = ended.problems(0, *stopping) + harness.files_problems(run) + holes(run)
         row.case(f"disturbance by {kind} after {delay:.2f} s", problems)
