@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,10 @@ def run(name: str, given: argparse.Namespace, work: Path) -> Any:
             sys.stderr.flush()
 
     module = importlib.import_module(f"campaigns.{name}")
-    row = module.campaign(harness.new_folder(work / name), count, given.seed, progress)
+    try:
+        row = module.campaign(harness.new_folder(work / name), count, given.seed, progress)
+    except Exception:  # such as a command that is not under test and fails all the same
+        row = harness.Row("?", name, failed=1, notes=[f"the campaign broke: {traceback.format_exc()[-2000:]}"])
     row.seconds = round(time.monotonic() - began, 1)
     start = "\r" if sys.stderr.isatty() else ""
     sys.stderr.write(f"{start}{name}: {row.skipped or f'{row.tried} tried, {row.failed} failed'}, {row.seconds:g} s\n")

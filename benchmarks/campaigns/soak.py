@@ -18,9 +18,10 @@ import numpy as np
 from campaigns import harness
 from campaigns.harness import Command, Ended, Progress, Row, Wanted
 
+FULL_SIZE = 1_200  # images; `grow` refuses a source that has not reached it
 TICK = 400  # images; --kimg is always a multiple of it, so that the end of a command adds no tick
 CHANGES = {
-    "growth": {"fade": 2_000, "stable": 3_000},
+    "growth": {"fade": 160, "stable": 240},
     "train.tick_every": TICK,
     "train.sample_every": 5 * TICK,
     "train.checkpoint_every": 240,
@@ -99,7 +100,7 @@ def words_of(verb: str, preset: Path, folder: Path) -> Words:
 
 def disturbed(row: Row, words: Words, run: Path, seconds: float, draw: random.Random, progress: Progress) -> int:
     """Train through disturbances for so many seconds, then to the end. Returns the images of the run."""
-    end, images, name = time.monotonic() + seconds, 5 * TICK, run.parents[2] / "o"
+    end, images, name = time.monotonic() + seconds, 2 * TICK, run.parents[2] / "o"
     most = min(30, 2 + int(seconds / 20))  # ticks that a command adds
     while time.monotonic() < end:
         kind, delay = draw.choice(KINDS), draw.uniform(SHORTEST_DELAY, min(LONGEST_DELAY, seconds / 4))
@@ -112,6 +113,7 @@ def disturbed(row: Row, words: Words, run: Path, seconds: float, draw: random.Ra
         row.case(f"disturbance by {kind} after {delay:.2f} s", problems)
         row.count(kind)
         progress(row.count("disturbances"))
+    images = max(images, FULL_SIZE)
     row.case("the last command", harness.run(words(images), name, limit=3600).problems(0))
     return images
 
