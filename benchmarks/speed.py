@@ -57,7 +57,7 @@ def ours(workload: str, precision: str):
     phase = Schedule.of(config).phases[-1]
 
     def step() -> None:
-        _, shown = train_critic(state, config, feed, phase)
+        _, shown = train_critic(state, config, feed, phase, state.images)
         train_generator(state, config, phase, shown)
         ema.update(state.ema, state.G, 0.999)
 

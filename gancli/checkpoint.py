@@ -18,13 +18,12 @@ from gancli import files, safe_load
 from gancli.config import ResolvedConfig, presets, renamed
 from gancli.errors import CheckpointError, ConfigError, InputMissing
 from gancli.networks import on_meta
-from gancli.results import printable
+from gancli.results import MAX_COUNT, printable
 from gancli.version import __version__
 
 FORMAT = 3  # raise it when the layout changes, and add a migration from the old one
 NETWORKS = ("G", "D", "ema")  # generator, critic, EMA of the generator
 MAX_EXTRA_VALUES = 1 << 26  # limit on the total number of values in `extra`
-MAX_COUNT = 1 << 53  # limit on images and steps: the integers that a float holds exactly
 ADAM_KEYS = {"step", "exp_avg", "exp_avg_sq"}
 
 AdamState = Mapping[str, Mapping[str, Tensor]]  # parameter name -> tensors of the Adam state
@@ -84,7 +83,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "optimizers": checkpoint.optimizers,
         "extra": checkpoint.extra,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     files.replace(path, lambda temporary: _save(values, temporary), needed=_size_of(values))
 
 

@@ -7,6 +7,7 @@ GancliError                exit 1
 ├── InputMissing           exit 66   no such file or folder
 ├── ExtraMissing           exit 69   an optional package is not installed
 ├── TrainingDiverged       exit 70   a loss or a weight is not finite
+├── OutOfMemory            exit 71   not enough memory, of the CPU or the GPU
 ├── CannotCreate           exit 73   the output exists already, or its folder is not writable
 ├── ChildFailed            exit code of the training run of an ablation that failed
 ├── StorageError           exit 74   the disk is full, or reading or writing failed
@@ -69,6 +70,12 @@ class TrainingDiverged(GancliError):
     exit_code = 70
 
 
+class OutOfMemory(GancliError):
+    """Not enough memory, of the CPU or the GPU."""
+
+    exit_code = 71
+
+
 class CannotCreate(GancliError):
     """An output that exists already, or whose folder is not writable."""
 
@@ -99,6 +106,15 @@ class ConfigError(GancliError):
     """An invalid preset, --set or combination of settings."""
 
     exit_code = 78
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an exception says that there is not enough memory. torch has a type of its own only for GPUs."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+    )
 
 
 class Interrupted(Exception):

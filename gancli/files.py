@@ -1,48 +1,75 @@
-"""Atomic file writes: a file is replaced completely, or not at all."""
+"""Atomic file writes: a file is replaced completely, or not at all. The same for new folders."""
 
 import errno
 import os
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from gancli.errors import CannotCreate, GancliError, StorageError
 from gancli.results import printable
 
 CANNOT_CREATE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+EXISTS = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
+STALE_SECONDS = 86_400  # age at which a temporary file is removed even if its process seems to be alive
 
 
-def replace(path: Path, fill: Callable[[Path], object], needed: int = 0) -> None:
+def replace(path: Path, fill: Callable[[Path], object], needed: int, *, durable: bool = True) -> None:
     """Write a temporary file next to `path`, sync it to disk, then rename it to `path`.
 
-    needed: bytes that must be free. Raises CannotCreate if the file cannot be created there, else
-    StorageError with the path and the number of bytes.
+    needed: bytes that must be free. durable: whether to wait for the disk; otherwise the file may be empty after a
+    power failure. Raises CannotCreate if the file cannot be created there, else StorageError with the path and the
+    number of bytes.
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = _temporary(path)
     try:
         if shutil.disk_usage(path.parent).free < needed:
             raise OSError(errno.ENOSPC, "the disk is full")
         fill(temporary)
-        _sync(temporary)
+        if durable:
+            sync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        if durable:
+            sync(path.parent)
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError with varying text on a full disk
-        temporary.unlink(missing_ok=True)
         raise _translated(error, path, needed) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp-{os.getpid()}")
 
 
 def _translated(error: Exception, path: Path, needed: int) -> GancliError:
     reason = getattr(error, "strerror", None) or str(error)
     if getattr(error, "errno", None) in CANNOT_CREATE:
         return CannotCreate(f"cannot write there: {reason}", where=printable(str(path)), hint="use another path")
-    size = f" {needed:,} bytes" if needed else ""
     hint = "free some space, then run the same command again"
-    return StorageError(f"cannot write{size}: {reason}", where=printable(str(path)), hint=hint)
+    return StorageError(f"cannot write {needed:,} bytes: {reason}", where=printable(str(path)), hint=hint)
+
+
+def replace_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file atomically. Raises as `replace`."""
+    replace(path, lambda temporary: temporary.write_bytes(data), len(data), durable=durable)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a small text file atomically. Raises as `replace`."""
-    replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="backslashreplace"))
+    """Write a text file atomically. Raises as `replace`."""
+    replace_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append to a text file, which is created if it is missing. Not synced to disk. Raises as `replace`."""
+    data = text.encode("utf-8", "backslashreplace")
+    try:
+        with path.open("ab") as file:
+            file.write(data)
+    except OSError as error:
+        raise _translated(error, path, len(data)) from error
 
 
 def link(source: Path, name: Path) -> None:
@@ -55,10 +82,73 @@ def link(source: Path, name: Path) -> None:
         except OSError:
             shutil.copyfile(source, temporary)
 
-    replace(name, fill)
+    replace(name, fill, needed=0)
 
 
-def _sync(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents, unless they exist. Raises CannotCreate, or StorageError if the disk is full."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (*CANNOT_CREATE, errno.EEXIST):
+            what = f"cannot create the folder: {error.strerror}"
+            raise CannotCreate(what, where=printable(str(path)), hint="use another path") from error
+        hint = "free some space, then run the same command again"
+        raise StorageError(
+            f"cannot create the folder: {error.strerror}", where=printable(str(path)), hint=hint
+        ) from error
+
+
+def create_folder(path: Path, texts: Mapping[str, str]) -> None:
+    """Create a folder that contains text files from the moment it exists. An empty folder is adopted.
+
+    Raises FileExistsError if there is something else at `path`, CannotCreate, or StorageError.
+    """
+    temporary = _temporary(path)
+    needed = sum(len(text) for text in texts.values())
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        for name, text in texts.items():
+            (temporary / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+            sync(temporary / name)
+        sync(temporary)
+        if path.is_dir():
+            sweep(path)
+        os.rename(temporary, path)
+        sync(path.parent)
+    except OSError as error:
+        if error.errno in EXISTS and path.exists():
+            raise FileExistsError(error.errno, "it exists already", str(path)) from error
+        raise _translated(error, path, needed) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files and folders that killed processes left in a folder."""
+    for path in folder.glob(".*.tmp-*"):
+        pid = path.name.rpartition(".tmp-")[2]
+        with suppress(OSError):
+            if pid.isdecimal() and (_has_ended(int(pid)) or time.time() - path.lstat().st_mtime > STALE_SECONDS):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a process has ended. In a container, an earlier process may have had the number of this one."""
+    if pid == os.getpid():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # a process of another user
+        return False
+    return False
+
+
+def sync(path: Path) -> None:
+    """Wait until the content of a file or folder is on the disk. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

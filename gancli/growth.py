@@ -21,6 +21,10 @@ class Phase:
     segment: int  # index of the fade or stable period, from 0; the Adam state is reset when it changes
     fading: bool  # whether the stage is fading in
 
+    def with_batch(self, batch_size: int) -> "Phase":
+        """The same with another batch size."""
+        return replace(self, batch_size=batch_size)
+
 
 @dataclass(frozen=True)
 class Segment:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from gancli import files
 from gancli.errors import ExtraMissing
 
 Pictures = NDArray[np.uint8]
@@ -108,5 +109,5 @@ def _mp4(frames: Sequence[Pictures], fps: float) -> bytes:
 
 
 def save(path: Path, pixels: Pictures) -> None:
-    """Write an image in the format of the suffix. (H, W, C)."""
-    picture(pixels).save(path)
+    """Write a PNG atomically. (H, W, C). Raises CannotCreate or StorageError."""
+    files.replace_bytes(path, png(pixels))

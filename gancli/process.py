@@ -9,7 +9,10 @@ Memory: glibc returns large blocks to the system after each training step and re
 import ctypes
 import math
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +20,7 @@ from pathlib import Path
 SPINS = "20000"  # the default of libgomp is 300,000
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # from malloc.h
 CGROUPS = Path("/sys/fs/cgroup")
+PARENT, WATCH_SECONDS = "GANCLI_PARENT", 0.5
 
 
 def cores() -> int:
@@ -55,6 +59,22 @@ def wait_politely() -> None:
     """Make waiting OpenMP threads sleep sooner. Call before importing torch. The user's settings take precedence."""
     if "OMP_WAIT_POLICY" not in os.environ and "torch" not in sys.modules:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+
+
+def end_with_parent() -> None:
+    """If GANCLI_PARENT has the number of the parent process, send SIGTERM to this process when the parent has ended.
+
+    A killed `ablate` would otherwise leave its training runs behind. They save a checkpoint, as on any SIGTERM.
+    """
+    parent = os.environ.pop(PARENT, "")
+    if parent.isdecimal():
+        threading.Thread(target=_watch, args=(int(parent),), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def keep_memory() -> bool:

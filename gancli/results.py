@@ -13,6 +13,8 @@ from typing import Any
 
 SCHEMA_VERSION = 3
 
+MAX_COUNT = 1 << 53  # limit of a number of images or steps in a file: the integers that a float holds exactly
+
 # Training warns of collapse or of low diversity if the batch std of the fakes divided by that of the reals is below
 # these limits. Healthy runs of the quickstart preset end between .95 and 1.06, collapsed ones between .05 and .09.
 COLLAPSED_RATIO, LOW_RATIO = 0.3, 0.6

@@ -1,5 +1,6 @@
 """Run folders: create, find, match and lock them; read config.yaml and stats.jsonl. Does not import torch."""
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -8,12 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gancli import files, locks
+from gancli import files, locks, ticks
 from gancli.config import ResolvedConfig, as_text, presets, renamed, yaml
 from gancli.errors import CannotCreate, GancliError, InputMissing, RunBusy, UsageError
-from gancli.results import RunSummary, printable, warnings_of
+from gancli.results import MAX_COUNT, RunSummary, printable, warnings_of
 
 RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
+LINES_SHOWN = 5  # numbers of damaged lines in a message
 CADENCE = (
     "duration", "epochs", "generator_steps",
     "tick_every", "sample_every", "checkpoint_every", "checkpoint_minutes", "keep",
@@ -62,16 +64,20 @@ class Run:
         return presets.build_resolved(values, str(self.config_file))
 
     def stats(self) -> list[dict[str, Any]]:
-        """Read the ticks so far. A truncated last line is ignored."""
-        if not self.stats_file.is_file():
-            return []
-        ticks = []
-        for line in self.stats_file.read_text(encoding="utf-8").splitlines():
-            try:
-                ticks.append(renamed.translated_tick(json.loads(line)))
-            except ValueError:
-                break
-        return ticks
+        """Read the ticks so far, without damaged lines."""
+        return self.log()[0]
+
+    def log(self) -> tuple[list[dict[str, Any]], list[int]]:
+        """The ticks so far, and the numbers of the damaged lines, such as one that was not written completely."""
+        return ticks.parse(self.stats_file.read_bytes()) if self.stats_file.is_file() else ([], [])
+
+    def damage(self) -> str | None:
+        """A sentence about the damaged lines of the log; None if there are none."""
+        lines = self.log()[1]
+        if not lines:
+            return None
+        shown = ", ".join(map(str, lines[:LINES_SHOWN])) + (", …" if len(lines) > LINES_SHOWN else "")
+        return f"{self.stats_file}: {'line' if len(lines) == 1 else 'lines'} {shown} damaged and ignored"
 
 
 @dataclass(frozen=True)
@@ -91,9 +97,11 @@ class StoredVerdict:
     def read(cls, run: Run) -> "StoredVerdict | None":
         """Read the last verdict. None if there is none or it is unreadable."""
         try:
-            return cls(**json.loads(run.verdict_file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            found = cls(**json.loads(run.verdict_file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
+        well_formed = isinstance(found.verdict, str) and isinstance(found.confidence, str)
+        return found if well_formed and type(found.images) is int and 0 <= found.images <= MAX_COUNT else None
 
 
 def images_of(digits: str) -> int:
@@ -105,29 +113,21 @@ def create(outdir: Path, data: str, config: ResolvedConfig, name: str | None = N
     """Create the next free `00000-<data>-<preset>` (or `name`) with its config.yaml. Raises CannotCreate."""
     if name is not None and (Path(name).name != name or name in ("", ".", "..")):
         raise UsageError(f"{name!r} is not a folder name", where="--run", hint="give a name without slashes")
-    try:
-        outdir.mkdir(parents=True, exist_ok=True)
-        run = Run(_make_folder(outdir, f"{slug(data)}-{slug(config.preset)}", name))
-        files.replace_text(run.config_file, as_text(config))
-    except OSError as error:
-        hint = "give another --run" if name is not None and (outdir / name).exists() else "give another --outdir"
-        what = f"cannot create a run folder: {error.strerror}"
-        raise CannotCreate(what, where=printable(str(outdir)), hint=hint) from error
-    return run
+    files.make_folder(outdir)
+    files.sweep(outdir)
+    contents = {"config.yaml": as_text(config)}
+    for folder in _free_names(outdir, f"{slug(data)}-{slug(config.preset)}") if name is None else [outdir / name]:
+        with suppress(FileExistsError):  # another process took the number
+            files.create_folder(folder, contents)
+            return Run(folder)
+    what = "cannot create a run folder: there are other files in it"
+    raise CannotCreate(what, where=printable(str(outdir / str(name))), hint="give another --run")
 
 
-def _make_folder(outdir: Path, suffix: str, name: str | None) -> Path:
-    if name is not None:
-        (outdir / name).mkdir()
-        return outdir / name
-    number = max((int(p.name[:5]) for p in outdir.glob("[0-9][0-9][0-9][0-9][0-9]-*")), default=-1) + 1
-    while True:
-        try:
-            folder = outdir / f"{number:05d}-{suffix}"
-            folder.mkdir()
-            return folder
-        except FileExistsError:  # another process took the number
-            number += 1
+def _free_names(outdir: Path, suffix: str) -> Iterator[Path]:
+    """Folders with the next numbers."""
+    first = max((int(p.name[:5]) for p in outdir.glob("[0-9][0-9][0-9][0-9][0-9]-*")), default=-1) + 1
+    return (outdir / f"{number:05d}-{suffix}" for number in itertools.count(first))
 
 
 def slug(text: str) -> str:
@@ -156,8 +156,16 @@ def identity(config: ResolvedConfig, *, data: bool = True) -> dict[str, Any]:
 
 def all_runs(outdir: Path) -> list[Run]:
     """The run folders under `outdir`, oldest first."""
-    found = [Run(file.parent) for file in outdir.glob("*/config.yaml")]
-    return sorted(found, key=lambda run: (run.config_file.stat().st_mtime_ns, run.path.name))
+    found = [Run(file.parent) for file in outdir.glob("[!.]*/config.yaml")]  # a hidden one is not complete
+    return sorted(found, key=lambda run: (_modified(run.config_file), run.path.name))
+
+
+def _modified(path: Path) -> int:
+    """Modification time in ns; 0 for a file that has been deleted meanwhile."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def match(outdir: Path, config: ResolvedConfig) -> Run | None:
@@ -187,7 +195,7 @@ def newest(outdir: Path) -> Run:
     found = [run for run in all_runs(outdir) if run.last.exists()]
     if not found:
         raise InputMissing("no run yet", where=printable(str(outdir)), hint="train one: gancli train")
-    return max(found, key=lambda run: run.last.stat().st_mtime_ns)
+    return max(found, key=lambda run: _modified(run.last))
 
 
 @contextmanager
@@ -211,13 +219,13 @@ def is_locked(run: Run) -> bool:
 
 def summary(run: Run) -> RunSummary:
     """One row of `gancli runs`. Raises ConfigError or InputMissing for a folder that is not a run."""
-    config, ticks = run.config(), run.stats()
-    images = ticks[-1]["images"] if ticks else 0
+    config, rows = run.config(), run.stats()
+    images = rows[-1]["images"] if rows else 0
     duration = config.train.duration
     state = "running" if is_locked(run) else "empty" if not run.last.exists() else "stopped"
     if state == "stopped" and images >= duration:
         state = "finished"
-    warned = [warning for tick in ticks for warning in warnings_of(tick)]
+    warned = [warning for row in rows for warning in warnings_of(row)]
     said = StoredVerdict.read(run)
     return RunSummary(
         name=run.path.name,
@@ -226,8 +234,8 @@ def summary(run: Run) -> RunSummary:
         kimg=images / 1000,
         duration_kimg=duration / 1000,
         state=state,
-        std_ratio=ticks[-1]["std_ratio"] if ticks else None,
-        at_full_size=bool(ticks) and ticks[-1]["resolution"] == config.full_height and ticks[-1]["alpha"] >= 1,
+        std_ratio=rows[-1]["std_ratio"] if rows else None,
+        at_full_size=bool(rows) and rows[-1]["resolution"] == config.full_height and rows[-1]["alpha"] >= 1,
         warning=warned[-1] if warned else None,
         verdict=said.verdict if said else None,
         verdict_kimg=said.images / 1000 if said else None,

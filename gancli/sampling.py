@@ -19,7 +19,7 @@ from gancli.media import Pictures
 from gancli.networks import Generator as Network
 from gancli.networks import build_generator
 from gancli.results import Progress, SampleReport, printable, silent
-from gancli.writing import FORMS, Samples, default_folder, encode, make_folder, target, write_samples
+from gancli.writing import FORMS, Samples, default_folder, encode, target, write_samples
 
 CHUNK_PIXELS = 16 * 64 * 64  # a chunk is 16 images of 64 px, or fewer larger ones
 
@@ -141,7 +141,7 @@ def sample(
     generator = Generator.load(ckpt, raw=raw, device=device)
     path = Path(out) if out is not None else default_folder(generator.checkpoint)
     if out is None:
-        make_folder(path)
+        files.make_folder(path)
     form = target(path, FORMS)
     samples = _samples(generator, seeds, trunc, size, progress)
     return SampleReport(path, write_samples(path, form, samples, columns), len(seeds), *_size(generator, size))
@@ -231,7 +231,7 @@ def interpolate(
     pictures = media.enlarged(pictures, size)
     if form:
         data = media.animation(list(pictures), form, fps)
-        files.replace(out, lambda temporary: temporary.write_bytes(data), needed=len(data))
+        files.replace_bytes(out, data)
         written: tuple[Path, ...] = (out,)
     else:
         written = write_samples(out, "", Samples(pictures, [f"frame{i:05d}" for i in range(frames)]), None)

@@ -1,7 +1,6 @@
 """Super-resolution: enlarge image files with a checkpoint whose generator takes images."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -46,8 +45,7 @@ def enlarge(
         progress("enlarging", number, len(inputs))
         large = _enlarged(generator, Path(source))
         written.append(place if form else _free(place, f"{Path(source).stem}-{generator.network.enlarges}x", written))
-        data = media.png(large)
-        files.replace(written[-1], partial(_write, data), needed=len(data))
+        files.replace_bytes(written[-1], media.png(large), durable=False)
     return SampleReport(place, tuple(written), len(written), large.shape[0], large.shape[1])
 
 
@@ -55,10 +53,6 @@ def _free(folder: Path, stem: str, taken: Sequence[Path]) -> Path:
     """A file name that is unique in this call, so that photo.png and photo.jpg do not overwrite each other."""
     names = (folder / f"{stem}{'' if number == 0 else f'-{number + 1}'}.png" for number in range(len(taken) + 1))
     return next(name for name in names if name not in taken)
-
-
-def _write(data: bytes, path: Path) -> None:
-    path.write_bytes(data)
 
 
 @torch.inference_mode()

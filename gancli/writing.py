@@ -49,15 +49,15 @@ def write_samples(out: Path, form: str, samples: Samples, columns: int | None) -
     """Write samples into a folder (form ""), or as one file in the given format. Raises StorageError."""
     if form:
         data = encode(samples, form, columns)
-        files.replace(out, lambda temporary: temporary.write_bytes(data), needed=len(data))
+        files.replace_bytes(out, data)
         return (out,)
     written = []
     for name, pixels in zip(samples.names, samples.pictures, strict=True):
         written.append(out / f"{name}.png")
-        written[-1].write_bytes(media.png(pixels))
+        files.replace_bytes(written[-1], media.png(pixels), durable=False)
     if samples.values is not None:
         written.append(out / "samples.npy")
-        written[-1].write_bytes(encode(samples, "npy"))
+        files.replace_bytes(written[-1], encode(samples, "npy"), durable=False)
     return tuple(written)
 
 
@@ -74,17 +74,8 @@ def target(out: Path, forms: Sequence[str]) -> str:
         what = f"no folder {printable(str(out.parent))!r}"
         raise CannotCreate(what, where=printable(str(out)), hint="create the folder first")
     if not form:
-        make_folder(out)
+        files.make_folder(out)
     return form
-
-
-def make_folder(path: Path) -> None:
-    """Create an output folder. Raises CannotCreate."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        what = f"cannot create the folder: {error.strerror}"
-        raise CannotCreate(what, where=printable(str(path)), hint="use another path") from error
 
 
 def default_folder(opened: Opened) -> Path:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import MISSING, fields
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from gancli import config as configs
 from gancli.config import presets
+from gancli.results import SCHEMA_VERSION, Tick
 
 TINY = {
     "preset": "tiny",
@@ -66,6 +68,13 @@ def resolved_config(changes, preset, shape=None):
     train = values.get("train", {})
     kept = {key: value for key, value in ready.items() if train.get(key.removeprefix("train.")) in (None, "auto")}
     return presets.build_resolved(configs.overrides.apply(values, {"data.source": "test", **kept}), "test")
+
+
+def tick_row(**changes):
+    """A line of stats.jsonl, with every field that a tick has."""
+    tick = {field.name: 0.5 for field in fields(Tick) if field.default is MISSING}
+    counts = {"kimg": 0.008, "images": 8, "generator_steps": 1, "resolution": 16, "alpha": 1.0, "batch": 8}
+    return {"schema_version": SCHEMA_VERSION, **tick, **counts, "warnings": [], **changes}
 
 
 @pytest.fixture

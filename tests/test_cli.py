@@ -1,5 +1,6 @@
 import io
 import json
+import math
 import os
 import re
 import signal
@@ -470,6 +471,30 @@ class TestShow:
     def test_durations(self, seconds, text):
         """Durations as readable text."""
         assert tables.duration(seconds) == text
+
+    @pytest.mark.parametrize("seconds", [math.nan, math.inf, -1, 1e308, 2**70])
+    def test_any_duration_is_a_short_text(self, seconds):
+        """Also those that follow from a damaged log."""
+        assert len(tables.duration(seconds)) < 16
+
+    @pytest.mark.parametrize("values", [[1e308, -1e308], [None, None], [2**53, -(2**53), 0], [5e-324, 0.0]])
+    def test_any_numbers_have_a_sparkline(self, values):
+        """One character each."""
+        assert len(tables.sparkline(values)) == len(values)
+
+    @pytest.mark.parametrize("value", [1e308, -1e308, math.nan, math.inf, 2**53, -1, 0, 5e-324])
+    def test_any_tick_is_shown(self, capfd, value):
+        """In the live table and in lines, in few characters."""
+        tick = results.Tick(**dict.fromkeys(results.Tick.__dataclass_fields__, value) | {"warnings": ()})
+        table = live.LiveTable()
+        table.tick(tick)
+        table.tick(tick)
+        show.stderr().print(table.render())
+        live.Lines(as_json=False).tick(tick)
+        live.Lines(as_json=True).tick(tick)
+        err = capfd.readouterr().err
+        assert max(len(word) for word in err.split()[:-1] if "{" not in word) < 40
+        json.loads(err.splitlines()[-1])
 
     def test_sparklines_and_bars(self):
         """Sparklines start at the smallest number, bars at zero; a missing number is a blank."""

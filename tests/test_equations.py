@@ -119,7 +119,7 @@ def one_turn(state, config, feed):
     """What the training loop does between two looks at the clock, its bookkeeping left out. The losses."""
     before = state.images
     phase = phase_of(config, before)
-    losses, shown = train_critic(state, config, feed, phase)
+    losses, shown = train_critic(state, config, feed, phase, state.images)
     losses = losses | train_generator(state, config, phase, shown)
     loop.average(state, config, state.images - before)
     if growth.resets_optimizer(config, phase, phase_of(config, state.images)):
@@ -479,7 +479,7 @@ class TestWhatTheGeneratorIsAskedFor:
             made = []
             pair.state.G.register_forward_hook(lambda _, inputs, y, made=made: made.append(y.requires_grad))
 
-            train_critic(pair.state, pair.config, pair.feed, phase_of(pair.config, 48))
+            train_critic(pair.state, pair.config, pair.feed, phase_of(pair.config, 48), pair.state.images)
 
             assert made == [False, shared]
 

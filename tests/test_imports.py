@@ -11,8 +11,20 @@ import gancli
 PACKAGE = Path(gancli.__file__).parent
 ROWS = [
     {"errors", "files", "health", "locks", "process", "results", "version"},
-    {"config", "runs"},
-    {"devices", "ema", "losses", "media", "penalties", "plots", "safe_load", "seeds", "signals"},
+    {"config", "runs", "ticks"},
+    {
+        "devices",
+        "ema",
+        "losses",
+        "media",
+        "penalties",
+        "plots",
+        "safe_archive",
+        "safe_load",
+        "safe_pickle",
+        "seeds",
+        "signals",
+    },
     {"growth", "latents", "networks"},
     {"checkpoint", "critic_view", "data", "register", "writing"},
     {"sampling", "superres", "stats"},

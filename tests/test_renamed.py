@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import TINY, tiny_config, write_preset
+from conftest import TINY, tick_row, tiny_config, write_preset
 
 from gancli import config as configs
 from gancli import runs
@@ -54,7 +54,8 @@ def test_a_run_folder_with_old_keys_is_read_and_resumed(tmp_path):
     run = runs.create(tmp_path, "photos", config)
     run.config_file.write_text(configs.yaml.dump(with_old_keys(config)))
     warning = {"name": "dead generator", "text": "", "since": 0, "checkpoint": None}
-    run.stats_file.write_text(json.dumps({"colour_distance": 1.0, "ema_distinct": 2.0, "warnings": [warning]}) + "\n")
+    row = tick_row(colour_distance=1.0, ema_distinct=2.0, warnings=[warning])
+    run.stats_file.write_text(json.dumps(row) + "\n")
 
     assert run.config() == config
     assert runs.match(tmp_path, config).path == run.path
@@ -82,7 +83,7 @@ def test_a_run_folder_of_the_first_layout_is_read(tmp_path):
     values["data"] |= {key: samples[key] for key in renamed.MOVED}
     run = runs.create(tmp_path, "photos", config)
     run.config_file.write_text(configs.yaml.dump(values))
-    run.stats_file.write_text(json.dumps({"images": 8, "warnings": ["collapse: few pictures"]}) + "\n")
+    run.stats_file.write_text(json.dumps(tick_row(warnings=["collapse: few pictures"])) + "\n")
 
     assert run.config() == config
     (warning,) = run.stats()[0]["warnings"]

@@ -1,18 +1,20 @@
 import json
+import os
 import re
 import shutil
 import subprocess
+import zlib
 
 import numpy as np
 import pytest
-from conftest import tiny_config
+from conftest import tick_row, tiny_config
 from PIL import Image
 
 from gancli.config import as_text
 from gancli.errors import InputMissing
 from gancli.health import Figure, Health, Histogram, Nearest, Spectrum
 from gancli.report import pictures, run_page, svg
-from gancli.results import Tick, Warned, plain
+from gancli.results import Warned, plain
 from gancli.runs import Run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -21,8 +23,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 def tick(kimg, **changes):
     """A line of stats.jsonl."""
-    values = dict.fromkeys(Tick.__dataclass_fields__, 0.5)
-    return values | {"kimg": kimg, "images": kimg * 1000, "resolution": 16, "alpha": 1.0, "warnings": []} | changes
+    return tick_row(kimg=kimg, images=round(kimg * 1000), **changes)
 
 
 def make_run(folder, ticks=(), sheets=(), **changes):
@@ -206,6 +207,37 @@ class TestCurves:
         assert "stroke-linecap" in run_page.charts(tiny_config(), [tick(1)])[0]
 
 
+NUMBERS = [name for name in Tick.__dataclass_fields__ if name != "warnings"]
+EXTREMES = [
+    [None, None], [None, 1.0, None], [1e308, -1e308], [-1e308, 1e308, 0], [2**53, -(2**53)], [5e-324, 0.0, 1e-320],
+    [-5, 3, -5], [1e308, 1e308], [float("nan"), float("inf"), 1], [1.0, 1.0 + 1e-15],
+]  # fmt: skip
+
+
+class TestExtremeNumbers:
+    @pytest.mark.parametrize("values", EXTREMES)
+    def test_a_page_takes_any_numbers(self, tmp_path, values):
+        """In every field of the log: missing, huge, tiny, negative, not in order."""
+        rows = [dict.fromkeys(NUMBERS, value) | {"warnings": []} for value in values]
+        page = run_page.page(make_run(tmp_path / "run", rows, ["fakes-000001.png"]), make_health())
+        for points in re.findall(r'<polyline points="([^"]*)"', page):
+            assert all(abs(float(x)) < 1e6 for x in re.split("[ ,]", points))
+        assert not re.search(r'width="-', page)
+
+    @pytest.mark.parametrize("name", NUMBERS)
+    def test_any_one_field_may_be_missing(self, tmp_path, name):
+        """Others are drawn."""
+        rows = [tick(k) | {name: None} for k in (1, 2)]
+        page = run_page.page(make_run(tmp_path / "run", rows), make_health())
+        assert ("<polyline" in page[page.index('id="curves"') :]) == (name != "kimg")
+
+    @pytest.mark.parametrize("low", [-1e100, 0.0, 1e100])
+    @pytest.mark.parametrize("span", [0.0, 5e-324, 1e-300, 1e-15, 1.0, 1e100])
+    def test_grid_lines_are_few(self, low, span):
+        """Whatever the range."""
+        assert 1 <= len(svg.ticks(low, low + span)) <= 12
+
+
 class TestGallery:
     def test_at_most_24_sheets_with_the_first_and_the_last(self, tmp_path):
         """Evenly spaced."""
@@ -238,6 +270,35 @@ class TestGallery:
         """The others are shown."""
         (run.path / "samples" / "fakes-000002.png").write_bytes(b"\x89PNG\r\n")
         assert len(pictures.gallery(run, run.config(), {}).sheets) == 2
+
+    def test_what_is_no_file_is_left_out(self, run):
+        """A pipe would be waited for; so would one behind a link."""
+        samples = run.path / "samples"
+        os.mkfifo(samples / "fakes-000004.png")
+        (samples / "fakes-000005.png").mkdir()
+        (samples / "fakes-000006.png").symlink_to("fakes-000004.png")
+        (samples / "fakes-000007.png").symlink_to("nowhere.png")
+        (run.path / "reals.png").unlink()
+        (run.path / "reals.png").symlink_to("samples/fakes-000004.png")
+        found = pictures.gallery(run, run.config(), {})
+        assert (len(found.sheets), found.reals) == (3, None)
+
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("damage", ["bomb", "chunk", "tiny"])
+    def test_no_sheet_stops_the_page(self, run, damage, monkeypatch):
+        """A sheet of huge size, with a broken chunk, or of one pixel."""
+        monkeypatch.setattr(pictures, "SIDE", 20)
+        path = run.path / "samples" / "fakes-000002.png"
+        data = bytearray(path.read_bytes())
+        if damage == "bomb":
+            data[16:24] = (60_000).to_bytes(4, "big") * 2
+            data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+            path.write_bytes(data)
+        elif damage == "chunk":
+            path.write_bytes(data.replace(b"IDAT", b"ID\0T"))
+        else:
+            Image.new("RGB", (1, 1)).save(path)
+        assert len(pictures.gallery(run, run.config(), {}).sheets) == 2 + (damage == "tiny")
 
     @pytest.mark.parametrize("side", [8, 16])
     def test_huge_sheets_are_cut_to_the_same_whole_tiles(self, tmp_path, side, monkeypatch):
@@ -276,7 +337,7 @@ class TestInABrowser:
           document.title = seen.join("|");"""
         dom, errors = browse(tmp_path, run_page.page(run, make_health(), [make_pair()]), script)
         title = re.search("<title>(.*?)</title>", dom)[1]
-        assert title == "3 kimg, step 0.5/3 kimg, step 0.5|1 kimg, step 0.5/1 kimg, step 0.5|true|1 kimg, step 0.5"
+        assert title == "3 kimg, step 1/3 kimg, step 1|1 kimg, step 1/1 kimg, step 1|true|1 kimg, step 1"
         assert errors == []
 
     def test_a_phone_scrolls_in_one_direction(self, run, tmp_path):

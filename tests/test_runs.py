@@ -1,8 +1,13 @@
-import pytest
-from conftest import tiny_config
+import json
+import os
+import re
+import shutil
 
-from gancli import runs
-from gancli.errors import CannotCreate, InputMissing
+import pytest
+from conftest import tick_row, tiny_config
+
+from gancli import files, runs
+from gancli.errors import CannotCreate, InputMissing, StorageError
 
 
 @pytest.mark.parametrize(
@@ -71,8 +76,65 @@ def test_looking_at_a_lock_does_not_take_it(tmp_path):
     assert not runs.is_locked(run)
 
 
+@pytest.mark.parametrize("inside", [(), (".config.yaml.tmp-999999999",)])
+def test_an_empty_folder_is_adopted(tmp_path, inside):
+    """A process that died before config.yaml was written does not block --run NAME."""
+    (tmp_path / "mine").mkdir()
+    for name in inside:
+        (tmp_path / "mine" / name).touch()
+
+    run = runs.create(tmp_path, "photos", tiny_config(), "mine")
+
+    assert run.config() == tiny_config()
+    assert [path.name for path in run.path.iterdir()] == ["config.yaml"]
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path):
+    """It belongs to the user."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    with pytest.raises(CannotCreate, match="other files"):
+        runs.create(tmp_path, "photos", tiny_config(), "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_run_folder_is_never_seen_without_its_config(tmp_path, monkeypatch):
+    """If the process dies on the way, only a temporary folder is left, which the next run removes."""
+    monkeypatch.setattr(os, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(KeyboardInterrupt):
+        runs.create(tmp_path, "photos", tiny_config())
+    (left,) = tmp_path.iterdir()
+    monkeypatch.undo()
+
+    assert left.name.startswith(".00000-photos-tiny.tmp-")
+    assert runs.all_runs(tmp_path) == []
+    runs.create(tmp_path, "photos", tiny_config())
+    assert [path.name for path in tmp_path.iterdir()] == ["00000-photos-tiny"]
+
+
+def test_temporary_files_of_others_are_not_swept(tmp_path):
+    """Neither those of a living process nor a file that only looks similar."""
+    ours, alive, users = (tmp_path / name for name in (".a.tmp-999999999", ".a.tmp-1", ".a.tmp-x"))
+    for path in (ours, alive, users):
+        path.touch()
+    files.sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == [alive, users]
+
+
+@pytest.mark.parametrize("call", ["mkdir", "rename", "fsync"])
+def test_a_full_disk_is_exit_74_with_path_and_bytes(tmp_path, monkeypatch, call):
+    """Also where a folder cannot be created."""
+    monkeypatch.setattr(os, call, lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(StorageError, match="No space left") as error:
+        runs.create(tmp_path / "runs", "photos", tiny_config())
+    assert str(tmp_path) in error.value.where
+    assert call == "mkdir" or re.search(r"[0-9,]+ bytes", error.value.what)
+
+
 def test_a_log_line_cut_short_is_left_out(tmp_path):
     """A line truncated by a crash is ignored."""
     run = runs.create(tmp_path, "photos", tiny_config())
-    run.stats_file.write_text('{"images": 1}\n{"images": 2')
-    assert run.stats() == [{"images": 1}]
+    rows = [json.dumps(tick_row(images=n)) for n in (8, 16)]
+    run.stats_file.write_text(f"{rows[0]}\n{rows[1][:40]}")
+    assert [row["images"] for row in run.stats()] == [8]

@@ -24,7 +24,16 @@ from gancli.cli.resume import resume
 from gancli.cli.runs import runs
 from gancli.cli.sample import sample
 from gancli.cli.train import train
-from gancli.errors import Finding, GancliError, Interrupted, PipeClosed, StorageError, UsageError
+from gancli.errors import (
+    Finding,
+    GancliError,
+    Interrupted,
+    OutOfMemory,
+    PipeClosed,
+    StorageError,
+    UsageError,
+    is_out_of_memory,
+)
 from gancli.version import __version__
 
 WrongUsage: type[Exception] = typer.BadParameter.__mro__[
@@ -73,6 +82,7 @@ def main() -> None:
     """Run a command and handle its errors. The exit codes are listed in gancli/errors.py."""
     json_wanted = "--json" in sys.argv
     process.wait_politely()
+    process.end_with_parent()
     try:
         with signals.handled():
             code = app(standalone_mode=False)
@@ -101,15 +111,25 @@ def main() -> None:
         _traceback_if_asked()
         raise SystemExit(problem.exit_code) from None
     except Exception as error:
-        bug = GancliError(
-            f"a bug in gancli: {type(error).__name__}: {error}",
-            where="run with -vv to see the traceback",
-            hint="please report it, with the command",
-        )
-        show.error(bug, json_wanted=json_wanted)
+        unexpected = _unexpected(error)
+        show.error(unexpected, json_wanted=json_wanted)
         _traceback_if_asked()
-        raise SystemExit(1) from None
+        raise SystemExit(unexpected.exit_code) from None
     raise SystemExit(code or 0)
+
+
+def _unexpected(error: Exception) -> GancliError:
+    """The error for an exception that is not about the user's input."""
+    if is_out_of_memory(error):
+        hint = "use fewer samples or a lower resolution, or close other programs"
+        return OutOfMemory(
+            "not enough memory", where=str(error).splitlines()[0][:200] if str(error) else "CPU", hint=hint
+        )
+    return GancliError(
+        f"a bug in gancli: {type(error).__name__}: {error}",
+        where="run with -vv to see the traceback",
+        hint="please report it, with the command",
+    )
 
 
 def _usage_error(error: Any, *, json_wanted: bool) -> None:

@@ -1,6 +1,5 @@
 """Progress output of training: a live table on a terminal, otherwise one key=value or JSON line per tick."""
 
-import json
 import os
 import sys
 import time
@@ -95,14 +94,14 @@ class Lines(Teller):
     def tick(self, tick: Tick) -> None:
         """Print the tick as one line."""
         if not show.voice.quiet:
-            show.line(json.dumps(plain(tick)) if self.as_json else key_values(tick))
+            show.line(show.json_text(plain(tick)) if self.as_json else key_values(tick))
 
 
 def key_values(tick: Tick) -> str:
     """A tick as key=value pairs, followed by its quoted warnings."""
     numbers = {key: value for key, value in plain(tick).items() if isinstance(value, int | float)}
     pairs = [f"{key}={value}" if isinstance(value, int) else f"{key}={value:.6g}" for key, value in numbers.items()]
-    return " ".join(pairs + [f"warning={json.dumps(str(w))}" for w in tick.warnings])
+    return " ".join(pairs + [f"warning={show.json_text(str(w))}" for w in tick.warnings])
 
 
 def announce(run: Run, config: ResolvedConfig, images: int, expected: Forecast | None) -> None:
@@ -189,7 +188,7 @@ class LiveTable(Teller):
     def render(self) -> Group:
         """The progress bar, the table, the sparkline and the warnings."""
         sparkline = tables.sparkline([t.critic_loss for t in self.ticks], 60)
-        warnings = [Text(f"warning: {w}", style="bold yellow") for w in self.warnings[-4:]]
+        warnings = [Text(f"warning: {show.one_line(w)}", style="bold yellow") for w in self.warnings[-4:]]
         return Group(self._bar(), self._table(), Text(f"critic loss  {sparkline}", style="cyan"), *warnings)
 
     def _bar(self) -> Table:
@@ -226,14 +225,21 @@ def _columns(tick: Tick | None, *, wide: bool) -> dict[str, Any]:
     names += ["std ratio", "feat ratio", "img/s"] if wide else ["std ratio", "img/s"]
     if tick is None:
         return dict.fromkeys(names, "")
-    values: list[Any] = [f"{tick.kimg:.1f}", str(tick.resolution), f"{tick.alpha:.2f}", str(tick.batch)]
+    values: list[Any] = [_fixed(tick.kimg, 1), str(tick.resolution), _fixed(tick.alpha, 2), str(tick.batch)]
     losses = (tick.critic_loss, tick.generator_loss, tick.d_real, tick.d_fake, tick.penalty)
     values += [f"{x:.3g}" for x in losses]
-    values += [f"{tick.score_gap:.3g}", f"{tick.std_real:.3f}", f"{tick.std_fake:.3f}"] if wide else []
+    values += [f"{tick.score_gap:.3g}", _fixed(tick.std_real, 3), _fixed(tick.std_fake, 3)] if wide else []
     values += [_ratio(tick.std_ratio), *([_ratio(tick.feature_std_ratio)] if wide else [])]
-    values += [f"{tick.images_per_s:.0f}"]
+    values += [_fixed(tick.images_per_s, 0)]
     return dict(zip(names, values, strict=True))
 
 
+def _fixed(value: float, digits: int) -> str:
+    """A number with fixed digits; a huge one, as in a damaged log, with an exponent."""
+    return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
+
+
 def _ratio(value: float) -> Text:
-    return Text(f"{value:.2f}", style="red" if value < COLLAPSED_RATIO else "yellow" if value < LOW_RATIO else "green")
+    return Text(
+        _fixed(value, 2), style="red" if value < COLLAPSED_RATIO else "yellow" if value < LOW_RATIO else "green"
+    )

@@ -19,8 +19,11 @@ def runs(outdir: options.OutdirOption = "runs", json: JsonOption = False) -> Non
     for run in run_folders.all_runs(Path(outdir)):
         try:
             summaries.append(run_folders.summary(run))
-        except (GancliError, KeyError) as error:
-            show.say(f"skipped {run.path}: {error.what if isinstance(error, GancliError) else error}")
+        except GancliError as error:
+            show.say(f"skipped {run.path}: {error.what}")
+            continue
+        if damage := run.damage():
+            show.say(damage)
     if not summaries:
         show.say(f"no runs in {outdir}")
     show.result(summaries, json_wanted=json)

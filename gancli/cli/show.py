@@ -1,16 +1,24 @@
-"""Output of results as tables or JSON. Only this module writes to standard output."""
+"""Output of results as tables or JSON. Only this module writes to standard output and standard error.
+
+Texts can come from files of other people: names of files and presets, stories, warnings, verdicts. Whatever is
+written here has its control, bidirectional and other invisible characters escaped, so that no text can move the
+cursor, set the title of a terminal or hide what it says. The only escape sequences are those of rich.
+"""
 
 import json
 import os
 import sys
+import unicodedata
+from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 from rich.text import Text
 
 from gancli.cli import tables
@@ -27,9 +35,11 @@ from gancli.results import (
     SampleReport,
     TrainReport,
     plain,
+    printable,
 )
 
 REJECTED_SHOWN = 10
+UNDECODABLE = "".join(map(chr, range(0xDC80, 0xDD00)))  # bytes of file names that are not UTF-8, as Python reads them
 
 
 @dataclass
@@ -44,7 +54,28 @@ class Voice:
 voice = Voice()
 
 
-class _Stderr(Console):
+def visible(text: str, keep: str = "\n") -> str:
+    """Escape the characters that are not visible, except spaces of all widths and those in `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c in keep or unicodedata.category(c) == "Zs" else printable(c) for c in text)
+
+
+def one_line(text: str) -> str:
+    """The same with newlines escaped, so that a name cannot begin a line of its own."""
+    return visible(text, keep="")
+
+
+class Clean(Console):
+    """A console that escapes what is not printable in all text. Styles and cursor movements are those of rich."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of a renderable, with clean text."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text), style, control)
+
+
+class _Stderr(Clean):
     """Standard error. Training continues if its reader closes the pipe."""
 
     def on_broken_pipe(self) -> None:
@@ -60,24 +91,27 @@ def stderr() -> Console:
 def line(text: str) -> None:
     """Print one line to standard error without wrapping, for scripts."""
     try:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(one_line(text) + "\n")
         sys.stderr.flush()
     except OSError:  # training continues if the log goes to a closed pipe or a full disk
         silence(sys.stderr)
 
 
 def say(text: str) -> None:
-    """Print a message to standard error. Markup in the text is not interpreted."""
+    """Print a message of one line to standard error. Markup in the text is not interpreted."""
     if not voice.quiet:
-        stderr().print(Text(text))
+        stderr().print(Text(one_line(text)))
 
 
 def out(data: str | bytes) -> None:
-    """Write to standard output. Raises PipeClosed, or StorageError if it is a file on a full disk."""
+    """Write text, cleaned, or bytes to standard output.
+
+    Raises PipeClosed, or StorageError if it is a file on a full disk.
+    """
     try:
         target = sys.stdout.buffer
         sys.stdout.flush()
-        rest = memoryview(data.encode(errors="surrogateescape") if isinstance(data, str) else data)
+        rest = memoryview(visible(data).encode() if isinstance(data, str) else data)
         while rest:  # with PYTHONUNBUFFERED, a call may write only a part
             rest = rest[target.write(rest) :]
         target.flush()
@@ -89,11 +123,17 @@ def out(data: str | bytes) -> None:
         ) from error
 
 
+def json_text(values: Any) -> str:
+    """JSON on one line. Letters are readable; characters that are not printable are \\u escapes."""
+    text = json.dumps(values, ensure_ascii=False)
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
 def as_json(result: Any) -> str:
     """One JSON object with schema_version. A list becomes the key "items"."""
     values = plain(result)
     body = {"items": values} if isinstance(values, list) else values
-    return json.dumps({"schema_version": SCHEMA_VERSION, **body}, ensure_ascii=False) + "\n"
+    return json_text({"schema_version": SCHEMA_VERSION, **body}) + "\n"
 
 
 def error(problem: GancliError, *, json_wanted: bool) -> None:
@@ -105,9 +145,10 @@ def error(problem: GancliError, *, json_wanted: bool) -> None:
             "where": problem.where,
             "hint": problem.hint,
         }
-        sys.stderr.write(json.dumps({"schema_version": SCHEMA_VERSION, "error": body}, ensure_ascii=False) + "\n")
+        line(json_text({"schema_version": SCHEMA_VERSION, "error": body}))
         return
-    stderr().print(f"[bold red]error:[/] {escape(str(problem))}")
+    what, where, hint = map(one_line, (problem.what, problem.where, problem.hint))
+    stderr().print(Text.assemble(("error:", "bold red"), f" {what}\n  where: {where}\n  hint:  {hint}"))
 
 
 def result(value: Any, *, json_wanted: bool, everything: bool = False) -> None:
@@ -117,13 +158,14 @@ def result(value: Any, *, json_wanted: bool, everything: bool = False) -> None:
         return
     match value:
         case TrainReport():
-            out(f"{value.checkpoint}\n")
+            _path_out(value.checkpoint)
         case SampleReport() | PageReport():
-            out(f"{value.path}\n")
+            _path_out(value.path)
         case Health():
             _table_out(*tables.health_panel(value, _width(), everything=everything))
         case Ablation():
-            _table_out(tables.ablation_table(value), *(f"note: {note}" for note in value.notes), f"page: {value.page}")
+            notes = (*(f"note: {note}" for note in value.notes), f"page: {value.page}")
+            _table_out(tables.ablation_table(value), *(Text(one_line(note)) for note in notes))
         case Forecast():
             _table_out(*tables.forecast_table(value))
         case Doctor():
@@ -135,10 +177,16 @@ def result(value: Any, *, json_wanted: bool, everything: bool = False) -> None:
 def _table_out(*parts: Any) -> None:
     """Print rich renderables to standard output. If it is not a terminal, without color and not truncated."""
     buffer = StringIO()
-    console = Console(file=buffer, force_terminal=sys.stdout.isatty(), width=_width(), highlight=False)
+    console = Clean(file=buffer, force_terminal=sys.stdout.isatty(), width=_width(), highlight=False)
     for part in parts:
         console.print(part)
-    out(buffer.getvalue())
+    out(buffer.getvalue().encode())  # as bytes, because the styles are escape sequences
+
+
+def _path_out(path: Path) -> None:
+    """Print a path on one line. In a pipe, names that are not UTF-8 keep their bytes, so that scripts find the file."""
+    text = visible(str(path), keep="" if sys.stdout.isatty() else UNDECODABLE)
+    out(f"{text}\n".encode(errors="surrogateescape"))
 
 
 def _width() -> int:
@@ -196,7 +244,7 @@ def _reporter(bar: Any) -> Progress:
 
     def report(what: str, done: int, total: int | None) -> None:
         if what not in tasks:
-            tasks[what] = bar.add_task(what, total=total)
+            tasks[what] = bar.add_task(escape(one_line(what)), total=total)
         bar.update(tasks[what], completed=done, total=total)
 
     return report

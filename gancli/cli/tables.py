@@ -9,7 +9,7 @@ from rich.text import Text
 
 from gancli.config import yaml
 from gancli.health import GROUPS, Figure, Health, Histogram
-from gancli.results import Ablation, Doctor, Forecast, RunSummary
+from gancli.results import Ablation, Doctor, Forecast, RunSummary, printable
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 COLORS = {
@@ -42,8 +42,8 @@ def sparkline(values: Sequence[float | None], width: int = 40) -> str:
     shown = [v if v is not None and math.isfinite(v) else None for v in list(values)[-width:]]
     there = [v for v in shown if v is not None]
     low, high = min(there, default=0.0), max(there, default=1.0)
-    span = max(high - low, 1e-12)
-    return "".join(" " if v is None else BLOCKS[1 + round((v - low) / span * 7)] for v in shown)
+    span = max(high / 2 - low / 2, 1e-12)  # halves, because the difference of two huge numbers is infinite
+    return "".join(" " if v is None else BLOCKS[1 + round((v / 2 - low / 2) / span * 7)] for v in shown)
 
 
 def health_panel(health: Health, width: int = 120, *, everything: bool = False) -> list[Any]:
@@ -52,10 +52,10 @@ def health_panel(health: Health, width: int = 120, *, everything: bool = False) 
     everything: show all figures, histograms, spectra and history.
     """
     color = COLORS.get(health.verdict, "white")
-    head = Text.assemble(
-        ("verdict: ", "bold"), (health.verdict, f"bold {color}"), f"  (confidence {health.confidence})"
-    )
-    parts: list[Any] = [Text(health.source), head, *(Text(f"  {line}") for line in health.evidence)]
+    verdict, confidence = printable(health.verdict), printable(health.confidence)
+    head = Text.assemble(("verdict: ", "bold"), (verdict, f"bold {color}"), f"  (confidence {confidence})")
+    parts: list[Any] = [Text(printable(health.source)), head]
+    parts += [Text(f"  {printable(line)}") for line in health.evidence]
     if not health.panel:
         return parts + (_details(health) if everything else [])
     figures = [figure for figure in health.panel if everything or figure.key in MAIN]
@@ -75,7 +75,7 @@ def _details(health: Health) -> list[Any]:
     if health.history:
         parts.append(Text(f"batch std ratio   {sparkline(health.history['std_ratio'])}"))
         parts.append(Text(f"critic loss       {sparkline(health.history['critic_loss'])}"))
-        parts += [Text(f"warning at {line}", style="yellow") for line in health.history["warnings"]]
+        parts += [Text(f"warning at {printable(line)}", style="yellow") for line in health.history["warnings"]]
     return parts
 
 
@@ -123,10 +123,11 @@ def _histogram(histogram: Histogram) -> Text:
 
 def duration(seconds: float | None) -> str:
     """Format seconds as H:MM:SS or days."""
-    if seconds is None:
+    if seconds is None or not 0 <= seconds < math.inf:
         return "?"
     if seconds >= 2 * 86400:
-        return f"{seconds / 86400:.0f} days"
+        days = seconds / 86400
+        return f"{days:.0f} days" if days < 1e6 else f"{days:.0e} days"
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
 
@@ -164,9 +165,9 @@ def ablation_table(ablation: Ablation) -> Table:
     """One row per quantity and one column per variant: mean and standard deviation over seeds."""
     table = Table(f"{(n := len(ablation.rows[0].seeds))} seed{'' if n == 1 else 's'}", box=None, padding=(0, 2))
     for row in ablation.rows:
-        table.add_column(Text(row.variant), justify="right", no_wrap=True)
+        table.add_column(Text(printable(row.variant)), justify="right", no_wrap=True)
     for head, cells in ablation.table():
-        table.add_row(head, *cells)
+        table.add_row(*(Text(printable(cell)) for cell in (head, *cells)))
     return table
 
 
@@ -185,7 +186,7 @@ def doctor_table(doctor: Doctor) -> Table:
         **{f"extra {e.name}": f"{e.version or 'not installed'}: {e.adds}" for e in doctor.extras},
     }
     for name, value in rows.items():
-        table.add_row(name, Text(value))
+        table.add_row(Text(name), Text(printable(value)))
     return table
 
 
@@ -196,8 +197,9 @@ def runs_table(summaries: Sequence[RunSummary]) -> Table:
         table.add_column(name, justify="right" if name in ("kimg", "std ratio") else "left")
     for s in summaries:
         kimg = f"{s.kimg:g}/{s.duration_kimg:g}"
-        verdict = Text(s.verdict or "-", style=COLORS.get(s.verdict or "", ""))
+        verdict = Text(printable(s.verdict or "-"), style=COLORS.get(s.verdict or "", ""))
         if s.verdict_kimg is not None and s.verdict_kimg != s.kimg:
             verdict.append(f" at {s.verdict_kimg:g} kimg", style="dim")
-        table.add_row(Text(s.name), kimg, s.state, _number(s.std_ratio), verdict, Text(s.warning or ""))
+        named, warned = (Text(printable(text)) for text in (s.name, s.warning or ""))
+        table.add_row(named, kimg, s.state, _number(s.std_ratio), verdict, warned)
     return table

@@ -1,6 +1,6 @@
 """inspect-stats --watch: the live table of a run that another process is training."""
 
-import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import fields
@@ -11,7 +11,7 @@ from gancli import runs, signals
 from gancli.cli import show
 from gancli.cli.live import watcher
 from gancli.errors import InputMissing
-from gancli.results import Tick, Warned, printable
+from gancli.results import Tick, Warned, plain, printable
 from gancli.runs import Run
 
 SECONDS = 1.0  # polling interval of the log
@@ -24,15 +24,19 @@ def follow(target: str | None, outdir: Path, *, as_json: bool) -> None:
     if not run.config_file.exists():
         raise InputMissing("not a run folder", where=printable(str(target)), hint="`gancli runs` lists the run folders")
     config = run.config()
+    if damage := run.damage():
+        show.say(damage)
     if as_json:
         for row in _rows(run):
-            show.out(json.dumps(row) + "\n")
+            show.out(show.json_text(plain(row)) + "\n")
         return
     with watcher() as callback:
         callback.start(run, config, 0, None)
         for row in _rows(run):
-            callback.tick(tick_of(row))
-            callback.step(row["images"])
+            tick = tick_of(row)
+            callback.tick(tick)
+            if math.isfinite(tick.images):
+                callback.step(int(tick.images))
     show.say(f"no process is training {run.path}; to evaluate it: gancli inspect-stats {run.path}")
 
 

@@ -1,5 +1,6 @@
 """Config models of the network families."""
 
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -9,7 +10,14 @@ from gancli.config.fields import Channels, Count, Positive, Share, Strict, no_bo
 
 Activation = Literal["relu", "leaky", "elu"]  # leaky: slope 0.2
 Norm = Literal["none", "batch", "layer"]  # layer: over the channels at each position
+MAX_WEIGHTS = 1 << 30  # of the hidden layers of one network: 4 GiB in fp32
 Kernel = Annotated[int, Field(ge=1, le=31), BeforeValidator(no_bool)]
+
+
+def refuse_huge(weights: float) -> None:
+    """Raise ValueError if the hidden layers of a network have too many weights."""
+    if weights > MAX_WEIGHTS:
+        raise ValueError(f"more than {MAX_WEIGHTS:,} weights: use fewer or narrower layers")
 
 
 class ProgressiveConfig(Family):
@@ -38,6 +46,9 @@ class ProgressiveConfig(Family):
             raise ValueError(f"resolution {last} is not {self.base[0]} times a power of 2")
         if self.channels is not None and len(self.channels) != stages:
             raise ValueError(f"channels needs {stages} numbers, one per stage from {self.base[0]} to {last} px")
+        widths = [self.width_of(stage) for stage in range(stages)]
+        dense = self.z_dim * widths[0] * self.base[0] * self.base[1]
+        refuse_huge(dense + sum(9 * wide * (wide + next_) for wide, next_ in pairwise([*widths, 0])))
         return self
 
     @property
@@ -85,6 +96,11 @@ class ConvSide(Strict):
     norm_first: bool = True  # true: norm before the activation; false: after it
 
 
+def conv_weights(*layers: ConvLayer) -> int:
+    """Number of weights of consecutive convolutions, without the first, whose input is not known."""
+    return sum(second.kernel**2 * first.channels * second.channels for first, second in pairwise(layers))
+
+
 class ConvGenerator(ConvSide):
     """A dense layer to a small base, the layers, and a final convolution to the channels of the samples."""
 
@@ -111,6 +127,12 @@ class ConvConfig(FixedFamily):
     width: Annotated[float, Field(gt=0, le=4), BeforeValidator(no_bool)] = 1.0  # multiplier of all channels
     init_std: Positive | None = None  # std of the initial weights at width 1; None: He initialization
 
+    @model_validator(mode="after")
+    def _moderate(self) -> Self:
+        refuse_huge(self.width**2 * conv_weights(*self.generator.layers))
+        refuse_huge(self.width**2 * conv_weights(*self.critic.layers, *self.critic.last))
+        return self
+
     @property
     def uses_batch_norm(self) -> tuple[bool, bool]:
         """Whether (the generator, the critic) has batch norm."""
@@ -125,6 +147,11 @@ class MlpSide(Strict):
     norm: Norm = "none"  # in each hidden layer
     norm_first: bool = True  # true: norm before the activation; false: after it
     dropout: Annotated[tuple[Share, ...], Field(max_length=32)] = ()  # rate of each hidden layer; 0 for the rest
+
+    @model_validator(mode="after")
+    def _moderate(self) -> Self:
+        refuse_huge(sum(first * second for first, second in pairwise(self.hidden)))
+        return self
 
 
 class MlpConfig(FixedFamily):
@@ -154,6 +181,8 @@ class SuperresConfig(FixedFamily):
     def _enlarges(self) -> Self:
         if self.picture_size is None or any(side % 4 for side in self.picture_size):
             raise ValueError("resolution must be a multiple of 4, the upscaling factor")
+        refuse_huge(2 * self.blocks * 9 * self.channels**2)
+        refuse_huge(conv_weights(*self.critic.layers, *self.critic.last))
         return self
 
     @property

@@ -13,8 +13,10 @@ from gancli.config.family import Family
 from gancli.config.networks import FAMILIES
 from gancli.config.schema import Config, ResolvedConfig
 from gancli.errors import ConfigError
+from gancli.results import printable
 
 _HERE = Path(__file__).parent
+MOST_BASES = 8  # presets that extend one another
 RUN_SECTIONS = ("samples", "origin")  # sections of a run's config.yaml that a preset does not have
 FOLDERS = (_HERE / "shipped", _HERE.parents[1] / "presets")  # in a wheel; in a checkout
 
@@ -28,19 +30,18 @@ def find(preset: str) -> Path:
     """The file of a preset, given as a name or as a path ending in .yaml. Raises ConfigError with the closest name."""
     if preset.endswith((".yaml", ".yml")):
         return Path(preset)
-    for folder in FOLDERS:
-        if (file := folder / f"{preset}.yaml").is_file():
-            return file
+    if preset in names():
+        return next(file for folder in FOLDERS if (file := folder / f"{preset}.yaml").is_file())
     raise ConfigError(
-        f"unknown preset {preset!r}",
+        f"unknown preset {yaml.shown(preset)}",
         where="--preset",
         hint=_nearest(preset, names()) + " A preset may also be the path of a .yaml file",
     )
 
 
 def story(preset: str) -> str:
-    """The comment at the top of a preset: command, source, cost, result."""
-    lines = find(preset).read_text(encoding="utf-8").splitlines()
+    """The comment at the top of a preset: command, source, cost, result. Raises ConfigError or InputMissing."""
+    lines = yaml.read_text(find(preset)).splitlines()
     head = [line for line in lines[: _first_code(lines)] if line.startswith("#")]
     return "\n".join(line.lstrip("#").removeprefix(" ") for line in head)
 
@@ -66,15 +67,21 @@ def load_values(preset: str) -> dict[str, Any]:
 
 def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     """The values of a file, applied to those of the preset that it extends: a name, or a path relative to the file."""
-    values = yaml.load(path)
+    values, where = yaml.load(path), printable(str(path))
     if not isinstance(values, dict):
-        raise ConfigError("a preset is a mapping of sections", where=str(path), hint="start with 'network:'")
+        raise ConfigError("a preset is a mapping of sections", where=where, hint="start with 'network:'")
     if path.resolve() in above:
-        raise ConfigError("this preset extends itself", where=f"{path}: extends", hint="extend another preset")
+        raise ConfigError("this preset extends itself", where=f"{where}: extends", hint="extend another preset")
+    if len(above) >= MOST_BASES:
+        what = f"more than {MOST_BASES} presets extend one another"
+        raise ConfigError(what, where=f"{where}: extends", hint="merge some of them")
     own = {key: value for key, value in values.items() if key not in (*RUN_SECTIONS, "extends", "preset")}
     if "extends" not in values:
         return {"preset": path.stem, **own}
-    name = str(values["extends"])
+    name = values["extends"]
+    if not isinstance(name, str):
+        what = f"{yaml.shown(name)} is not a preset"
+        raise ConfigError(what, where=f"{where}: extends", hint="give a name or a path")
     base = path.parent / name if name.endswith((".yaml", ".yml")) else find(name)
     inherited = _with_base(base, (*above, path.resolve()))
     return {**overrides.apply(inherited, overrides.flattened(own)), "preset": path.stem}
@@ -98,6 +105,7 @@ def build_resolved(values: Mapping[str, Any], where: str) -> ResolvedConfig:
 
 
 def _built(model: type[C], values: Mapping[str, Any], where: str, changed: Iterable[str]) -> C:
+    where = printable(where)
     if not isinstance(values, Mapping):
         raise ConfigError("a config is a mapping of sections", where=where, hint="start with 'network:'")
     renamed.refuse(values, where, changed)
@@ -116,39 +124,42 @@ def _valid(model: type[M], values: Mapping[str, Any], section: list[str], where:
 
 def _family(network: Mapping[Any, Any], where: str) -> type[Family]:
     """The config model of a network section. Raises ConfigError for an unknown family."""
-    name = str(network.get("family", "progressive"))
-    if name not in FAMILIES:
-        raise ConfigError(
-            f"unknown network family {name!r}", where=f"{where}: network.family", hint=_nearest(name, [*FAMILIES])
-        )
+    name = network.get("family", "progressive")
+    if not isinstance(name, str) or name not in FAMILIES:
+        what, hint = f"unknown network family {yaml.shown(name)}", _nearest(str(name)[:100], [*FAMILIES])
+        raise ConfigError(what, where=f"{where}: network.family", hint=hint)
     return FAMILIES[name]
 
 
 def _explain(
     error: ValidationError, section: list[str], model: type[BaseModel], where: str, changed: Iterable[str]
 ) -> ConfigError:
-    found = error.errors()
+    found = error.errors(include_url=False, include_context=False)
     first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # a typo first
     inner = [str(part) for part in first["loc"]]
-    path = [*section, *inner]
-    key = ".".join(path)
-    on_command_line = any(
-        key == name or key.startswith(f"{name}.") or (key and name.startswith(f"{key}.")) for name in changed
-    )
-    place = f"the value given for {key}" if on_command_line else f"{where}: {key}" if path else where
+    path, given = [*section, *inner], yaml.shown(first["input"])
+    dotted = ".".join(path)
+    key = yaml.brief(dotted)
+    place = f"the value given for {key}" if _is_among(dotted, changed) else f"{where}: {key}" if path else where
     if first["type"] == "extra_forbidden":
         known = _keys_beside(inner, model)
+        unknown = f"unknown key {yaml.shown(path[-1])}"
         if len(path) == 1 and (section_of := _sections_with(path[0])):
-            return ConfigError(f"unknown key {path[0]!r}", where=place, hint=f"did you mean {section_of[0]}.{path[0]}?")
-        return ConfigError(f"unknown key {path[-1]!r}", where=place, hint=_nearest(path[-1], known))
+            return ConfigError(unknown, where=place, hint=f"did you mean {section_of[0]}.{path[0]}?")
+        return ConfigError(unknown, where=place, hint=_nearest(path[-1], known))
     if first["type"] == "missing":
         return ConfigError(f"key {path[-1]!r} is missing", where=place, hint=f"add '{path[-1]}: …'")
     reason = first["msg"].removeprefix("Value error, ")
-    what = reason if isinstance(first["input"], dict | BaseModel) else f"{first['input']!r}: {reason}"
+    what = reason if isinstance(first["input"], dict | BaseModel) else f"{given}: {reason}"
     if reason.startswith("Input should be "):
         wanted = reason.removeprefix("Input should be ").partition(", unable to parse")[0]
-        what = f"{key} should be {wanted}, not {first['input']!r}"
+        what = f"{key} should be {wanted}, not {given}"
     return ConfigError(what, where=place, hint="see `gancli presets show quickstart` for a working preset")
+
+
+def _is_among(key: str, changed: Iterable[str]) -> bool:
+    """Whether a key, a section above it or a key in it was given on the command line."""
+    return any(key == name or key.startswith(f"{name}.") or (key and name.startswith(f"{key}.")) for name in changed)
 
 
 def _sections_with(key: str) -> list[str]:

@@ -3,10 +3,24 @@
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, NonNegativeInt, SerializeAsAny, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, SerializeAsAny, model_validator
 
-from gancli.config.family import MAX_VALUES, Family, Size, Sizes
-from gancli.config.fields import Beta, Count, Images, Number, Positive, Rate, Share, Strict, Weight, no_bool
+from gancli.config.family import MAX_VALUES, Family, Pixels, Size, Sizes
+from gancli.config.fields import (
+    MAX_SEED,
+    Batch,
+    Beta,
+    Count,
+    Images,
+    Number,
+    Positive,
+    Rate,
+    Share,
+    Strict,
+    Weight,
+    no_bool,
+)
+from gancli.results import printable
 
 LOSSES = {  # names of adversarial losses; `gancli.register_loss` adds to them
     "wasserstein",
@@ -18,6 +32,9 @@ LOSSES = {  # names of adversarial losses; `gancli.register_loss` adds to them
 }
 
 
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(no_bool)]
+Epochs = Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(no_bool)]
+Steps = Annotated[int, Field(ge=1, le=10_000_000), BeforeValidator(no_bool)]  # each is computed when a run starts
 HeldOut = Annotated[float, Field(ge=0, lt=1), BeforeValidator(no_bool)]
 
 
@@ -76,7 +93,7 @@ class StageConfig(Strict):
 
     fade: Images | None = None  # length of the fade at this height, in images
     stable: Images | None = None  # length of the stable phase at this height, in images
-    batch_size: Count | None = None  # images per step at this height
+    batch_size: Batch | None = None  # images per step at this height
     lr: Rate | None = None  # learning rate at this height
 
 
@@ -85,8 +102,8 @@ class GrowthConfig(Strict):
 
     fade: Images = 0  # length of each fade-in, in images
     stable: Images = 0  # length of each stable period, in images
-    at: dict[int, StageConfig] = Field(default_factory=dict)  # settings of single resolutions, by height in px
-    start_at: Count | None = None  # height in px of the first trained stage; None: the first resolution
+    at: dict[Pixels, StageConfig] = Field(default_factory=dict)  # settings of single resolutions, by height in px
+    start_at: Pixels | None = None  # height in px of the first trained stage; None: the first resolution
 
 
 class LrDecay(Strict):
@@ -118,12 +135,12 @@ class CriticSteps(Strict):
 class TrainConfig(Strict):
     """Length of training, batch size, learning rate, EMA, logging and checkpoints."""
 
-    seed: Annotated[NonNegativeInt, BeforeValidator(no_bool)] = 0  # seed of weights, data order and latents
-    batch_size: Count  # images per critic step
+    seed: Seed = 0  # seed of weights, data order and latents
+    batch_size: Batch  # images per critic step
     lr: Rate = 0.001  # learning rate of Adam
     duration: Count | None = None  # images shown to the critic in total; `null`: the whole schedule
-    epochs: Count | None = None  # length in epochs instead; becomes `duration` when the run starts
-    generator_steps: Count | None = None  # length in generator steps instead; becomes `duration` when the run starts
+    epochs: Epochs | None = None  # length in epochs instead; becomes `duration` when the run starts
+    generator_steps: Steps | None = None  # length in generator steps instead; becomes `duration` when the run starts
     critic_steps: CriticSteps = CriticSteps()  # critic steps per generator step
     shared_fakes: bool = True  # the generator step uses the fakes of the last critic step
     critic_fakes: Literal["train", "eval"] = "train"  # batch norm mode of G for the fakes of the critic step
@@ -149,7 +166,7 @@ class Origin(Strict):
 class Config(Strict):
     """A complete preset. `resolve` turns it into a ResolvedConfig once the data is known."""
 
-    preset: str = "custom"  # name of the preset
+    preset: Annotated[str, AfterValidator(printable)] = "custom"  # name of the preset
     data: DataConfig = DataConfig()  # training data
     network: SerializeAsAny[InstanceOf[Family]]  # generator and critic; the keys depend on `network.family`
     loss: LossConfig = LossConfig()  # losses and penalties

@@ -26,7 +26,7 @@ def place_of(data: Data | None) -> str | None:
     name = blake2b(f"{values.dtype}{values.shape}".encode() + values.tobytes(), digest_size=8).hexdigest()
     path = cache.folder() / "arrays" / f"array-{name}.npy"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(path.parent)
         files.replace(path, lambda temporary: _save(temporary, values), needed=values.nbytes + 1_000)
     return str(path)
 

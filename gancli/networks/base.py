@@ -93,4 +93,4 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         for buffer, value in zip(network.buffers(), kept, strict=True):
-            buffer.copy_(value)
+            buffer.data.copy_(value)  # .data: autograd need not know, as no gradient depends on moving statistics

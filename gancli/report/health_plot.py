@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +43,7 @@ def plot(health: Health) -> str:
     for part, height in _charts(health):
         parts.append(f'<g transform="translate(16 {down + 20})">{part}</g>')
         down += height
-    label = escape(f"Health panel: {health.verdict}")
+    label = svg.label(f"Health panel: {health.verdict}")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{down + 40}" '
         f'viewBox="0 0 {WIDTH} {down + 40}" role="img" aria-label="{label}"><style>{STYLE}</style>'
@@ -87,4 +86,4 @@ def _charts(health: Health) -> Sequence[tuple[str, int]]:
 
 def _text(right: float, down: float, text: str, kind: str = "") -> str:
     shown = f' class="{kind}"' if kind else ""
-    return f'<text x="{right}" y="{down}"{shown}>{escape(text)}</text>'
+    return f'<text x="{right}" y="{down}"{shown}>{svg.label(text)}</text>'

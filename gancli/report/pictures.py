@@ -52,12 +52,14 @@ def address(pixels: Pixels, at_most: int | None = None) -> str:
 
 
 def read(path: Path) -> Pixels | None:
-    """The pixels of an image file; None if it is missing or damaged."""
+    """The pixels of an image file; None if it is missing, damaged or not a regular file."""
+    if not path.is_file():
+        return None
     try:
         with Image.open(path) as picture:
             known = picture if picture.mode in ("L", "RGB", "RGBA") else picture.convert("RGB")
             return np.asarray(known)
-    except OSError:
+    except Exception:  # the decoders of Pillow raise errors of many types
         return None
 
 
@@ -77,7 +79,7 @@ def caption(path: Path, steps: Mapping[int, int]) -> str:
 
 def sheets_of(run: Run) -> list[Path]:
     """Sample sheets of a run, oldest first."""
-    found = run.path.glob("samples/fakes-*.png")
+    found = (path for path in run.path.glob("samples/fakes-*.png") if path.is_file())
     return sorted((path for path in found if path.stem.removeprefix("fakes-").isdecimal()), key=images_of)
 
 
@@ -90,7 +92,7 @@ def evenly(paths: Sequence[Path], most: int = MOST_SHEETS) -> list[Path]:
 def gallery(run: Run, config: ResolvedConfig, steps: Mapping[int, int]) -> Gallery:
     """The sheets of a run for a page. Image sheets are cropped equally, so that each latent keeps its position."""
     untrained = run.path / "samples" / "untrained.png"
-    paths = evenly([*([untrained] if untrained.exists() else []), *sheets_of(run)])
+    paths = evenly([*([untrained] if untrained.is_file() else []), *sheets_of(run)])
     tiles = _tiles(config, sum(path.stat().st_size for path in paths))
     sheets = [
         SheetImage(caption(path, steps), address(_cut(pixels, config, tiles, grown=config.network.stages == 1)))
@@ -124,5 +126,5 @@ def _cut(pixels: Pixels, config: ResolvedConfig, tiles: tuple[int, int] | None, 
         return pixels
     whole = _layout(config)[1] * config.picture_size[1]
     scale = 1 if grown else max(1, round(whole / pixels.shape[1]))
-    bottom, right = (count * side // scale for count, side in zip(tiles, config.picture_size, strict=True))
+    bottom, right = (max(1, count * side // scale) for count, side in zip(tiles, config.picture_size, strict=True))
     return pixels[:bottom, :right]

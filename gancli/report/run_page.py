@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancli import files
-from gancli.config import ResolvedConfig
+from gancli.config import ResolvedConfig, yaml
 from gancli.health import GROUPS as ORDER
 from gancli.health import Figure, Health, Histogram, Nearest, Spectrum
 from gancli.report import pages, pictures, svg
@@ -56,7 +56,7 @@ class Pair:
 def page(run: Run, health: Health, pairs: Sequence[Pair] = ()) -> str:
     """The page as HTML text. Raises ConfigError or InputMissing if the folder is not a run."""
     config, ticks = run.config(), run.stats()
-    steps = {tick["images"]: tick["generator_steps"] for tick in ticks}
+    steps = {t["images"]: t["generator_steps"] for t in ticks if None not in (t["images"], t["generator_steps"])}
     values = {
         **heading(run, config, ticks),
         "health": health,
@@ -71,7 +71,7 @@ def page(run: Run, health: Health, pairs: Sequence[Pair] = ()) -> str:
         "phases": bool(phases(ticks)),
         "gallery": pictures.gallery(run, config, steps),
         "pairs": [neighbors(pair) for pair in pairs],
-        "config": run.config_file.read_text(encoding="utf-8", errors="replace"),
+        "config": yaml.read_text(run.config_file).splitlines(),
     }
     return pages.render("run.html", values)
 
@@ -94,9 +94,13 @@ def heading(run: Run, config: ResolvedConfig, ticks: Ticks) -> dict[str, str]:
     }
 
 
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
 def number(value: float | None) -> str:
     """A number for a table: four digits, or a dash if it is not finite."""
-    if value is None or not math.isfinite(value):
+    if value is None or not _is_finite(value):
         return "-"
     return f"{value:,.0f}" if 10_000 <= abs(value) < 1e9 else f"{value:.4g}"
 
@@ -155,6 +159,7 @@ def charts(config: ResolvedConfig, ticks: Ticks) -> list[str]:
 
 def phases(ticks: Ticks) -> list[svg.Phase]:
     """The phases of growth, fading in or stable; empty if only one resolution was trained."""
+    ticks = [tick for tick in ticks if all(_is_finite(tick[key]) for key in ("kimg", "resolution", "alpha"))]
     if len({tick["resolution"] for tick in ticks}) < 2:
         return []
     found, start = [], float(ticks[0]["kimg"])

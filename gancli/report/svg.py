@@ -8,6 +8,8 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from gancli.results import printable
+
 Floats = NDArray[np.float64]
 
 # the color-blind safe palette of Okabe and Ito
@@ -16,6 +18,13 @@ WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 24, 22, 40
 MOST_POINTS = 600  # of a line; more are not visible
 HATCH = 6  # px between the strokes of a fade-in phase
+LARGEST = 1e100  # values are drawn at this, at most, so that no difference overflows
+SMALLEST = 1e-100  # smaller differences count as none
+
+
+def label(text: str) -> str:
+    """Text of a page: HTML escaped, and without control, bidirectional and other invisible characters."""
+    return escape(printable(text))
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class Phase:
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """About `about` round numbers from `low` to `high`: multiples of 1, 2 or 5 times a power of ten."""
-    if not high > low:
+    if not high - low > max(SMALLEST, 1e-12 * max(abs(low), abs(high))):
         return [low]
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
@@ -63,7 +72,17 @@ def bare_chart(lines: Sequence[Line], x_name: str) -> str:
 
 
 def _drawable(lines: Sequence[Line]) -> list[Line]:
-    return [_thinned(line) for line in lines if np.isfinite(line.y).any()]
+    """The lines with at least one finite point, thinned and without extreme values."""
+    return [_thinned(_moderate(line)) for line in lines if (np.isfinite(line.x) & np.isfinite(line.y)).any()]
+
+
+def _moderate(line: Line) -> Line:
+    parts = (None if part is None else _clipped(part) for part in (line.x, line.y, line.low, line.high))
+    return Line(line.name, *parts)  # type: ignore[arg-type]
+
+
+def _clipped(values: Floats) -> Floats:
+    return np.where(np.isfinite(values), np.clip(values, -LARGEST, LARGEST), values)
 
 
 def _drawn(lines: Sequence[Line], x_name: str, phases: Sequence[Phase] = ()) -> list[str]:
@@ -123,7 +142,7 @@ class Frame:
             own = [x for phase in phases if phase.name == name for x in edges[phase]]
             if max(own) - min(own) >= 13 * len(name) + 6:  # width of the letters on a phone
                 middle = round((min(own) + max(own)) / 2, 1)
-                parts.append(f'<text x="{middle}" y="{TOP - 6}" text-anchor="middle">{escape(name)}</text>')
+                parts.append(f'<text x="{middle}" y="{TOP - 6}" text-anchor="middle">{label(name)}</text>')
         return "".join(parts)
 
     def _edge(self, x: float) -> float:
@@ -140,14 +159,14 @@ class Frame:
             x, _ = self.place(value, self.y_low)
             parts.append(f'<text x="{x}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{_number(value)}</text>')
         middle = (LEFT + WIDTH - RIGHT) / 2
-        parts.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_name)}</text>')
+        parts.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{label(x_name)}</text>')
         return "".join(parts)
 
 
 def _shade(left: float, right: float, *, dark: bool, hatched: bool) -> str:
     bottom = HEIGHT - BOTTOM
     strokes = [f"M{x:.1f} {TOP}V{bottom}" for x in np.arange(left + HATCH / 2, right, HATCH)] if hatched else []
-    box = f'x="{left}" y="{TOP}" width="{right - left:.1f}" height="{bottom - TOP}"'
+    box = f'x="{left}" y="{TOP}" width="{max(0.0, right - left):.1f}" height="{bottom - TOP}"'
     return f'<rect class="{"dark" if dark else "light"} phase" {box}/><path class="hatch" d="{"".join(strokes)}"/>'
 
 
@@ -161,7 +180,7 @@ def histogram(real: Sequence[float], fake: Sequence[float], color: str, title: s
         return " ".join(f"{x * 120 / steps:.1f},{48 - y / top * 44:.1f}" for x, y in corners)
 
     return (
-        f'<svg class="histogram" viewBox="0 0 120 48" role="img" aria-label="{escape(title)}">'
+        f'<svg class="histogram" viewBox="0 0 120 48" role="img" aria-label="{label(title)}">'
         f'<polygon points="0,48 {outline(real)} 120,48" fill="#c9c9c9"/>'
         f'<polyline points="{outline(fake)}" fill="none" stroke="{color}" stroke-width="1.6"/></svg>'
     )
@@ -171,12 +190,12 @@ def _svg(parts: Sequence[str], title: str, lines: Sequence[Line]) -> str:
     keys = []
     for number, line in enumerate(lines):
         color = COLORS[number % len(COLORS)]
-        keys.append(f'<span class="key"><i style="background:{color}"></i>{escape(line.name)}</span>')
+        keys.append(f'<span class="key"><i style="background:{color}"></i>{label(line.name)}</span>')
     legend = "" if [line.name for line in lines] == [title] else f'<div class="legend">{"".join(keys)}</div>'
     ends = ", ".join(f"{line.name} ends at {line.y[np.isfinite(line.y)][-1]:.3g}" for line in lines)
     return (
-        f"<figure><figcaption>{escape(title)}</figcaption>{legend}"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title}: {ends}")}">'
+        f"<figure><figcaption>{label(title)}</figcaption>{legend}"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label(f"{title}: {ends}")}">'
         f"{''.join(parts)}</svg></figure>"
     )
 

@@ -104,8 +104,11 @@ def _is_samples(target: str | Path) -> bool:
         return False
     if not zipfile.is_zipfile(path):
         return True
-    with zipfile.ZipFile(path) as archive:
-        return not any(name.endswith("/data.pkl") for name in archive.namelist())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return not any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):  # the reader of samples tells what is wrong with it
+        return True
 
 
 def _files(target: str, data: str | None, how: How) -> Health:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from gancli import checkpoint, devices, media, plots, runs, signals
+from gancli import checkpoint, devices, files, media, plots, runs, signals
 from gancli import config as configs
 from gancli.config import ResolvedConfig, yaml
 from gancli.data import Dataset, Feed
@@ -273,7 +273,7 @@ def _untrained(job: Job, dataset: Dataset, run: Run) -> dict[str, Any]:
     tick = log.measure(state, job.config, feed, phase, {}, levels, TickMetrics(), images_per_s=0.0)
     path = run.path / "samples" / "untrained.png"
     if not path.exists():
-        path.parent.mkdir(exist_ok=True)
+        files.make_folder(path.parent)
         media.save(path, plots.sheet(log.fakes_seen(state, job.config, feed, phase), feed.kind))
     found: dict[str, Any] = plain(tick)
     return found

@@ -87,9 +87,7 @@ def raised(tick: Tick, history: Sequence[Row], *, judged: bool) -> dict[str, Ala
     rows = [*history, plain(tick)]
     found: dict[str, Alarm] = {}
     if not all(math.isfinite(v) for v in (tick.critic_loss, tick.generator_loss, tick.std_fake)):
-        found["diverged"] = Alarm(
-            "a loss or a sample is not finite; training will stop at the next checkpoint", tick.images
-        )
+        found["diverged"] = Alarm("a loss or a sample is not finite", tick.images)
     if judged:
         found |= _spread_alarms(tick, rows)
     if _penalty_explodes(tick, history):

@@ -4,14 +4,14 @@ import json
 import math
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gancli import files
+from gancli import files, signals
 from gancli.config import ResolvedConfig
 from gancli.data import Feed
 from gancli.growth import Phase
@@ -28,7 +28,7 @@ REFERENCE, MOST_VALUES = 1_000, 1 << 22  # limits for the histograms of the trai
 
 
 def cut(run: Run, images: int) -> list[dict[str, Any]]:
-    """Remove the ticks after `images`, so that the log matches the loaded weights; return the others."""
+    """Remove the ticks after `images`, and damaged lines, so that the log matches the weights; return the others."""
     kept = [tick for tick in run.stats() if tick["images"] <= images]
     if kept or run.stats_file.exists():
         files.replace_text(run.stats_file, "".join(json.dumps(tick) + "\n" for tick in kept))
@@ -38,8 +38,7 @@ def cut(run: Run, images: int) -> list[dict[str, Any]]:
 def append(run: Run, tick: Tick) -> dict[str, Any]:
     """Append one line. NaN is written as null."""
     row: dict[str, Any] = {"schema_version": SCHEMA_VERSION, **plain(tick)}
-    with run.stats_file.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    files.append_text(run.stats_file, json.dumps(row) + "\n")
     return row
 
 
@@ -126,23 +125,29 @@ def _spreads(
 @torch.no_grad()
 def fakes_seen(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase) -> Tensor:
     """64 fakes on fixed inputs, generated as for a critic step; moving statistics do not change. (64, C, *S)."""
+    inputs = feed.inputs(SAMPLES, phase).to(state.device)
     with statistics_kept(state.G):
         state.G.train(config.train.critic_fakes == "train")
-        inputs = feed.inputs(SAMPLES, phase).to(state.device)
-        fakes = [state.G(part, phase.stage, phase.alpha) for part in _like_batches(inputs, phase)]
-        state.G.train()
-    return torch.cat(fakes)
+        try:
+            return torch.cat([state.G(part, phase.stage, phase.alpha) for part in like_batches(inputs, phase)])
+        finally:
+            state.G.train()
 
 
-def _like_batches(x: Tensor, phase: Phase) -> tuple[Tensor, ...]:
-    """Split into equal parts that are not larger than a batch and have at least two samples, for batch norm."""
-    return x.tensor_split(math.ceil(len(x) / max(2, phase.batch_size)))
+def like_batches(x: Tensor, phase: Phase) -> Iterator[Tensor]:
+    """Split into equal parts that are not larger than a batch and have at least two samples, for batch norm.
+
+    Raises Interrupted between two of them if a signal has arrived: at 512 channels, a tick takes longer than a step.
+    """
+    for part in x.tensor_split(math.ceil(len(x) / max(2, phase.batch_size))):
+        signals.poll()
+        yield part
 
 
 def _critics_view(state: TrainState, images: Tensor, phase: Phase) -> tuple[float, float]:
     """Batch std of the critic's features before the minibatch-std layer, over all images; and their mean score."""
     view = state.critic_view(phase)
-    parts = [view.features(part) for part in _like_batches(images, phase)]
+    parts = [view.features(part) for part in like_batches(images, phase)]
     scores = torch.cat([view.scores_of(part) for part in parts])
     return batch_std(torch.cat(parts)), float(scores.mean())
 

@@ -32,11 +32,12 @@ def go_on(
 ) -> TrainReport:
     """Lock the run, resume from its last checkpoint if there is one, train, and report."""
     with runs.locked(run), torch.random.fork_rng(devices=[]):  # dropout seeds the global generator
-        sweep(run)
+        for folder in (run.path, run.path / "checkpoints", run.path / "samples"):
+            files.sweep(folder)
         state = TrainState.open(run, config, device, callback.say)
         begin(state, run, config, dataset, source, keep_adam=keep_adam)
         duration = config.train.duration
-        if state.images >= duration:
+        if state.images >= duration and not loop.is_unfinished(state):
             callback.say(
                 f"{run.path} is already finished at {state.images / 1000:g} kimg; --kimg trains it longer, "
                 "train --new starts a new run"
@@ -73,12 +74,6 @@ def begin(
             state.restore_adam(source)
     loop.draw_reals(run, config, dataset)
     write_rejected(run.path / "rejected.jsonl", dataset.report.rejected)
-
-
-def sweep(run: Run) -> None:
-    """Remove temporary files of a killed process."""
-    for stale in [*run.path.glob(".*.tmp-*"), *run.path.glob("*/.*.tmp-*")]:
-        stale.unlink(missing_ok=True)
 
 
 def say_size(config: ResolvedConfig, callback: Callback) -> None:

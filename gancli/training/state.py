@@ -1,7 +1,7 @@
 """The state of a run that checkpoints save: networks, EMA, Adam states and counters."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -17,6 +17,8 @@ from gancli.growth import Phase
 from gancli.networks import Critic, Generator, build, learning_rates, set_precision
 from gancli.networks.vgg import FeatureNetwork, feature_network
 from gancli.runs import Run
+
+NAMES = {"G": "generator", "D": "critic", "ema": "EMA generator"}
 
 
 @dataclass
@@ -59,17 +61,25 @@ class TrainState:
         does not overwrite them.
         """
         state = cls.fresh(config, device)
-        candidates = [file for file in (run.last, *reversed(run.checkpoints())) if file.exists()]
-        for path in candidates:
-            try:
-                state.restore(checkpoint.read(path))
-            except CheckpointError as error:
-                say(f"skipped {path.name}: {error.what}")
-                continue
-            return state
-        if candidates:
+        if state.restore_newest(run, say) is None and (run.last.exists() or run.checkpoints()):
             raise CheckpointError("no checkpoint can be opened", where=str(run.path), hint="start a new run with --new")
         return state
+
+    def restore_newest(self, run: Run, say: Callable[[str], None]) -> Opened | None:
+        """Load the newest intact checkpoint of the run, and return it; None if there is none.
+
+        Damaged ones are skipped with a message.
+        """
+        for path in (run.last, *reversed(run.checkpoints())):
+            if path.exists():
+                try:
+                    saved = checkpoint.read(path)
+                    self.restore(saved)
+                except CheckpointError as error:
+                    say(f"skipped {path.name}: {error.what}")
+                    continue
+                return saved
+        return None
 
     def restore(self, saved: Opened) -> None:
         """Load a checkpoint of the same run. Raises CheckpointError if it does not fit."""
@@ -118,22 +128,46 @@ class TrainState:
         )
 
     def ensure_finite(self) -> None:
-        """Raise TrainingDiverged if a weight or its Adam state is not finite."""
-        for name, optimizer in (("generator", self.opt_G), ("critic", self.opt_D)):
-            kept: list[Tensor] = [p.detach() for group in optimizer.param_groups for p in group["params"]]
-            kept += [t for memory in optimizer.state.values() for key, t in memory.items() if key != "step"]
-            norms = torch.stack(torch._foreach_norm(kept))
-            if not norms.isfinite().all():
-                raise TrainingDiverged(
-                    f"a weight of the {name} or its Adam state is not finite after {self.images} images",
-                    where="training; earlier checkpoints are intact",
-                    hint="start a new run (--new) with a lower train.lr, a stronger penalty, or --precision fp32",
-                )
+        """Raise TrainingDiverged if a weight, a buffer, an Adam state or an extra tensor is not finite."""
+        optimizers = {"G": self.opt_G, "D": self.opt_D}
+        parts: dict[str, list[Tensor]] = {NAMES[n]: [*net.state_dict().values()] for n, net in self.networks().items()}
+        for name, optimizer in optimizers.items():
+            parts[f"Adam state of the {NAMES[name]}"] = [
+                t for memory in optimizer.state.values() for t in memory.values()
+            ]
+        parts["saved statistics"] = [*self.extra.values()]
+        for part, tensors in parts.items():
+            if not finite(tensors):
+                raise diverged(f"a value of the {part} is not finite", self.images)
 
     def clear_adam(self) -> None:
         """Clear the Adam state of both optimizers."""
         self.opt_G.state.clear()
         self.opt_D.state.clear()
+
+
+def finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether all values are finite, and not so large that their squares overflow."""
+    floats = [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
+    return all(bool(torch.stack([n.float() for n in part]).isfinite().all()) for part in _norms(floats))
+
+
+def _norms(tensors: Iterable[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+    """The norms of the tensors of each device."""
+    by_device: dict[torch.device, list[Tensor]] = {}
+    for tensor in tensors:
+        by_device.setdefault(tensor.device, []).append(tensor)
+    for group in by_device.values():
+        yield torch._foreach_norm(group)
+
+
+def diverged(what: str, images: int) -> TrainingDiverged:
+    """The error of a run that cannot go on."""
+    return TrainingDiverged(
+        f"{what} after {images} images",
+        where="training; the checkpoints are intact",
+        hint="start a new run (--new) with a lower train.lr, a stronger penalty, or --precision fp32",
+    )
 
 
 def _groups(network: nn.Module) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gancli import growth
+from gancli import growth, signals
 from gancli.config import ResolvedConfig
 from gancli.config.schema import LossConfig
 from gancli.critic_view import CriticView
@@ -13,6 +13,7 @@ from gancli.data import Feed
 from gancli.growth import Phase
 from gancli.latents import Prior
 from gancli.losses import ADVERSARIAL
+from gancli.networks.base import statistics_kept
 from gancli.networks.layers import downscale
 from gancli.penalties import between, drift, gradient_penalty, moment_distance, moment_inputs, squared_gradients
 from gancli.seeds import stream
@@ -54,24 +55,41 @@ class StepInputs:
 
 
 def train_critic(
-    state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase
-) -> tuple[dict[str, Tensor], StepInputs]:
+    state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase, before: int
+) -> tuple[dict[str, Tensor], StepInputs | None]:
     """The critic steps before one generator step. Each has its own batch and latents, and advances `state.images`.
 
-    Returns the losses and samples of the last step. Without an adversarial loss, only `state.images` changes.
+    before: `state.images` before the first of them; some or all may have been done in an earlier session.
+    Returns the losses and samples of the last step; no samples if a signal has requested a stop after a critic step.
+    Without an adversarial loss, only `state.images` changes.
     """
     losses: dict[str, Tensor] = {}
-    steps = growth.critic_steps(config, state.generator_steps)
-    for k in range(steps):
-        x = feed.batch_at(state.images, phase).to(state.device)
-        make_noise(state, config, "critic noise")
-        y = fakes_for_critic(state, config, phase, x, shared=shares_fakes(config) and k == steps - 1)
+    steps, done = growth.critic_steps(config, state.generator_steps), (state.images - before) // phase.batch_size
+    inputs = None if done < steps else inputs_of_last_step(state, config, feed, phase)
+    for k in range(done, steps):
+        inputs = critic_inputs(state, config, feed, phase, shared=shares_fakes(config) and k == steps - 1)
         number = state.generator_steps * config.train.critic_steps.base + k
-        losses |= critic_step(
-            state, config, phase, StepInputs(x, y), penalize=number % config.loss.penalty_interval == 0
-        )
+        losses |= critic_step(state, config, phase, inputs, penalize=number % config.loss.penalty_interval == 0)
         state.images += phase.batch_size
-    return losses, StepInputs(x, y)
+        if signals.stop_requested() and not has_dropout(state):  # its random numbers go on in the generator step
+            return losses, None
+    return losses, inputs
+
+
+def critic_inputs(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase, *, shared: bool) -> StepInputs:
+    """The samples of the critic step at `state.images`. shared: the generator step uses them, too."""
+    x = feed.batch_at(state.images, phase).to(state.device)
+    make_noise(state, config, "critic noise")
+    return StepInputs(x, fakes_for_critic(state, config, phase, x, shared=shared))
+
+
+def inputs_of_last_step(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase) -> StepInputs:
+    """The samples of the critic step that was the last one, generated again; moving statistics do not change."""
+    state.images -= phase.batch_size
+    with statistics_kept(state.G):
+        inputs = critic_inputs(state, config, feed, phase, shared=shares_fakes(config))
+    state.images += phase.batch_size
+    return inputs
 
 
 def critic_step(
@@ -153,8 +171,13 @@ def inputs_at(state: TrainState, config: ResolvedConfig, phase: Phase, name: str
 
 def make_noise(state: TrainState, config: ResolvedConfig, name: str) -> None:
     """Seed torch's global generator, which dropout uses, from the number of images, if a network has dropout."""
-    if any(isinstance(layer, nn.Dropout) and layer.p > 0 for net in (state.G, state.D) for layer in net.modules()):
+    if has_dropout(state):
         torch.manual_seed(stream(config.train.seed, name, state.images).initial_seed())
+
+
+def has_dropout(state: TrainState) -> bool:
+    """Whether a network uses torch's global random generator during training."""
+    return any(isinstance(layer, nn.Dropout) and layer.p > 0 for net in (state.G, state.D) for layer in net.modules())
 
 
 def _lr(config: ResolvedConfig, state: TrainState, phase: Phase) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gancli import signals
+from gancli import files, process, signals
 from gancli.errors import ChildFailed
 from gancli.results import Progress
 
@@ -54,9 +54,10 @@ class Child:
     """A process whose output goes to a log file."""
 
     def __init__(self, task: Task) -> None:
-        task.log.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(task.log.parent)
         self.task = task
         variables = {k: v for k, v in os.environ.items() if not k.startswith("GANCLI_") or k in KEPT_VARIABLES}
+        variables[process.PARENT] = str(os.getpid())  # the run ends if this process is killed
         with task.log.open("wb") as out:
             # in a separate process group, so that Ctrl-C reaches only this process, which passes it on once
             self.process = subprocess.Popen(task.words, stdout=out, stderr=out, env=variables, process_group=0)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from gancli import signals
 from gancli.data import Feed
 from gancli.growth import Phase
 from gancli.networks.base import statistics_kept
@@ -59,8 +60,11 @@ class TickMetrics:
 
     def average_of(self, state: TrainState, feed: Feed, phase: Phase) -> Tensor:
         """Samples of the EMA generator on the fixed inputs. (64, C, *S)."""
-        parts = feed.inputs(SAMPLES, phase).to(state.device).split(max(2, phase.batch_size))
-        return torch.cat([state.ema(part, phase.stage, phase.alpha) for part in parts])
+        found = []
+        for part in feed.inputs(SAMPLES, phase).to(state.device).split(max(2, phase.batch_size)):
+            signals.poll()
+            found.append(state.ema(part, phase.stage, phase.alpha))
+        return torch.cat(found)
 
 
 def change(state: TrainState, fakes: Tensor, std_real: float) -> float:

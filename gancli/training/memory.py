@@ -1,0 +1,67 @@
+"""Too little memory for a step: find the largest batch that fits, and tell the user."""
+
+import gc
+
+import torch
+
+from gancli.config import ResolvedConfig
+from gancli.data import Feed
+from gancli.errors import OutOfMemory, is_out_of_memory
+from gancli.growth import Phase
+from gancli.results import printable
+from gancli.runs import Run
+from gancli.training.state import TrainState
+from gancli.training.step import train_critic, train_generator
+
+
+def too_little(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase, run: Run) -> OutOfMemory:
+    """The error for a step that did not fit. The state is used for trials: it must not be saved afterwards."""
+    fits = largest_batch(state, config, feed, phase)
+    if fits:
+        one_size = len(config.sizes) == 1 or not config.growth.at
+        change = f"--batch {fits}" if one_size else f"--set growth.at.{phase.height}.batch_size={fits}"
+        hint = f"a batch of {fits} fits: train a new run with {change}"
+    else:
+        hint = "not even the smallest batch fits: use a lower --resolution, or fewer network.channels"
+    return OutOfMemory(
+        f"not enough memory for a batch of {phase.batch_size} at {phase.height} px",
+        where=f"training at {state.images / 1000:g} kimg; the checkpoint before is {printable(str(run.last))}",
+        hint=hint,
+    )
+
+
+def largest_batch(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase) -> int:
+    """The largest batch size of which a step fits into memory, by bisection; 0 if none does."""
+    smallest = 2 if any(config.network.uses_batch_norm) else 1
+    low, high = smallest - 1, phase.batch_size  # low fits, or is too small; high does not fit
+    while high - low > 1:
+        middle = (low + high) // 2
+        if fits(state, config, feed, phase.with_batch(middle)):
+            low = middle
+        else:
+            high = middle
+    return low if low >= smallest else 0
+
+
+def fits(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase) -> bool:
+    """Whether a whole step fits. It changes the weights."""
+    release(state)
+    try:
+        _, inputs = train_critic(state, config, feed, phase, state.images)
+        if inputs is not None:
+            train_generator(state, config, phase, inputs)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+def release(state: TrainState) -> None:
+    """Free the gradients, and what an exception has left behind."""
+    for network in (state.G, state.D):
+        network.zero_grad(set_to_none=True)
+        network.requires_grad_(True)
+    gc.collect()
+    if state.device.type == "cuda":
+        torch.cuda.empty_cache()

@@ -1,0 +1,192 @@
+"""A signal at any moment of a step: training stops soon, and the resumed run equals an undisturbed one."""
+
+import os
+import signal
+
+import pytest
+import torch
+from conftest import make_pictures, write_preset
+
+import gancli as package
+from gancli import checkpoint, files, signals
+from gancli.errors import Interrupted
+from gancli.networks.progressive import Generator
+from gancli.runs import Run
+from gancli.training import log, loop, step
+
+LOG = {"train.tick_every": 16, "train.sample_every": 32, "growth": {"fade": 16, "stable": 16}}
+PRESETS = {
+    "progressive": {},
+    "batch norm": {"network.output": "bn-tanh"},
+    "several critic steps": {
+        "train.critic_steps": {"base": 3, "boost": 4, "first": 1, "every": 3},
+        "loss": {"adversarial": "wasserstein", "gradient_penalty": 10, "drift": 0.001},
+    },
+    "fresh fakes": {"train.shared_fakes": False},
+}
+MOMENTS = {
+    "critic step": (step, "critic_step"),
+    "generator step": (loop, "train_generator"),
+    "average": (loop, "average"),
+    "tick": (log, "measure"),
+    "pictures": (loop, "draw_fakes"),
+    "checkpoint": (checkpoint, "write"),
+}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return make_pictures(tmp_path_factory.mktemp("stops") / "pictures", 24)
+
+
+def trained(preset, pictures, outdir):
+    return Run(package.train(preset, str(pictures), outdir=outdir, threads=1).run)
+
+
+@pytest.fixture
+def stop_in(monkeypatch):
+    """stop_in(place, name): a function gets a SIGTERM at its first call, and whenever training has moved on since."""
+
+    def install(place, name):
+        function, sessions = getattr(place, name), []
+
+        def stopping(*arguments, **options):
+            images = next(argument.images for argument in arguments if hasattr(argument, "images"))
+            if not signals.stop_requested() and signals._active and images not in sessions:
+                sessions.append(images)
+                os.kill(os.getpid(), signal.SIGTERM)
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(place, name, stopping)
+        return sessions
+
+    return install
+
+
+def content(run):
+    """Weights, Adam state, other tensors, and what does not depend on the clock of the log; names of the pictures."""
+    read = checkpoint.read(run.last)
+    found = {f"{net}.{name}": t for net, weights in read.weights.items() for name, t in weights.items()}
+    for net, memories in read.optimizers.items():
+        found |= {f"{net}.{name}.{key}": t for name, memory in memories.items() for key, t in memory.items()}
+    clock = {"seconds", "images_per_s", "memory_mib", "ema_std_ratio", "ema_nearest_ratio", "overfitting"}
+    rows = [{key: value for key, value in row.items() if key not in clock} for row in run.stats()]
+    pictures = {path.name: path.read_bytes() for path in (run.path / "samples").iterdir()}
+    return found | dict(read.extra), rows, pictures
+
+
+def assert_equal(run, straight):
+    """Tensors, log and pictures, bit for bit."""
+    (tensors, rows, pictures), (wanted, wanted_rows, wanted_pictures) = content(run), content(straight)
+    assert tensors.keys() == wanted.keys()
+    assert not [name for name in wanted if not torch.equal(tensors[name], wanted[name])]
+    assert rows == wanted_rows
+    assert pictures == wanted_pictures
+
+
+def resumed_until_it_ends(preset, pictures, outdir):
+    for _ in range(200):
+        try:
+            return trained(preset, pictures, outdir)
+        except Interrupted:
+            continue
+    raise AssertionError("the run does not move on")
+
+
+CASES = [
+    *(("progressive", moment) for moment in MOMENTS),
+    ("batch norm", "critic step"), ("batch norm", "average"), ("several critic steps", "critic step"),
+    ("fresh fakes", "critic step"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "moment"), CASES)
+def test_a_run_that_is_stopped_in_every_step_equals_an_undisturbed_one(name, moment, pictures, tmp_path, stop_in):
+    """Weights, Adam state, log and pictures, bit for bit, whatever moment of the step the signal meets."""
+    preset = write_preset(tmp_path / "p.yaml", LOG | PRESETS[name])
+    straight = trained(preset, pictures, tmp_path / "straight")
+    sessions = stop_in(*MOMENTS[moment])
+
+    run = resumed_until_it_ends(preset, pictures, tmp_path / "stopped")
+
+    assert len(sessions) >= 2
+    assert_equal(run, straight)
+
+
+def test_no_forward_pass_begins_after_a_signal_in_a_critic_step(pictures, tmp_path, stop_in, monkeypatch):
+    """The generator step is left for the next session: at 512 channels it takes seconds."""
+    preset = write_preset(tmp_path / "p.yaml", LOG)
+    stop_in(step, "critic_step")
+    late, forward = [], Generator.forward
+
+    def counted(self, *arguments, **options):
+        late.append(signals.stop_requested())
+        return forward(self, *arguments, **options)
+
+    monkeypatch.setattr(Generator, "forward", counted)
+    with pytest.raises(Interrupted):
+        trained(preset, pictures, tmp_path / "runs")
+    assert late
+    assert not any(late)
+
+
+def test_a_tick_is_left_at_the_next_batch(pictures, tmp_path, monkeypatch):
+    """Its 64 samples are evaluated in batches, and no batch begins after a signal."""
+    preset = write_preset(tmp_path / "p.yaml", LOG | {"train.tick_every": 8})
+    forward, late = Generator.forward, []
+
+    def counted(self, *arguments, **options):
+        if not torch.is_grad_enabled():
+            late.append(signals.stop_requested())
+            os.kill(os.getpid(), signal.SIGTERM) if not signals.stop_requested() else None
+        return forward(self, *arguments, **options)
+
+    monkeypatch.setattr(Generator, "forward", counted)
+    with pytest.raises(Interrupted):
+        trained(preset, pictures, tmp_path / "runs")
+    assert late == [False]
+
+
+def test_a_tick_that_is_due_is_left_for_the_next_session(pictures, tmp_path, stop_in, monkeypatch):
+    """It evaluates 64 samples, which takes seconds at 512 channels."""
+    preset = write_preset(tmp_path / "p.yaml", LOG | {"train.tick_every": 8})
+    stop_in(loop, "average")
+    monkeypatch.setattr(log, "measure", lambda *a, **k: pytest.fail("it was measured"))
+    with pytest.raises(Interrupted):
+        trained(preset, pictures, tmp_path / "runs")
+
+
+def test_networks_with_dropout_finish_their_step(tmp_path, stop_in):
+    """Their random numbers go on from the critic step to the generator step; the result is that of one session."""
+    preset = "moments-7"
+    changes = {"train.duration": 640, "train.tick_every": 128, "train.sample_every": 0}
+    straight = Run(package.train(preset, "builtin:shapes", changes=changes, outdir=tmp_path / "a", threads=1).run)
+    sessions = stop_in(step, "critic_step")
+
+    for _ in range(40):
+        try:
+            stopped = package.train(preset, "builtin:shapes", changes=changes, outdir=tmp_path / "b", threads=1)
+            break
+        except Interrupted:
+            continue
+
+    assert len(sessions) > 2
+    assert torch.equal(
+        *(
+            checkpoint.read(run.last).weights["G"][name]
+            for run in (straight, Run(stopped.run))
+            for name in [next(iter(checkpoint.read(run.last).weights["G"]))]
+        )
+    )
+
+
+def test_the_log_is_on_the_disk_before_the_checkpoint(pictures, tmp_path, monkeypatch):
+    """After a power failure, the log must not end before the checkpoint."""
+    preset, done = write_preset(tmp_path / "p.yaml", LOG), []
+    sync, write = files.sync, checkpoint.write
+    monkeypatch.setattr(files, "sync", lambda path: (done.append(path.name), sync(path)))
+    monkeypatch.setattr(checkpoint, "write", lambda *words: (done.append("checkpoint"), write(*words)))
+    trained(preset, pictures, tmp_path / "runs")
+    saves = [place for place, name in enumerate(done) if name == "checkpoint"][1:]
+    assert saves
+    assert all(done[place - 1] == "stats.jsonl" for place in saves)
