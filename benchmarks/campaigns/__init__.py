@@ -1,0 +1,1 @@
+"""Campaigns that break gancli on purpose, one module per promise. benchmarks/trust.py runs them."""
