@@ -13,6 +13,7 @@ from gancli.results import printable
 
 CANNOT_CREATE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
 EXISTS = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
+IDLE_SECONDS = 600  # age at which a temporary file is removed whose process has ended
 STALE_SECONDS = 86_400  # age at which a temporary file is removed even if its process seems to be alive
 
 
@@ -111,7 +112,7 @@ def create_folder(path: Path, texts: Mapping[str, str]) -> None:
             sync(temporary / name)
         sync(temporary)
         if path.is_dir():
-            sweep(path)
+            sweep(path, idle=0)
         os.rename(temporary, path)
         sync(path.parent)
     except OSError as error:
@@ -122,24 +123,29 @@ def create_folder(path: Path, texts: Mapping[str, str]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files and folders that killed processes left in a folder."""
+def sweep(folder: Path, idle: float = IDLE_SECONDS) -> None:
+    """Remove the temporary files and folders that killed processes left in a folder.
+
+    idle: age in seconds from which one is removed whose process has ended. A newer one may be of another machine; 0
+    if a lock excludes that.
+    """
     for path in folder.glob(".*.tmp-*"):
         pid = path.name.rpartition(".tmp-")[2]
         with suppress(OSError):
-            if pid.isdecimal() and (_has_ended(int(pid)) or time.time() - path.lstat().st_mtime > STALE_SECONDS):
+            age = time.time() - path.lstat().st_mtime
+            if pid.isdecimal() and age >= (idle if _has_ended(int(pid)) else STALE_SECONDS):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _has_ended(pid: int) -> bool:
-    """Whether a process has ended. In a container, an earlier process may have had the number of this one."""
+    """Whether no process of this machine has this number, or only this one: in a container, numbers are used again."""
     if pid == os.getpid():
         return True
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return True
-    except (OSError, OverflowError):  # a process of another user
+    except OSError:  # a process of another user
         return False
     return False
 

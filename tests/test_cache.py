@@ -242,19 +242,19 @@ class TestSweep:
 
     def test_temporary_files_of_ended_processes(self, pictures, cached):
         """Not those of a running one, nor new ones, which may be of another machine."""
-        old, running, new = (self.temporary(cached, pid) for pid in (self.dead(), os.getpid(), self.dead()))
+        old, running, new = (self.temporary(cached, pid) for pid in (self.dead(), os.getppid(), self.dead()))
         for path in old + running:
-            self.old(path, cache.IDLE_SECONDS + 60)
+            self.old(path, files.IDLE_SECONDS + 60)
 
         open_dataset(str(pictures), SHAPE)
 
         assert [path.exists() for path in old + running + new] == [False] * 2 + [True] * 4
 
     def test_any_temporary_file_after_a_day(self, pictures, cached):
-        """A process number may have been used again, or be no number."""
-        paths = self.temporary(cached, os.getpid()) + self.temporary(cached, "9" * 50) + self.temporary(cached, "x")
+        """A process number may have been used again."""
+        paths = self.temporary(cached, os.getppid()) + self.temporary(cached, "9" * 50)
         for path in paths:
-            self.old(path, cache.STALE_SECONDS + 60)
+            self.old(path, files.STALE_SECONDS + 60)
 
         open_dataset(str(pictures), SHAPE)
 
@@ -269,7 +269,7 @@ class TestSweep:
             path.mkdir()
         (busy / "values.bin").write_text("x")
         for path in (other, busy):
-            self.old(path, cache.IDLE_SECONDS + 60)
+            self.old(path, files.IDLE_SECONDS + 60)
 
         open_dataset(str(pictures), SHAPE, rescan=True)
 

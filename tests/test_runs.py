@@ -2,6 +2,7 @@ import json
 import os
 import re
 import shutil
+import time
 
 import pytest
 from conftest import tick_row, tiny_config
@@ -107,6 +108,7 @@ def test_a_run_folder_is_never_seen_without_its_config(tmp_path, monkeypatch):
     (left,) = tmp_path.iterdir()
     monkeypatch.undo()
 
+    os.utime(left, (0, 0))
     assert left.name.startswith(".00000-photos-tiny.tmp-")
     assert runs.all_runs(tmp_path) == []
     runs.create(tmp_path, "photos", tiny_config())
@@ -114,12 +116,17 @@ def test_a_run_folder_is_never_seen_without_its_config(tmp_path, monkeypatch):
 
 
 def test_temporary_files_of_others_are_not_swept(tmp_path):
-    """Neither those of a living process nor a file that only looks similar."""
-    ours, alive, users = (tmp_path / name for name in (".a.tmp-999999999", ".a.tmp-1", ".a.tmp-x"))
-    for path in (ours, alive, users):
+    """Neither new ones, nor those of a living process, nor a file that only looks similar."""
+    names = (".a.tmp-999999999", ".b.tmp-999999999", ".c.tmp-1", ".d.tmp-x")
+    ours, new, alive, users = (tmp_path / name for name in names)
+    for path in (ours, new, alive, users):
         path.touch()
+    os.utime(ours, (time.time() - 1000,) * 2)
+    os.utime(alive, (time.time() - 1000,) * 2)
+
     files.sweep(tmp_path)
-    assert sorted(tmp_path.iterdir()) == [alive, users]
+
+    assert sorted(tmp_path.iterdir()) == [new, alive, users]
 
 
 @pytest.mark.parametrize("call", ["mkdir", "rename", "fsync"])

@@ -35,8 +35,6 @@ HELD_OUT_FROM = 500  # smaller data sets have no held-out samples
 FEW = 500  # smaller data sets get advice about memorization
 LOOKED_AT = 32  # number of images read to find the most common size
 DRAWN_SIZE = 32  # px; default size of built-in images
-STALE_SECONDS = 86_400  # age at which any temporary file is removed
-IDLE_SECONDS = 600  # age at which one is removed whose process has ended
 
 
 @dataclass(frozen=True)
@@ -225,7 +223,7 @@ def _sweep(place: Path) -> None:
     for path in place.parent.glob(".building-*"):
         key = path.name.removeprefix(".building-").partition("-")[0]
         ended = not locks.is_held(_lock_of(place.parent / key))
-        if key == place.name or _idle_for(path) > (IDLE_SECONDS if ended else STALE_SECONDS):
+        if key == place.name or _idle_for(path) > (files.IDLE_SECONDS if ended else files.STALE_SECONDS):
             shutil.rmtree(path, ignore_errors=True)
     for inner in ("stamps", "arrays"):
         files.sweep(place.parent / inner)

@@ -33,7 +33,7 @@ def go_on(
     """Lock the run, resume from its last checkpoint if there is one, train, and report."""
     with runs.locked(run), torch.random.fork_rng(devices=[]):  # dropout seeds the global generator
         for folder in (run.path, run.path / "checkpoints", run.path / "samples"):
-            files.sweep(folder)
+            files.sweep(folder, idle=0)
         state = TrainState.open(run, config, device, callback.say)
         begin(state, run, config, dataset, source, keep_adam=keep_adam)
         duration = config.train.duration
