@@ -86,6 +86,14 @@ class TestTar:
         (info,) = archives._tar_infos(tmp_path / "a.tar")
         assert info.pax_headers == {}
 
+    def test_headers_of_more_than_a_megabyte_are_refused(self, tmp_path):
+        """Before they are read, even if all of it is there."""
+        info = tarfile.TarInfo("a.png")
+        info.pax_headers = {"comment": "x" * (1 << 21)}
+        (tmp_path / "a.tar").write_bytes(info.tobuf(tarfile.PAX_FORMAT) + END)
+        with pytest.raises(DataError, match="too long"):
+            open_dataset(str(tmp_path / "a.tar"), SHAPE)
+
     @pytest.mark.parametrize("kind", ["tar", "zip"])
     def test_too_many_members(self, tmp_path, monkeypatch, kind):
         """Five million at most."""
@@ -152,7 +160,9 @@ class TestZip:
         """Found by mutating zips: zipfile fails for it with an IndexError."""
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
             archive.writestr("good.png", png())
-            archive.writestr("\0x", b"x")
+            archive.writestr("Q", b"x")
+        data = (tmp_path / "a.zip").read_bytes()
+        (tmp_path / "a.zip").write_bytes(data.replace(b"Q", b"\0"))  # a name ends at its first zero byte
         with zipfile.ZipFile(tmp_path / "a.zip") as archive:
             assert archive.namelist() == ["good.png", ""]
         assert open_dataset(str(tmp_path / "a.zip"), SHAPE).report.count == 1
