@@ -52,7 +52,7 @@ class TestTar:
             tar_header("x", 3 << 30, b"x"),
             tar_header("x", 3 << 30, b"x") + bytes(1 << 21),
             tar_header("x", 3 << 30, b"L") + bytes(1 << 21),
-            tar_file("a.png", png()) + tar_header("b.png", 0, b"0", size_field=b"\xff" * 10 + b"\xfa\x00") + END,
+            tar_header("a.png", 0, b"0") + tar_header("b.png", 0, b"0", size_field=b"\xff" * 10 + b"\xfe\x00") + END,
             tar_file("a.png", png()) + b"damaged".ljust(512, b"x") + tar_file("b.png", png()) + END,
             tar_file("a.png", png()) + tar_file("b.png", png())[:300],
             tar_file("a.png", png()) + tar_header("b.png", 1 << 40, b"0") + END,
