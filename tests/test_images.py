@@ -245,10 +245,12 @@ class TestMemory:
         """Also of a rotated image."""
         exif = Image.Exif()
         exif[0x0112] = 6
+        plain = encoded(Image.new("RGB", (16, 8)))
         files = [encoded(Image.new("RGB", (16, 8)), form, exif=exif) for form in ("PNG", "JPEG", "WEBP", "TIFF")]
         monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("it was decoded"))
 
         assert [images.size_of(data) for data in files] == [(16, 8)] * 4
+        assert images.size_of(plain) == (8, 16)
 
     def test_a_side_that_is_too_long_is_refused(self):
         """The filter that resizes it would take 48 bytes per pixel of the side: 3 GB for 64 million."""

@@ -55,8 +55,8 @@ def reader(path: Path) -> Callable[[Path], Samples]:
 def _read(load: Callable[[Path], NDArray[Any]], path: Path) -> Samples:
     """Raises DataError for any error: numpy evaluates headers as literals, so a damaged one can raise anything."""
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):  # of numbers that become infinite
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numbers that become infinite in float32 are rejected by the scan
             return classify(load(path), str(path))
     except (GancliError, Interrupted):
         raise
