@@ -24,7 +24,7 @@ from gancli import GancliError
 
 BATCH, SECONDS, MEMORY = 100, 20, 3 << 30  # cases in a fork; limits of one case, and of a fork over what it has
 SHARES = {  # of all cases
-    "checkpoint": 6, "preset": 2, "set": 1, "image": 3, "archive": 1, "array": 1, "run": 1, "cache": 1,
+    "checkpoint": 5, "preset": 2, "set": 1, "image": 3, "archive": 1, "array": 1, "samples": 1, "run": 1, "cache": 1,
 }  # fmt: skip
 ALLOWED = (2, 65, 66, 70, 73, 74, 78)  # exit codes of errors; 70 and 73 where a damaged config is followed
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+import gancli
 from campaigns import harness
 from gancli import checkpoint, runs
 from gancli import config as configs
@@ -70,6 +71,7 @@ def kinds(work: Path) -> list[Kind]:
     shutil.copytree(work / "cache", work / "good-cache")
     cached = next((work / "cache").glob("*/meta.json")).parent
     yaml_files = [p for folder in presets.FOLDERS for p in sorted(folder.glob("*.yaml"))]
+    samples = [*archives(work), *arrays()]
     found = [
         Kind("checkpoint", read_files([run / "last.pt"]), read_checkpoint, exact=True, edits=True),
         Kind("preset", read_files([preset, *yaml_files]), read_preset, finish=with_absurd_value),
@@ -77,6 +79,7 @@ def kinds(work: Path) -> list[Kind]:
         Kind("image", pictures(), read_image, finish=with_png_checksums),
         Kind("archive", archives(work), read_dataset),
         Kind("array", arrays(), read_dataset),
+        Kind("samples", samples, samples_reader(work / "reals", samples)),
         Kind("run", read_files([run / "stats.jsonl", run / "config.yaml"]), run_reader(run)),
         Kind("cache", read_files([cached / "meta.json", cached / "values.bin"]), cache_reader(work, data)),
     ]
@@ -130,6 +133,21 @@ def read_dataset(data: bytes, name: str, folder: Path) -> object:
     path.write_bytes(data)
     found = open_dataset(str(path), SHAPE)
     return found.kind, found.values.shape, blake2b(found.values.tobytes()).hexdigest()
+
+
+def samples_reader(reals: Path, originals: list[tuple[str, bytes]]) -> Read:
+    """Opens a file of samples, as inspect-stats does; the reals are its original."""
+    reals.mkdir()
+    for original, content in originals:
+        (reals / original).write_bytes(content)
+
+    def read(data: bytes, name: str, folder: Path) -> object:
+        path = folder / name
+        path.write_bytes(data)
+        health = gancli.inspect_stats(str(path), str(reals / name), samples=4, quick=True)
+        return health.verdict, health.samples
+
+    return read
 
 
 def run_reader(run: Path) -> Read:
