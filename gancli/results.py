@@ -76,7 +76,7 @@ class DataReport:
 class Warned:
     """A warning of a tick. Each warning is given once per run."""
 
-    name: str  # collapsed, low-diversity, diverged, penalty, saturation, overfitting or dead
+    name: str  # collapsed, low-diversity, diverged, rolled-back, penalty, saturation, overfitting, dead
     text: str  # what was measured and what it means
     since: int  # number of images shown when the problem began
     checkpoint: str | None  # file name in checkpoints/ of the last checkpoint before the problem; it is never deleted
