@@ -423,7 +423,7 @@ class TestTheForecast:
 
     def test_is_not_computed_where_nobody_reads_it(self, tiny, pictures, tmp_path, monkeypatch):
         """Computing it takes seconds."""
-        monkeypatch.setattr("gancli.training.session.forecast", lambda *a: pytest.fail("it was computed"))
+        monkeypatch.setattr("gancli.training.start.forecast", lambda *a: pytest.fail("it was computed"))
         train(tiny, pictures, tmp_path / "runs")
 
     def test_counts_the_data_cache(self, tiny, pictures, tmp_path):

@@ -26,10 +26,6 @@ class Sentinel:
         if not math.isfinite(value):
             raise diverged("a loss is not finite", images)
 
-    def reset(self) -> None:
-        """Forget the last step, whose weights have been replaced."""
-        self._pending = None
-
     def _copied(self, total: Tensor) -> tuple[Tensor, torch.cuda.Event]:
         """A copy of a value on its way to the CPU, and the event after which it is there."""
         value = torch.empty((), pin_memory=True)

@@ -1,97 +1,63 @@
-"""Train a run in this process: lock its folder, resume from its last checkpoint if there is one, train, report."""
+"""The state of one process that is training a run."""
 
-from functools import partial
+import time
+from dataclasses import dataclass, field
+from typing import Any
 
-import torch
+from torch import Tensor
 
-from gancli import config as configs
-from gancli import files, runs
-from gancli.checkpoint import Opened
 from gancli.config import ResolvedConfig
-from gancli.data import Dataset, write_rejected
-from gancli.errors import Interrupted
-from gancli.growth import Schedule, lr_factor
-from gancli.results import TrainReport
+from gancli.data import Feed
+from gancli.growth import Phase, Schedule
+from gancli.results import Warned
 from gancli.runs import Run
-from gancli.training import loop
+from gancli.stats.histograms import Levels
+from gancli.training import log
 from gancli.training.callbacks import Callback
-from gancli.training.forecast import forecast
 from gancli.training.state import TrainState
+from gancli.training.tick_metrics import TickMetrics
+
+LOSS = "loss "  # begins the keys of the last losses in TrainState.extra
 
 
-def go_on(
-    run: Run,
-    config: ResolvedConfig,
-    dataset: Dataset,
-    source: Opened | None,
-    device: torch.device,
-    callback: Callback,
-    stop_on: frozenset[str],
-    *,
-    keep_adam: bool = False,
-) -> TrainReport:
-    """Lock the run, resume from its last checkpoint if there is one, train, and report."""
-    with runs.locked(run), torch.random.fork_rng(devices=[]):  # dropout seeds the global generator
-        for folder in (run.path, run.path / "checkpoints", run.path / "samples"):
-            files.sweep(folder, idle=0)
-        state = TrainState.open(run, config, device, callback.say)
-        begin(state, run, config, dataset, source, keep_adam=keep_adam)
-        duration = config.train.duration
-        if state.images >= duration and not loop.is_unfinished(state):
-            callback.say(
-                f"{run.path} is already finished at {state.images / 1000:g} kimg; --kimg trains it longer, "
-                "train --new starts a new run"
-            )
-            return TrainReport(run.path, run.last, state.images, duration, "already finished", state.seconds)
-        say_rate(run, config, state, callback)
-        say_size(config, callback)
-        files.replace_text(run.config_file, configs.as_text(config))
-        callback.start(run, config, state.images, partial(forecast, config, dataset, device))
-        try:
-            finding = loop.train(state, run, config, dataset, callback, stop_on)
-        except Interrupted as stop:
-            report = TrainReport(run.path, run.last, state.images, duration, "interrupted", state.seconds)
-            raise Interrupted(stop.signum, report) from None
-    ended = "stopped" if finding else "finished"
-    return TrainReport(run.path, run.last, state.images, duration, ended, state.seconds, finding)
+@dataclass
+class Session:
+    """What training needs besides the TrainState. Of it, only the last losses are saved in checkpoints."""
+
+    run: Run
+    config: ResolvedConfig
+    schedule: Schedule
+    feed: Feed
+    callback: Callback
+    tick_metrics: TickMetrics
+    stop_on: frozenset[str] = frozenset()
+    history: list[dict[str, Any]] = field(default_factory=list)  # the ticks so far
+    since_save: float = field(default_factory=time.monotonic)
+    since_tick: float = field(default_factory=time.monotonic)
+    images_at_tick: int = 0
+    losses: dict[str, Tensor] = field(default_factory=dict)  # last value of each, lazy penalties included
+    saved_at: int = -1  # images at the last checkpoint of this session
+    drawn_at: int = -1  # images at the last grid of fakes
+    finding: str | None = None  # the warning that stopped training, with --stop-on
+    saved: dict[str, int] = field(default_factory=dict)  # images at the checkpoints of this session, by file name
+    levels_of: dict[int, Levels] = field(default_factory=dict)  # histograms of the training data, by stage
+    rollbacks: list[Warned] = field(default_factory=list)  # what was done about values that were not finite
+
+    def levels(self, phase: Phase) -> Levels:
+        """Histograms of the channels of the training data at a stage, computed once."""
+        if phase.stage not in self.levels_of:
+            self.levels_of[phase.stage] = log.reference_levels(self.feed, phase)
+        return self.levels_of[phase.stage]
 
 
-def begin(
-    state: TrainState,
-    run: Run,
-    config: ResolvedConfig,
-    dataset: Dataset,
-    source: Opened | None,
-    *,
-    keep_adam: bool,
-) -> None:
-    """Initialize a new run: copy the source's weights, write reals.png and rejected.jsonl."""
-    if state.images > 0:
-        return
-    if source is not None:
-        state.adopt(source)
-        if keep_adam:
-            state.restore_adam(source)
-    loop.draw_reals(run, config, dataset)
-    write_rejected(run.path / "rejected.jsonl", dataset.report.rejected)
+def begin(session: Session, state: TrainState) -> None:
+    """Make the session and the log match a state that was loaded."""
+    session.history = log.cut(session.run, state.images)
+    session.losses = pop_losses(state.extra)
+    session.images_at_tick, session.since_tick = state.images, time.monotonic()
+    session.saved_at = session.drawn_at = -1
 
 
-def say_size(config: ResolvedConfig, callback: Callback) -> None:
-    """Tell the user if the run is too short to reach the final resolution."""
-    end, full = Schedule.of(config).phase_at(config.train.duration), config.full_height
-    if end.height < full or end.alpha < 1:
-        at = f"{end.height} px" + (", still fading in" if end.alpha < 1 else "")
-        kimg = f"{config.train.duration / 1000:g} kimg"
-        callback.say(
-            f"a run of {kimg} ends at {at}; the schedule reaches the full {full} px later: see train --dry-run"
-        )
-
-
-def say_rate(run: Run, config: ResolvedConfig, state: TrainState, callback: Callback) -> None:
-    """Tell the user that a run is resumed, and if a longer duration raises a learning rate that had decayed."""
-    if state.images == 0:
-        return
-    callback.say(f"resuming {run.path} at {state.images / 1000:g} kimg")
-    old, new = run.config().train.duration, config.train.duration
-    if lr_factor(config, state.images, old) < lr_factor(config, state.images, new):
-        callback.say("the learning-rate decay restarts for the new duration")
+def pop_losses(extra: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The losses of the last step before a checkpoint, for the next tick. They are removed from `extra`."""
+    return {key.removeprefix(LOSS): extra.pop(key) for key in [*extra] if key.startswith(LOSS)}

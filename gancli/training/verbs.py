@@ -12,7 +12,7 @@ from gancli.training.alarms import stop_names
 from gancli.training.callbacks import Callback, Silent
 from gancli.training.forecast import forecast
 from gancli.training.resolve import grown
-from gancli.training.session import go_on
+from gancli.training.start import go_on
 
 OUTDIR = "runs"
 
