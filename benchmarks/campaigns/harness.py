@@ -149,9 +149,13 @@ class Command:
         self.error_file, self.started = name.with_name(f"{name.name}.err"), time.monotonic()
         sys.stdout.flush()
         sys.stderr.flush()
+        ready, says_ready = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            _run_and_exit([str(word) for word in words], name, env or {}, before, memory)
+            _run_and_exit([str(word) for word in words], name, env or {}, before, memory, says_ready)
+        os.close(says_ready)
+        os.read(ready, 1)  # from here on it is in gancli's main(), which sets the handlers first
+        os.close(ready)
 
     def send(self, number: int) -> None:
         """Send a signal, if it still runs."""
@@ -194,7 +198,12 @@ class Command:
 
 
 def _run_and_exit(
-    words: list[str], name: Path, env: Mapping[str, str], before: Callable[[], object] | None, memory: int | None
+    words: list[str],
+    name: Path,
+    env: Mapping[str, str],
+    before: Callable[[], object] | None,
+    memory: int | None,
+    says_ready: int,
 ) -> None:
     """The life of a fork."""
     code = 99
@@ -212,6 +221,8 @@ def _run_and_exit(
         sys.argv = ["gancli", *words]
         if before:
             before()
+        os.write(says_ready, b"x")
+        os.close(says_ready)
         code = _exit_code_of_main()
         sys.stdout.flush()
         sys.stderr.flush()

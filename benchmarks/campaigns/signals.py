@@ -17,6 +17,7 @@ from campaigns.harness import Command, Ended, Progress, Row
 SENT = ("INT", "TERM", "HUP", "INT INT", "TERM TERM", "HUP TERM", "USR1 TERM", "USR1 USR1 INT")
 PAUSE = 0.03  # seconds between two signals of a case
 MOST_SECONDS = 10.0  # from the signal to the exit
+SHORTEST = 0.02  # seconds; before, a process does not know SIGUSR1 yet
 LONGEST = 4.0  # seconds of a command after which no signal is sent
 RESUMED = ("train", "grow", "ablate")
 SLOW = {
@@ -42,7 +43,7 @@ def campaign(work: Path, count: int, seed: int, progress: Progress) -> Row:
         if number % 4 == 0:
             shutil.rmtree(work / "cache", ignore_errors=True)  # so that some signals meet the scan
         words, sent = next(turns), draw.choice(SENT)
-        took, problems = meet(words, sent, draw.uniform(0.02, LONGEST) * draw.random(), work / "o")
+        took, problems = meet(words, sent, SHORTEST + draw.uniform(0, LONGEST) * draw.random(), work / "o")
         row.case(f"{sent} to {' '.join(map(str, words))}", problems)
         row.count(str(words[0]))
         worst, slowest = max((worst, slowest), (took, str(words[0])))
