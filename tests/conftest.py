@@ -1,6 +1,7 @@
 """What the tests share: a tiny network, a tiny folder of pictures, and a cache of their own."""
 
 import os
+import signal
 import sys
 from dataclasses import MISSING, fields
 
@@ -27,6 +28,11 @@ TINY = {
         "ema_half_life": 50,
     },
 }
+
+
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) == signal.SIG_IGN:  # pytest runs in the background, or under nohup
+        signal.signal(_number, _handler)  # else the commands under test would ignore it, too
 
 
 @pytest.fixture(autouse=True)

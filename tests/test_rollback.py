@@ -12,7 +12,7 @@ from gancli import checkpoint
 from gancli.data.feed import Feed
 from gancli.errors import TrainingDiverged
 from gancli.runs import Run
-from gancli.training import loop, sentinel, step
+from gancli.training import loop, sentinel, step, verbs  # noqa: F401  (all is imported before a part is replaced)
 
 EVERY = 24  # images between two checkpoints
 
@@ -260,3 +260,13 @@ def test_a_run_goes_on_with_the_losses_of_the_last_step(preset, pictures, tmp_pa
     penalties = {row["images"]: row["penalty"] for row in Run(folder).stats()}
     wanted = {row["images"]: row["penalty"] for row in straight.stats()}
     assert {images: penalties[images] for images in wanted} == wanted
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_bad_loss_is_found_in_the_next_step():
+    """The check does not wait for the step that is being computed."""
+    watch, device = sentinel.Sentinel(torch.device("cuda")), torch.device("cuda")
+    watch.check({"critic_loss": torch.tensor(math.nan, device=device)}, 8)
+    with pytest.raises(TrainingDiverged):
+        watch.check({"critic_loss": torch.tensor(1.0, device=device)}, 16)
+    watch.check({"critic_loss": torch.tensor(1.0, device=device)}, 24)

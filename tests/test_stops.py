@@ -12,7 +12,7 @@ from gancli import checkpoint, files, signals
 from gancli.errors import Interrupted
 from gancli.networks.progressive import Generator
 from gancli.runs import Run
-from gancli.training import log, loop, step
+from gancli.training import log, loop, step, verbs  # noqa: F401  (all is imported before a part is replaced)
 
 LOG = {"train.tick_every": 16, "train.sample_every": 32, "growth": {"fade": 16, "stable": 16}}
 PRESETS = {

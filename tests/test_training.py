@@ -336,8 +336,8 @@ class TestWhatARunLeaves:
         run = Run(report.run)
         (warning,) = [w for tick in run.stats() for w in tick["warnings"]]
         assert warning == {"name": "collapsed", "text": "told to", "since": 40, "checkpoint": "000000.pt"}
-        assert checkpoint.read(run.path / "checkpoints" / "000000.pt").images == 8
-        assert [file.name for file in run.checkpoints()] == ["000000.pt", "000000160.pt"]
+        assert checkpoint.read(run.path / "checkpoints" / "000000.pt").images == 32  # before the second resolution
+        assert [file.name for file in run.checkpoints()] == ["000000.pt", "000000096.pt", "000000160.pt"]
         assert checkpoint.read(run.last).images == 160
 
     def test_what_the_state_carries_beside_weights_survives(self, tiny, pictures, tmp_path):
@@ -411,7 +411,7 @@ class TestWhatARunLeaves:
         report = train(tiny, pictures, tmp_path / "runs", stop_on=("diverged",))
 
         assert report.finding == "diverged: told to"
-        assert checkpoint.read(report.checkpoint).images == 8
+        assert checkpoint.read(report.checkpoint).images == 32  # before the second resolution
 
 
 class TestTheForecast:
