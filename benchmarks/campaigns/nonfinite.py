@@ -53,6 +53,7 @@ STATE: dict[str, Callable[[Any], Tensor]] = {  # places in a TrainState
     "Adam's exp_avg_sq": lambda state: first(state.opt_D.state.values())["exp_avg_sq"],
 }
 PLACES = (*STATE, "a gradient", "a batch", "a loss")
+AT_ONCE = ("a generator weight", "a critic weight", "a gradient", "a batch", "a loss")  # the next loss is not finite
 
 
 def campaign(work: Path, count: int, seed: int, progress: Progress) -> Row:
@@ -85,8 +86,12 @@ def meet(injection: Injection, preset: Path, outdir: Path, wanted: Wanted) -> li
     problems = [*ended.problems(*codes), *not_finite(outdir / "x")]
     if harmless or injection.always or problems:
         return problems
-    if "rolled-back" not in [warning["name"] for row in harness.log_of(outdir / "x") for warning in row["warnings"]]:
+    warnings = [warning for row in harness.log_of(outdir / "x") for warning in row["warnings"]]
+    noticed = [warning["since"] for warning in warnings if warning["name"] == "rolled-back"]
+    if not noticed:
         problems.append("no warning 'rolled-back' in the log")
+    elif injection.place in AT_ONCE and noticed[0] > BATCH * (injection.step + 1):
+        problems.append(f"noticed at {noticed[0]} images, not within a step")
     if "finite" not in ended.err:
         problems.append(f"the screen does not say it: {ended.said()}")
     return problems + wanted.differences(outdir / "x", without=("rolled-back",))
