@@ -187,6 +187,7 @@ class TestAgainAndAgain:
             trained(preset, pictures, tmp_path / "runs")
 
         assert error.value.exit_code == 70
+        assert error.value.what.endswith(", also after a rollback")
         (folder,) = (tmp_path / "runs").iterdir()
         files = [*Run(folder).checkpoints(), Run(folder).last]
         assert len(files) > 1
