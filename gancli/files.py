@@ -1,11 +1,13 @@
-"""Atomic file writes: a file is replaced completely, or not at all. The same for new folders."""
+"""Atomic file writes: a file is replaced completely, or not at all. The same for new folders. And careful reading."""
 
 import errno
 import os
 import shutil
+import stat
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 
 from gancli.errors import CannotCreate, GancliError, StorageError
@@ -148,6 +150,19 @@ def _has_ended(pid: int) -> bool:
     except OSError:  # a process of another user
         return False
     return False
+
+
+class NotRegular(OSError):
+    """A folder, pipe or device in place of a file."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """Open a regular file for reading. Raises NotRegular for any other, without waiting for a pipe, or OSError."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise NotRegular(errno.EINVAL, "not a regular file", str(path))
+        yield file
 
 
 def sync(path: Path) -> None:
