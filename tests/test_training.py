@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_pictures, resolved_config, tiny_config, write_preset
+from conftest import make_pictures, resolved_config, tensors_of, tiny_config, write_preset
 
 import gancli
 from gancli import checkpoint, runs, signals
@@ -62,11 +62,9 @@ def interrupted(verb, *arguments, at, **options):
 
 def state_of(report_or_path):
     """The content of a checkpoint except for the training time."""
-    read = checkpoint.read(getattr(report_or_path, "checkpoint", report_or_path))
-    tensors = {f"{n}/{k}": t for n, w in read.weights.items() for k, t in w.items()}
-    for n, memory in read.optimizers.items():
-        tensors |= {f"adam/{n}/{k}/{m}": t for k, named in memory.items() for m, t in named.items()}
-    return (read.images, read.generator_steps), tensors
+    path = getattr(report_or_path, "checkpoint", report_or_path)
+    read = checkpoint.read(path)
+    return (read.images, read.generator_steps), tensors_of(path)
 
 
 def assert_same_state(a, b):
