@@ -108,13 +108,24 @@ class ConfigError(GancliError):
     exit_code = 78
 
 
+NO_MEMORY = (
+    "DefaultCPUAllocator",
+    "bad_alloc",
+    "ALLOC_FAILED",
+    "could not create a primitive",
+    "could not execute a primitive",
+)
+
+
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an exception says that there is not enough memory. torch has a type of its own only for GPUs."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
-    )
+    """Whether an exception says that there is not enough memory.
+
+    torch has a type of its own only for GPUs. On a CPU, the allocator, C++ and oneDNN (the last two texts) each say it
+    in their own way.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)
 
 
 class Interrupted(Exception):

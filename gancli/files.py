@@ -1,11 +1,15 @@
-"""Atomic file writes: a file is replaced completely, or not at all. The same for new folders."""
+"""Atomic file writes: a file is replaced completely, or not at all. The same for new folders. And careful reading."""
 
 import errno
+import glob
 import os
 import shutil
+import stat
+import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 
 from gancli.errors import CannotCreate, GancliError, StorageError
@@ -15,6 +19,8 @@ CANNOT_CREATE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EIS
 EXISTS = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 IDLE_SECONDS = 600  # age at which a temporary file is removed whose process has ended
 STALE_SECONDS = 86_400  # age at which a temporary file is removed even if its process seems to be alive
+
+_one_at_a_time = threading.Lock()
 
 
 def replace(path: Path, fill: Callable[[Path], object], needed: int, *, durable: bool = True) -> None:
@@ -102,34 +108,37 @@ def create_folder(path: Path, texts: Mapping[str, str]) -> None:
 
     Raises FileExistsError if there is something else at `path`, CannotCreate, or StorageError.
     """
-    temporary = _temporary(path)
-    needed = sum(len(text) for text in texts.values())
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        for name, text in texts.items():
-            (temporary / name).write_text(text, encoding="utf-8", errors="backslashreplace")
-            sync(temporary / name)
-        sync(temporary)
-        if path.is_dir():
-            sweep(path, idle=0)
-        os.rename(temporary, path)
-        sync(path.parent)
-    except OSError as error:
-        if error.errno in EXISTS and path.exists():
-            raise FileExistsError(error.errno, "it exists already", str(path)) from error
-        raise _translated(error, path, needed) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _one_at_a_time:  # threads of a process have the same temporary name
+        try:
+            _create(_temporary(path), path, texts)
+        except OSError as error:
+            if error.errno in EXISTS and path.exists():
+                raise FileExistsError(error.errno, "it exists already", str(path)) from error
+            raise _translated(error, path, needed=sum(map(len, texts.values()))) from error
+        finally:
+            shutil.rmtree(_temporary(path), ignore_errors=True)
 
 
-def sweep(folder: Path, idle: float = IDLE_SECONDS) -> None:
+def _create(temporary: Path, path: Path, texts: Mapping[str, str]) -> None:
+    sweep(path.parent, glob.escape(path.name), idle=0)
+    temporary.mkdir()
+    for name, text in texts.items():
+        (temporary / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+        sync(temporary / name)
+    sync(temporary)
+    if path.is_dir():
+        sweep(path, idle=0)
+    os.rename(temporary, path)
+    sync(path.parent)
+
+
+def sweep(folder: Path, name: str = "*", idle: float = IDLE_SECONDS) -> None:
     """Remove the temporary files and folders that killed processes left in a folder.
 
-    idle: age in seconds from which one is removed whose process has ended. A newer one may be of another machine; 0
-    if a lock excludes that.
+    name: of what was being written; default: anything. idle: age in seconds from which one is removed whose process has
+    ended: a newer one may be of another machine. 0 if a lock excludes that.
     """
-    for path in folder.glob(".*.tmp-*"):
+    for path in folder.glob(f".{name}.tmp-*"):
         pid = path.name.rpartition(".tmp-")[2]
         with suppress(OSError):
             age = time.time() - path.lstat().st_mtime
@@ -148,6 +157,19 @@ def _has_ended(pid: int) -> bool:
     except OSError:  # a process of another user
         return False
     return False
+
+
+class NotRegular(OSError):
+    """A folder, pipe or device in place of a file."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """Open a regular file for reading. Raises NotRegular for any other, without waiting for a pipe, or OSError."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise NotRegular(errno.EINVAL, "not a regular file", str(path))
+        yield file
 
 
 def sync(path: Path) -> None:

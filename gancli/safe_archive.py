@@ -8,14 +8,13 @@ and torch gets a new archive in memory, written from the entries that were check
 import io
 import os
 import re
-import stat
 import struct
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from gancli import safe_pickle
+from gancli import files, safe_pickle
 from gancli.safe_pickle import Refused
 
 ENTRY = re.compile(
@@ -33,7 +32,8 @@ SHARE_OF_MEMORY = 0.4  # largest file, as a share of the memory of the machine: 
 
 def repacked(path: Path) -> io.BytesIO:
     """A checked copy of the file in memory. Raises Refused, or OSError if the file cannot be read."""
-    with _opened(path) as file:
+    with files.opened(path) as file:
+        _check_file(file)
         try:
             with zipfile.ZipFile(file) as archive:
                 infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
@@ -49,22 +49,12 @@ def repacked(path: Path) -> io.BytesIO:
             raise Refused("it is truncated or damaged") from error
 
 
-def _opened(path: Path) -> BinaryIO:
-    """The file, open for reading. A pipe or a device is refused without waiting for it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    file = os.fdopen(descriptor, "rb")
-    state = os.fstat(descriptor)
-    try:
-        if not stat.S_ISREG(state.st_mode):
-            raise Refused("it is not a regular file")
-        if state.st_size > SHARE_OF_MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
-            raise Refused(f"its {state.st_size:,} bytes are too many for the memory of this machine")
-        if file.read(2) != b"PK":
-            raise Refused("it is not in the zip format that torch writes since version 1.6")
-    except Refused:
-        file.close()
-        raise
-    return file
+def _check_file(file: BinaryIO) -> None:
+    size = os.fstat(file.fileno()).st_size
+    if size > SHARE_OF_MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        raise Refused(f"its {size:,} bytes are too many for the memory of this machine")
+    if file.read(2) != b"PK":
+        raise Refused("it is not in the zip format that torch writes since version 1.6")
 
 
 def _check_entries(infos: Sequence[zipfile.ZipInfo]) -> None:

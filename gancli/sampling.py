@@ -141,7 +141,7 @@ def sample(
     generator = Generator.load(ckpt, raw=raw, device=device)
     path = Path(out) if out is not None else default_folder(generator.checkpoint)
     if out is None:
-        files.make_folder(path)
+        files.make_folder(path)  # so that a dot in its name is not taken for a suffix
     form = target(path, FORMS)
     samples = _samples(generator, seeds, trunc, size, progress)
     return SampleReport(path, write_samples(path, form, samples, columns), len(seeds), *_size(generator, size))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from zipfile import ZIP_STORED, ZipFile
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +37,9 @@ def encode(samples: Samples, form: str, columns: int | None = None) -> bytes:
     elif form == "zip":
         with ZipFile(buffer, "w", ZIP_STORED) as archive:
             for name, pixels in zip(samples.names, samples.pictures, strict=True):
-                archive.writestr(f"{name}.png", media.png(pixels))
+                archive.writestr(ZipInfo(f"{name}.png"), media.png(pixels))  # without the date, which a name gets
             if samples.values is not None:
-                archive.writestr("samples.npy", encode(samples, "npy"))
+                archive.writestr(ZipInfo("samples.npy"), encode(samples, "npy"))
     else:
         raise UsageError(f"unknown format {form!r}", where="--format", hint=f"use {', '.join(FORMS)}")
     return buffer.getvalue()
@@ -75,6 +75,7 @@ def target(out: Path, forms: Sequence[str]) -> str:
         raise CannotCreate(what, where=printable(str(out)), hint="create the folder first")
     if not form:
         files.make_folder(out)
+        files.sweep(out, idle=0)
     return form
 
 

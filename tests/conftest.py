@@ -1,6 +1,7 @@
 """What the tests share: a tiny network, a tiny folder of pictures, and a cache of their own."""
 
 import os
+import signal
 import sys
 from dataclasses import MISSING, fields
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gancli import checkpoint
 from gancli import config as configs
 from gancli.config import presets
 from gancli.results import SCHEMA_VERSION, Tick
@@ -27,6 +29,11 @@ TINY = {
         "ema_half_life": 50,
     },
 }
+
+
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) == signal.SIG_IGN:  # pytest runs in the background, or under nohup
+        signal.signal(_number, _handler)  # else the commands under test would ignore it, too
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +82,23 @@ def tick_row(**changes):
     tick = {field.name: 0.5 for field in fields(Tick) if field.default is MISSING}
     counts = {"kimg": 0.008, "images": 8, "generator_steps": 1, "resolution": 16, "alpha": 1.0, "batch": 8}
     return {"schema_version": SCHEMA_VERSION, **tick, **counts, "warnings": [], **changes}
+
+
+CLOCK = {"seconds", "images_per_s", "memory_mib", "ema_std_ratio", "ema_nearest_ratio", "overfitting"}  # by the time
+
+
+def tensors_of(path):
+    """Every tensor of a checkpoint, by name."""
+    read = checkpoint.read(path)
+    found = {f"{net}/{name}": t for net, weights in read.weights.items() for name, t in weights.items()}
+    for net, memories in read.optimizers.items():
+        found |= {f"adam/{net}/{name}/{key}": t for name, memory in memories.items() for key, t in memory.items()}
+    return found | dict(read.extra)
+
+
+def log_of(run, *without):
+    """The log without what depends on the clock."""
+    return [{key: value for key, value in row.items() if key not in CLOCK.union(without)} for row in run.stats()]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import gancli as package
 from gancli import checkpoint
 from gancli.errors import OutOfMemory, is_out_of_memory
 from gancli.runs import all_runs
-from gancli.training import step
+from gancli.training import step, verbs  # noqa: F401  (verbs: all of training is imported before a part is replaced)
 
 TORCH_SAYS = "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"
 
@@ -76,12 +76,22 @@ def test_the_checkpoint_before_is_kept(tiny, pictures, tmp_path, memory_for):
     assert all(torch.equal(after.weights["G"][name], tensor) for name, tensor in before.weights["G"].items())
 
 
+def test_nothing_before_the_new_size_is_lost(tiny, pictures, tmp_path, memory_for):
+    """A checkpoint is saved before each new resolution."""
+    memory_for(4, 8)
+    with pytest.raises(OutOfMemory):
+        package.train(tiny, str(pictures), outdir=tmp_path / "runs")
+    (run,) = all_runs(tmp_path / "runs")
+    assert checkpoint.read(run.last).images == 32
+
+
 def test_what_cannot_be_allocated_is_recognized():
     """The real error of torch, for 8 exabytes."""
     with pytest.raises(RuntimeError) as error:
         torch.empty(1 << 60)
     assert is_out_of_memory(error.value)
     assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("could not create a primitive"))
     assert not is_out_of_memory(RuntimeError("shapes differ"))
 
 

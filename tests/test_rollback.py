@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from conftest import make_pictures, write_preset
+from conftest import log_of, make_pictures, tensors_of, write_preset
 from torch.utils.benchmark import Timer
 
 import gancli as package
@@ -12,7 +12,7 @@ from gancli import checkpoint
 from gancli.data.feed import Feed
 from gancli.errors import TrainingDiverged
 from gancli.runs import Run
-from gancli.training import loop, sentinel, step
+from gancli.training import loop, sentinel, step, verbs  # noqa: F401  (all is imported before a part is replaced)
 
 EVERY = 24  # images between two checkpoints
 
@@ -44,25 +44,11 @@ def trained(preset, pictures, outdir, **options):
     return Run(package.train(preset, str(pictures), outdir=outdir, threads=1, **options).run)
 
 
-def tensors(path):
-    """Every tensor of a checkpoint, by name."""
-    read = checkpoint.read(path)
-    found = {f"{net}.{name}": t for net, weights in read.weights.items() for name, t in weights.items()}
-    for net, memories in read.optimizers.items():
-        found |= {f"{net}.{name}.{key}": t for name, memory in memories.items() for key, t in memory.items()}
-    return found | dict(read.extra)
-
-
-def lines(run):
-    """The log without what depends on the clock, and without warnings."""
-    clock = {"seconds", "images_per_s", "memory_mib", "warnings", "ema_std_ratio", "ema_nearest_ratio", "overfitting"}
-    return [{key: value for key, value in row.items() if key not in clock} for row in run.stats()]
-
-
 def equal(run, straight):
     """Whether weights, Adam state, other tensors and the log are the same, bit for bit."""
-    a, b = tensors(run.last), tensors(straight.last)
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) and lines(run) == lines(straight)
+    a, b = tensors_of(run.last), tensors_of(straight.last)
+    same = a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    return same and log_of(run, "warnings") == log_of(straight, "warnings")
 
 
 def poisoned(where, value):
@@ -187,11 +173,12 @@ class TestAgainAndAgain:
             trained(preset, pictures, tmp_path / "runs")
 
         assert error.value.exit_code == 70
+        assert error.value.what.endswith(", also after a rollback")
         (folder,) = (tmp_path / "runs").iterdir()
         files = [*Run(folder).checkpoints(), Run(folder).last]
         assert len(files) > 1
         for file in files:
-            assert all(tensor.isfinite().all() for tensor in tensors(file).values())
+            assert all(tensor.isfinite().all() for tensor in tensors_of(file).values())
 
     def test_the_same_image_is_tried_twice(self, preset, pictures, tmp_path, inject):
         """Training is deterministic, so a third attempt would end in the same way."""
@@ -260,3 +247,13 @@ def test_a_run_goes_on_with_the_losses_of_the_last_step(preset, pictures, tmp_pa
     penalties = {row["images"]: row["penalty"] for row in Run(folder).stats()}
     wanted = {row["images"]: row["penalty"] for row in straight.stats()}
     assert {images: penalties[images] for images in wanted} == wanted
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_bad_loss_is_found_in_the_next_step():
+    """The check does not wait for the step that is being computed."""
+    watch, device = sentinel.Sentinel(torch.device("cuda")), torch.device("cuda")
+    watch.check({"critic_loss": torch.tensor(math.nan, device=device)}, 8)
+    with pytest.raises(TrainingDiverged):
+        watch.check({"critic_loss": torch.tensor(1.0, device=device)}, 16)
+    watch.check({"critic_loss": torch.tensor(1.0, device=device)}, 24)

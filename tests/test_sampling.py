@@ -107,6 +107,22 @@ class TestFiles:
             second = np.asarray(Image.open(io.BytesIO(archive.read("seed0006.png"))))
         np.testing.assert_array_equal(values[1], second)
 
+    def test_the_same_command_writes_the_same_zip(self, checkpoint, tmp_path, monkeypatch):
+        """Its entries do not carry the clock."""
+        written = []
+        for year in (2001, 2002):
+            monkeypatch.setattr("time.time", lambda year=year: (year - 1970) * 31_556_952)
+            sampling.sample(checkpoint, [0, 1], tmp_path / "x.zip")
+            written.append((tmp_path / "x.zip").read_bytes())
+        assert written[0] == written[1]
+
+    def test_what_a_killed_command_left_is_removed(self, checkpoint, tmp_path):
+        """A temporary file of a process that has ended."""
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / ".seed0000.png.tmp-999999999").touch()
+        sampling.sample(checkpoint, [0], tmp_path / "out")
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["seed0000.png"]
+
     def test_a_dot_in_a_folder_s_name_is_no_format(self, checkpoint, tmp_path, monkeypatch):
         """my.model.pt has a default folder, and an existing out.v2 is a folder."""
         monkeypatch.chdir(tmp_path)

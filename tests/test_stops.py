@@ -5,14 +5,14 @@ import signal
 
 import pytest
 import torch
-from conftest import make_pictures, write_preset
+from conftest import log_of, make_pictures, tensors_of, write_preset
 
 import gancli as package
 from gancli import checkpoint, files, signals
 from gancli.errors import Interrupted
 from gancli.networks.progressive import Generator
 from gancli.runs import Run
-from gancli.training import log, loop, step
+from gancli.training import log, loop, step, verbs  # noqa: F401  (all is imported before a part is replaced)
 
 LOG = {"train.tick_every": 16, "train.sample_every": 32, "growth": {"fade": 16, "stable": 16}}
 PRESETS = {
@@ -65,14 +65,8 @@ def stop_in(monkeypatch):
 
 def content(run):
     """Weights, Adam state, other tensors, and what does not depend on the clock of the log; names of the pictures."""
-    read = checkpoint.read(run.last)
-    found = {f"{net}.{name}": t for net, weights in read.weights.items() for name, t in weights.items()}
-    for net, memories in read.optimizers.items():
-        found |= {f"{net}.{name}.{key}": t for name, memory in memories.items() for key, t in memory.items()}
-    clock = {"seconds", "images_per_s", "memory_mib", "ema_std_ratio", "ema_nearest_ratio", "overfitting"}
-    rows = [{key: value for key, value in row.items() if key not in clock} for row in run.stats()]
     pictures = {path.name: path.read_bytes() for path in (run.path / "samples").iterdir()}
-    return found | dict(read.extra), rows, pictures
+    return tensors_of(run.last), log_of(run), pictures
 
 
 def assert_equal(run, straight):

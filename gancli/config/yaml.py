@@ -6,15 +6,14 @@ strings, and these are errors: duplicate keys, aliases (which allow "billion lau
 plain values, numbers of more than MAX_NUMBER characters, and more than MAX_DEPTH levels or MAX_NODES values.
 """
 
-import os
 import re
 import reprlib
-import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from gancli import files
 from gancli.errors import ConfigError, InputMissing
 from gancli.results import printable
 
@@ -166,11 +165,12 @@ def read_text(path: Path) -> str:
     """The text of a regular file of at most MAX_BYTES. Raises InputMissing or ConfigError."""
     where = printable(str(path))
     try:
-        data = _read(path)
+        with files.opened(path) as file:
+            data = file.read(MAX_BYTES + 1)
+    except (files.NotRegular, IsADirectoryError) as error:
+        raise ConfigError("not a regular file", where=where, hint="give a YAML file") from error
     except (OSError, ValueError) as error:  # ValueError: a nul character in the path
         raise InputMissing(f"cannot read {brief(repr(path.name))}", where=where, hint="check the path") from error
-    if data is None:
-        raise ConfigError("not a regular file", where=where, hint="give a YAML file")
     if len(data) > MAX_BYTES:
         hint = f"use at most {MAX_BYTES:,} bytes"
         raise ConfigError(f"more than {MAX_BYTES:,} bytes are too many for a preset", where=where, hint=hint)
@@ -178,18 +178,6 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError("not a text file", where=where, hint="give a YAML file in UTF-8") from error
-
-
-def _read(path: Path) -> bytes | None:
-    """At most MAX_BYTES + 1 bytes of a regular file; None if it is something else, such as a folder or a pipe."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer must not block
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return None
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            return file.read(MAX_BYTES + 1)
-    finally:
-        os.close(handle)
 
 
 def dump(values: Any) -> str:

@@ -9,12 +9,10 @@ import errno
 import math
 import os
 import re
-import stat
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
-from io import BufferedReader
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -137,7 +135,7 @@ def _values(folder: Path, meta: Meta, progress: Progress) -> NDArray[Any] | None
     In memory up to IN_MEMORY, so that cutting the file short cannot end the process, as it does with a map (SIGBUS).
     """
     shape = (len(meta.hashes), *meta.shape)
-    with _regular(folder / "values.bin") as file:
+    with files.opened(folder / "values.bin") as file:
         descriptor = file.fileno()
         if meta.nbytes > IN_MEMORY:
             whole = _check(folder, descriptor, meta, lambda i: os.pread(descriptor, BLOCK, i * BLOCK), progress)
@@ -188,20 +186,11 @@ def check_length(values: NDArray[Any]) -> None:
 
 def small_file(path: Path, most: int) -> bytes:
     """The content of a regular file of at most this many bytes. Raises OSError for any other."""
-    with _regular(path) as file:
+    with files.opened(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise OSError(errno.EFBIG, "the file is too large")
     return data
-
-
-@contextmanager
-def _regular(path: Path) -> Iterator[BufferedReader]:
-    """Open a regular file. Raises OSError for any other, and does not wait for the writer of a named pipe."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        yield file
 
 
 def _stamp(descriptor: int) -> str:

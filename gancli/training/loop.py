@@ -108,7 +108,8 @@ def one_step(session: Session, state: TrainState, before: int, phase: Phase) -> 
 def after_step(session: Session, state: TrainState, before: int, phase: Phase) -> None:
     """The tick, the grid of fakes and the checkpoint, where they are due. Once a signal has arrived, none of them.
 
-    The grid comes before the checkpoint, so that a run that is killed between the two draws it again.
+    The grid comes before the checkpoint, so that a run that is killed between the two draws it again. A checkpoint is
+    also due before a new resolution, which needs more memory than those before.
     """
     train, after = session.config.train, state.images
     is_logged, is_last = bool(session.history) and session.history[-1]["images"] == after, after >= train.duration
@@ -123,7 +124,7 @@ def after_step(session: Session, state: TrainState, before: int, phase: Phase) -
         draw_fakes(session, state)
     if ticks or (draws and session.drawn_at != after):
         state.extra |= {BEFORE: torch.tensor(before), STEP_DONE: torch.tensor(1)}
-    elif save_due(session, before, after):
+    elif save_due(session, before, after) or session.schedule.phase_at(after).stage != phase.stage:
         save(session, state)
 
 

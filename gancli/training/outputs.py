@@ -32,13 +32,13 @@ def take_tick(session: Session, state: TrainState, phase: Phase, *more: Warned) 
     judged = alarms.may_judge(session.schedule, state.images, session.config.train.duration)
     raised = alarms.raised(tick, session.history, judged=judged)
     said = {tuple(warning.values()) for row in session.history for warning in row["warnings"]}
-    more += tuple(warned for warned in session.rollbacks if tuple(asdict(warned).values()) not in said)
+    more = (*(warned for warned in session.rollbacks if tuple(asdict(warned).values()) not in said), *more)
     unsaid = {
         name: alarm
         for name, alarm in alarms.unsaid(raised, session.history).items()
         if name not in {warned.name for warned in more}
     }
-    tick = replace(tick, warnings=(*more, *_warnings(unsaid, session)))
+    tick = replace(tick, warnings=(*_warnings(unsaid, session), *more))
     found = (f"{name}: {alarm.text}" for name, alarm in raised.items() if name in session.stop_on)
     session.finding = next(found, None)
     session.history.append(log.append(session.run, tick))

@@ -26,6 +26,8 @@ def roll_back(session: Session, state: TrainState, error: TrainingDiverged) -> N
     hopeless = len(tried) == MOST_ROLLBACKS or any(warned.since == at for warned in tried)
     saved = None if hopeless else state.restore_newest(session.run, say)
     if saved is None:
+        if tried:
+            error = TrainingDiverged(f"{error.what}, also after a rollback", where=error.where, hint=error.hint)
         log_end(session, state, error)
         raise error
     number = f"rollback {len(tried) + 1} of at most {MOST_ROLLBACKS}"
