@@ -11,13 +11,13 @@ from conftest import make_pictures, resolved_config, tensors_of, tiny_config, wr
 
 import gancli
 from gancli import checkpoint, runs, signals
-from gancli.errors import CheckpointError, ConfigError, DataError, Interrupted, RunBusy, UsageError
+from gancli.errors import CannotCreate, CheckpointError, ConfigError, DataError, Interrupted, RunBusy, UsageError
 from gancli.growth import Schedule
 from gancli.networks.layers import upscale
 from gancli.results import warnings_of
 from gancli.runs import Run
 from gancli.sampling import Generator
-from gancli.training import loop, resolve
+from gancli.training import loop, resolve, setup
 from gancli.training.alarms import Alarm
 from gancli.training.callbacks import Silent
 from gancli.training.state import TrainState
@@ -248,6 +248,21 @@ def test_adam_is_cleared_where_the_schedule_says(pictures, tmp_path, reset, step
 
     assert tensors["adam/G/dense.weight/step"] == steps
     assert tensors["adam/D/score.weight/step"] == steps
+
+
+def test_a_run_that_another_process_creates_meanwhile_is_the_run(tmp_path, monkeypatch):
+    """Of eight commands with the same --run that start at once, one trains, and the others find its run busy."""
+    config, create = tiny_config(), runs.create
+
+    def overtaken(*words):
+        create(*words)
+        return create(*words)
+
+    monkeypatch.setattr(runs, "create", overtaken)
+    run = setup.find_or_create(config, tmp_path, "x", Silent(), new=False)
+    assert run.path == tmp_path / "x"
+    with pytest.raises(CannotCreate):
+        setup.find_or_create(config, tmp_path, "y", Silent(), new=True)
 
 
 class TestWhatARunLeaves:

@@ -10,7 +10,7 @@ from gancli.checkpoint import Opened
 from gancli.config import Config, ResolvedConfig, combinations
 from gancli.config.family import USUAL_SIZE
 from gancli.data import Dataset, Shape, open_dataset, plan_cache
-from gancli.errors import ConfigError, DataError, InputMissing, UsageError
+from gancli.errors import CannotCreate, ConfigError, DataError, InputMissing, UsageError
 from gancli.results import printable
 from gancli.runs import Run
 from gancli.training.callbacks import Callback
@@ -100,14 +100,20 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], section: str = "
 
 def find_or_create(config: ResolvedConfig, outdir: Path, name: str | None, callback: Callback, *, new: bool) -> Run:
     """The run with this name, else the newest run with the same config and data, else a new run."""
-    if name is not None and (outdir / name / "config.yaml").is_file() and not new:
-        return _named(config, Run(outdir / name), callback)
+    named = None if name is None or new else Run(outdir / name)
+    if named is not None and named.config_file.is_file():
+        return _named(config, named, callback)
     found = None if new or name is not None else runs.match(outdir, config)
     if found is None and not new and (old := runs.match_before_change(outdir, config)):
         callback.say(
             f"the data has changed since {old.path}, starting a new run; to continue the old one: --run {old.path.name}"
         )
-    return found or runs.create(outdir, config.data.source, config, name)
+    try:
+        return found or runs.create(outdir, config.data.source, config, name)
+    except CannotCreate:
+        if named is None or not named.config_file.is_file():
+            raise
+        return _named(config, named, callback)  # another process has created it meanwhile
 
 
 def existing(run: str | Path | None, outdir: Path) -> Run:
