@@ -304,11 +304,11 @@ class TestWatch:
     def test_new_ticks_are_shown_as_they_come(self, gancli, tmp_path, monkeypatch):
         """Until the lock is gone."""
         run = runs.create(tmp_path, "data", tiny_config(), "run")
-        row, answers = tick_row(), iter([True, True, False])
+        images, answers = iter([8, 16, 24]), iter([True, True, False])
 
         def alive(_):
             with run.stats_file.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(json.dumps(tick_row(images=next(images))) + "\n")
             return next(answers)
 
         monkeypatch.setattr("gancli.runs.is_locked", alive)
