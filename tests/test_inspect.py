@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from conftest import make_pictures, tiny_config
+from conftest import make_pictures, tick_row, tiny_config
 from PIL import Image
 from pydantic import TypeAdapter
 
@@ -28,7 +28,6 @@ from gancli.results import SCHEMA_VERSION, silent
 from gancli.stats import figures, inspect
 from gancli.stats.figures import FIGURES
 from gancli.stats.measures import Measured
-from gancli.training import log
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "health.schema.json"
 
@@ -313,8 +312,8 @@ class TestWatch:
 
         monkeypatch.setattr("gancli.runs.is_locked", alive)
         monkeypatch.setattr("gancli.cli.watching.SECONDS", 0)
-        _, out, _ = gancli("inspect-stats", run.path, "--watch", "--json")
-        assert len(out.splitlines()) == 3
+        _, out, err = gancli("inspect-stats", run.path, "--watch", "--json")
+        assert [json.loads(line)["images"] for line in out.splitlines()] == [8, 16, 24], err
 
     def test_people_see_the_lines_of_the_training(self, gancli, tiny, tmp_path):
         """On standard error, as train prints them; options of the verdict are rejected."""
@@ -341,15 +340,6 @@ def test_the_bar_of_the_scan_is_gone_before_the_table_opens(monkeypatch):
     live.LiveTable().start(None, tiny_config(), 0, None)
 
     assert events == ["bar gone", "table"]
-
-
-def tick_row():
-    """A line of the log."""
-    from test_alarms import HEALTHY
-
-    from gancli.results import plain
-
-    return {"schema_version": log.SCHEMA_VERSION, **plain(HEALTHY)}
 
 
 class TestReport:
