@@ -17,6 +17,7 @@ from gancli.results import printable
 
 CANNOT_CREATE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
 EXISTS = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
+TEMPORARY = ".gancli.tmp-"  # in the names of temporary files, before the process number; no other program writes it
 IDLE_SECONDS = 600  # age at which a temporary file is removed whose process has ended
 STALE_SECONDS = 86_400  # age at which a temporary file is removed even if its process seems to be alive
 
@@ -48,7 +49,7 @@ def replace(path: Path, fill: Callable[[Path], object], needed: int, *, durable:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    return path.with_name(f".{path.name}{TEMPORARY}{os.getpid()}")
 
 
 def _translated(error: Exception, path: Path, needed: int) -> GancliError:
@@ -138,8 +139,8 @@ def sweep(folder: Path, name: str = "*", idle: float = IDLE_SECONDS) -> None:
     name: of what was being written; default: anything. idle: age in seconds from which one is removed whose process has
     ended: a newer one may be of another machine. 0 if a lock excludes that.
     """
-    for path in folder.glob(f".{name}.tmp-*"):
-        pid = path.name.rpartition(".tmp-")[2]
+    for path in folder.glob(f".{name}{TEMPORARY}*"):
+        pid = path.name.rpartition(TEMPORARY)[2]
         with suppress(OSError):
             age = time.time() - path.lstat().st_mtime
             if pid.isdecimal() and age >= (idle if _has_ended(int(pid)) else STALE_SECONDS):

@@ -234,7 +234,7 @@ class TestSweep:
         return child.pid
 
     def temporary(self, cached, pid):
-        paths = [cached / "stamps" / f".a.tmp-{pid}", cached / "arrays" / f".b.npy.tmp-{pid}"]
+        paths = [cached / "stamps" / f".a.gancli.tmp-{pid}", cached / "arrays" / f".b.npy.gancli.tmp-{pid}"]
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("x")

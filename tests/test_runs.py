@@ -78,7 +78,7 @@ def test_looking_at_a_lock_does_not_take_it(tmp_path):
     assert not runs.is_locked(run)
 
 
-@pytest.mark.parametrize("inside", [(), (".config.yaml.tmp-999999999",)])
+@pytest.mark.parametrize("inside", [(), (".config.yaml.gancli.tmp-999999999",)])
 def test_an_empty_folder_is_adopted(tmp_path, inside):
     """A process that died before config.yaml was written does not block --run NAME."""
     (tmp_path / "mine").mkdir()
@@ -109,20 +109,20 @@ def test_a_run_folder_is_never_seen_without_its_config(tmp_path, monkeypatch):
     (left,) = tmp_path.iterdir()
     monkeypatch.undo()
 
-    assert left.name.startswith(".00000-photos-tiny.tmp-")
+    assert left.name.startswith(".00000-photos-tiny.gancli.tmp-")
     assert runs.all_runs(tmp_path) == []
     runs.create(tmp_path, "photos", tiny_config())
     assert [path.name for path in tmp_path.iterdir()] == ["00000-photos-tiny"]
 
 
 def test_temporary_files_of_others_are_not_swept(tmp_path):
-    """Neither new ones, nor those of a living process, nor a file that only looks similar."""
-    names = (".a.tmp-999999999", ".b.tmp-999999999", ".c.tmp-1", ".d.tmp-x")
+    """Neither new ones, nor those of a living process, nor those of another program."""
+    names = (".a.gancli.tmp-999999999", ".b.gancli.tmp-999999999", ".c.gancli.tmp-1", ".d.tmp-999999999")
     ours, new, alive, users = (tmp_path / name for name in names)
     for path in (ours, new, alive, users):
         path.touch()
-    os.utime(ours, (time.time() - 1000,) * 2)
-    os.utime(alive, (time.time() - 1000,) * 2)
+    for path in (ours, alive, users):
+        os.utime(path, (time.time() - 1000,) * 2)
 
     files.sweep(tmp_path)
 

@@ -119,7 +119,7 @@ class TestFiles:
     def test_what_a_killed_command_left_is_removed(self, checkpoint, tmp_path):
         """A temporary file of a process that has ended."""
         (tmp_path / "out").mkdir()
-        (tmp_path / "out" / ".seed0000.png.tmp-999999999").touch()
+        (tmp_path / "out" / ".seed0000.png.gancli.tmp-999999999").touch()
         sampling.sample(checkpoint, [0], tmp_path / "out")
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["seed0000.png"]
 
