@@ -150,6 +150,21 @@ def test_a_tick_that_is_due_is_left_for_the_next_session(pictures, tmp_path, sto
         trained(preset, pictures, tmp_path / "runs")
 
 
+def test_a_tick_of_the_next_session_has_the_same_dropout(tmp_path, stop_in):
+    """A signal in the generator step leaves the tick for later; the log is that of an undisturbed run."""
+    changes = {"train.duration": 300, "train.tick_every": 100, "train.sample_every": 0}
+    logs = []
+    for name in ("a", "b"):
+        try:
+            package.train("moments-7", "builtin:shapes", changes=changes, outdir=tmp_path / name, threads=1)
+        except Interrupted:
+            package.train("moments-7", "builtin:shapes", changes=changes, outdir=tmp_path / name, threads=1)
+        (folder,) = (tmp_path / name).iterdir()
+        logs.append(log_of(Run(folder)))
+        stop_in(loop, "train_generator").extend([200, 300])
+    assert logs[0] == logs[1]
+
+
 def test_networks_with_dropout_finish_their_step(tmp_path, stop_in):
     """Their random numbers go on from the critic step to the generator step; the result is that of one session."""
     preset = "moments-7"

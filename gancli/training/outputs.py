@@ -17,6 +17,7 @@ from gancli.training import alarms, log
 from gancli.training.alarms import Alarm
 from gancli.training.session import LOSS, Session
 from gancli.training.state import TrainState
+from gancli.training.step import make_noise
 
 
 def take_tick(session: Session, state: TrainState, phase: Phase, *more: Warned) -> None:
@@ -26,6 +27,7 @@ def take_tick(session: Session, state: TrainState, phase: Phase, *more: Warned) 
     """
     speed = (state.images - session.images_at_tick) / max(1e-9, time.monotonic() - session.since_tick)
     levels = session.levels(phase)
+    make_noise(state, session.config, "tick")  # so that a tick that the next session takes is the same
     tick = log.measure(
         state, session.config, session.feed, phase, session.losses, levels, session.tick_metrics, images_per_s=speed
     )
