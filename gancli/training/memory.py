@@ -4,6 +4,7 @@ import gc
 
 import torch
 
+from gancli import signals
 from gancli.config import ResolvedConfig
 from gancli.data import Feed
 from gancli.errors import OutOfMemory, is_out_of_memory
@@ -16,11 +17,11 @@ from gancli.training.step import train_critic, train_generator
 
 def too_little(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase, run: Run) -> OutOfMemory:
     """The error for a step that did not fit. The state is used for trials: it must not be saved afterwards."""
-    fits = largest_batch(state, config, feed, phase)
-    if fits:
+    largest = largest_batch(state, config, feed, phase)
+    if largest:
         one_size = len(config.sizes) == 1 or not config.growth.at
-        change = f"--batch {fits}" if one_size else f"--set growth.at.{phase.height}.batch_size={fits}"
-        hint = f"a batch of {fits} fits: train a new run with {change}"
+        change = f"--batch {largest}" if one_size else f"--set growth.at.{phase.height}.batch_size={largest}"
+        hint = f"a batch of {largest} fits: train a new run with {change}"
     else:
         hint = "not even the smallest batch fits: use a lower --resolution, or fewer network.channels"
     return OutOfMemory(
@@ -35,6 +36,7 @@ def largest_batch(state: TrainState, config: ResolvedConfig, feed: Feed, phase: 
     smallest = 2 if any(config.network.uses_batch_norm) else 1
     low, high = smallest - 1, phase.batch_size  # low fits, or is too small; high does not fit
     while high - low > 1:
+        signals.poll()
         middle = (low + high) // 2
         if fits(state, config, feed, phase.with_batch(middle)):
             low = middle
