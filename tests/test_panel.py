@@ -42,7 +42,7 @@ class TestPanel:
         assert {figure.mark for figure in figures} <= {"good", ""}
         assert by_key(figures)["batch_std_ratio"].value == pytest.approx(1, abs=0.05)
         assert by_key(figures)["unique_fraction"].value > 0.98
-        assert by_key(figures)["kid_random"].value == pytest.approx(0, abs=0.1)
+        assert by_key(figures)["kernel_distance"].value == pytest.approx(0, abs=0.1)
 
     def test_a_color_cast_shows_in_its_channel_alone(self):
         """Red + 40 gray levels."""
@@ -162,7 +162,7 @@ class TestTheTable:
         ("key", "value", "baseline", "mark"),
         [
             ("coverage", 0.9, 0.97, "good"), ("coverage", 0.5, 0.97, "watch"), ("coverage", 0.1, 0.97, "bad"),
-            ("kid_random", 0.1, 0.0, "good"), ("kid_random", 2.0, 0.0, "bad"),
+            ("kernel_distance", 0.1, 0.0, "good"), ("kernel_distance", 2.0, 0.0, "bad"),
             ("nn_accuracy_fakes", 0.52, 0.5, "good"), ("nn_accuracy_fakes", 1.0, 0.5, "bad"),
             ("nn_accuracy_reals", 0.0, 0.5, "bad"), ("sliced_wasserstein", 40.0, 10.0, "bad"),
             ("density", 3.0, 1.0, ""),

@@ -24,7 +24,7 @@ COLORS = {
 }
 MAIN = (  # keys of the figures shown without --all
     "modes_covered", "recognized_fraction", "batch_std_ratio", "unique_fraction", "cluster_coverage", "coverage",
-    "recall", "precision", "train_nearer_fraction", "fid", "kid", "kid_random", "spectrum_fine", "spectrum_spike",
+    "recall", "precision", "train_nearer_fraction", "fid", "kid", "kernel_distance", "spectrum_fine", "spectrum_spike",
     "color_distance", "value_distance",
 )  # fmt: skip
 WIDE = 100  # terminal width that has room for explanations

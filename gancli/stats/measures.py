@@ -52,13 +52,13 @@ def on(sides: Callable[[Comparison], Sides | None], statistic: Callable[[Tensor,
     return compute
 
 
-def random_features(c: Comparison) -> Sides:
-    """Fixed random features of each side."""
+def content(c: Comparison) -> Sides:
+    """Features of each side: trained ones if there are any, else fixed ones."""
     return c.features
 
 
 def color_matched(c: Comparison) -> Sides:
-    """Fixed random features of each side after matching colors and contrast."""
+    """Untrained features of each side after matching colors and contrast."""
     return c.matched
 
 
@@ -76,7 +76,7 @@ def critic_feature_std_ratio(c: Comparison) -> list[Measured]:
 
 
 def effective_rank_ratio(c: Comparison) -> list[Measured]:
-    """The ratio of the effective ranks of the random features."""
+    """The ratio of the effective ranks of the features."""
     return [ratio(rank.effective_rank(x) for x in c.features)]
 
 
@@ -91,10 +91,34 @@ def in_clusters(sides: Callable[[Comparison], Sides], count: Callable[[Tensor, T
 
     def compute(c: Comparison) -> list[Measured]:
         fakes, reals, others = sides(c)
-        value, baseline = (count(c.reference.clusters, reals, x) for x in (fakes, others))
+        space = c.reference.space if sides is content else c.reference.matched_space
+        value, baseline = (count(space.clusters, reals, x) for x in (fakes, others))
         return [Measured(value, baseline)]
 
     return compute
+
+
+def classifier_auc(c: Comparison) -> list[Measured]:
+    """See `Scores.auc`."""
+    found, base = c.classified
+    return [Measured(found.auc, base.auc)]
+
+
+def missing_share(c: Comparison) -> list[Measured]:
+    """See `Scores.missing`."""
+    found, base = c.classified
+    return [Measured(float(found.missing.double().mean()), float(base.missing.double().mean()))]
+
+
+def foreign_share(c: Comparison) -> list[Measured]:
+    """See `Scores.foreign`."""
+    found, base = c.classified
+    return [Measured(float(found.foreign.double().mean()), float(base.foreign.double().mean()))]
+
+
+def nearest_distance(c: Comparison) -> list[Measured]:
+    """The ratio of the median distances to the nearest other sample of the same side."""
+    return [ratio(float(neighbors.nearest_other(x).median()) for x in c.features)]
 
 
 def nn_accuracy(side: int) -> Compute:
@@ -156,6 +180,12 @@ def fine(frequency: Tensor, difference: Tensor) -> Tensor:
 def spike(frequency: Tensor, difference: Tensor) -> Tensor:
     """The highest value of a difference of log spectra, above the median of its fine half."""
     return (difference - difference[frequency >= FINE].median())[frequency >= MIDDLE].max()
+
+
+def roughness(c: Comparison) -> list[Measured]:
+    """See `spectrum.roughness`."""
+    fake, real, other = (spectrum.roughness(x) for x in c.each)
+    return [Measured(fake - real, other - real, fake, real)]
 
 
 def grain_distance(c: Comparison) -> list[Measured]:
