@@ -39,21 +39,21 @@ class SourceSpec:
 
 
 SOURCES = {
-    "frogs": SourceSpec("cifar-frogs-32.zip", 32, (1_000, 500), ("cifar6", "textures")),
+    "frogs": SourceSpec("cifar-frogs-32.zip", 32, (1_000, 250), ("cifar6", "textures")),
     "fashion": SourceSpec(
-        "fashion-train-images-idx3-ubyte.gz", 28, (2_000, 1_000, 250), ("omniglot", "shapes"),
+        "fashion-train-images-idx3-ubyte.gz", 28, (2_000, 500), ("omniglot", "shapes"),
         "fashion-train-labels-idx1-ubyte.gz", most=8_000,
     ),
-    "clothes": SourceSpec("clothing-128.zip", 64, (700, 300), ("textures", "emoji")),
+    "clothes": SourceSpec("clothing-128.zip", 64, (500, 250), ("textures", "emoji")),
     "emoji": SourceSpec("emoji-72.zip", 64, (400, 250), ("fruits", "clothes"), channels=3),
     "strokes": SourceSpec("magic-wand-2x128.npy", 128, (250,), ("ecg",), "magic-wand-labels.npy"),
-    "cifar6": SourceSpec("cifar6-32.zip", 32, (600, 250), ("frogs", "fruits")),
+    "cifar6": SourceSpec("cifar6-32.zip", 32, (500, 250), ("frogs", "fruits")),
     "fruits": SourceSpec("fruits-64.zip", 64, (450, 250), ("emoji", "clothes")),
-    "omniglot": SourceSpec("omniglot-64.zip", 64, (700, 300), ("fashion", "shapes")),
+    "omniglot": SourceSpec("omniglot-64.zip", 64, (500, 250), ("fashion", "shapes")),
     "textures": SourceSpec("textures-64.zip", 64, (300, 250), ("clothes", "cifar6")),
     "digits": SourceSpec("spoken-digits-1x2048.npy", 2_048, (350, 250), ("ecg",), "spoken-digits-labels.npy"),
-    "ecg": SourceSpec("ecg-beats-2x256.npy", 256, (600, 250), ("strokes",), "ecg-beats-labels.npy"),
-    "shapes": SourceSpec("builtin:shapes", 32, (1_000, 300), ("frogs", "textures"), most=4_000),
+    "ecg": SourceSpec("ecg-beats-2x256.npy", 256, (500, 250), ("strokes",), "ecg-beats-labels.npy"),
+    "shapes": SourceSpec("builtin:shapes", 32, (500, 250), ("frogs", "textures"), most=4_000),
 }  # fmt: skip
 
 
@@ -293,8 +293,8 @@ def blur(x: Tensor, strength: float, draw: np.random.RandomState) -> Tensor:
 
 
 def smooth(x: Tensor, strength: float, draw: np.random.RandomState) -> Tensor:
-    """A Gaussian over so many hundredths of a signal."""
-    kernel, reach = gaussian(strength * x.shape[2] / 100)
+    """A Gaussian of so many values."""
+    kernel, reach = gaussian(strength)
     kernel = kernel.view(1, 1, -1).expand(x.shape[1], -1, -1)
     return conv1d(pad(x, (reach, reach), mode="reflect"), kernel, groups=x.shape[1])
 

@@ -76,7 +76,6 @@ def roughness(x: Tensor) -> float:
     (N, C, *S) -> 0 to 2; contrast and color do not change it. The mean squared difference of neighbors along each axis
     over twice the variance within a sample and channel.
     """
-    x = x.double()
-    inside = x - x.mean(tuple(range(2, x.ndim)), keepdim=True)
-    steps = [x.diff(dim=axis).square().mean() for axis in range(2, x.ndim) if x.shape[axis] > 1]
-    return float(torch.stack(steps).mean() / (2 * inside.square().mean()).clamp(min=1e-12)) if steps else 0.0
+    inside = x.float().flatten(2).var(2, correction=0).mean()
+    steps = [x.float().diff(dim=axis).square().mean() for axis in range(2, x.ndim) if x.shape[axis] > 1]
+    return float(torch.stack(steps).mean() / (2 * inside).clamp(min=1e-12)) if steps else 0.0
