@@ -35,6 +35,7 @@ def main() -> None:
     measuring.add_argument("data", type=Path)
     measuring.add_argument("--out", type=Path, default=Path("verdicts.jsonl"))
     measuring.add_argument("--sources", nargs="+", default=list(SOURCES), choices=list(SOURCES))
+    measuring.add_argument("--samples", type=int, nargs="+", help="per side; default: those of SOURCES")
     measuring.add_argument("--seed", type=int, default=1)
     measuring.add_argument("--threads", type=int, default=1)
     measuring.set_defaults(run=measure)
@@ -56,7 +57,7 @@ def measure(given: argparse.Namespace) -> None:
     there = {(row["source"], row["seed"], row["samples"], row["case"]) for row in read(given.out)}
     with given.out.open("a") as file:
         for name in given.sources:
-            for count in SOURCES[name].counts:
+            for count in given.samples or SOURCES[name].counts:
                 for row in rows_of(name, count, given.seed, given.data, extractor, there):
                     file.write(json.dumps(row) + "\n")
                     file.flush()

@@ -53,6 +53,17 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
+class ClassShare:
+    """A class of labeled data."""
+
+    name: str
+    real: float  # share of the class in the reals
+    fake: float  # estimated share in the samples
+    judged: bool  # whether it is frequent and recognizable enough to say that it is missing
+    missing: bool  # whether the samples lack it
+
+
+@dataclass(frozen=True)
 class Nearest:
     """A sample and its nearest training sample."""
 
@@ -72,6 +83,7 @@ class Health:
     panel: tuple[Figure, ...] = ()
     histograms: tuple[Histogram, ...] = ()
     spectrum: Spectrum | None = None
+    classes: tuple[ClassShare, ...] = ()  # of labeled data, most frequent first
     nearest: tuple[Nearest, ...] = ()  # the samples that look most like copies, nearest first
     samples: int = 0  # per side
     weights: str = "ema"  # ema, raw, or files if the target is not a checkpoint

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -51,9 +52,9 @@ def labels_of(data: str, dataset: Dataset, file: str | Path | None = None) -> La
     source = find(data)
     if not isinstance(source, Files):
         return None
-    listed = _listed(data)
-    if listed is not None:
-        return _by_name(data, dataset, listed)
+    with suppress(DataError):  # a file of that name may be about something else
+        if (listed := _listed(data)) is not None and (found := _by_name(data, dataset, listed)) is not None:
+            return found
     names = _names(source, dataset)
     return None if names is None else of_classes(folders_of(names))
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gancli.networks.feature_extractors import FeatureExtractor
-from gancli.stats import classifier, clusters, fixed_features, memorization, moments, neighbors, spectrum
+from gancli.stats import classes, classifier, clusters, fixed_features, memorization, moments, neighbors, spectrum
+from gancli.stats.classes import ClassCoverage, ClassLabels
 from gancli.stats.classifier import Scores
 from gancli.stats.histograms import Levels, levels
 from gancli.stats.memorization import Memorization
@@ -35,6 +36,7 @@ class Reference:
     kind: str = "image"
     train: Tensor | None = None  # the training set as returned by memorization.small, (M, C, *s)
     unseen: Tensor | None = None  # held-out reals in the same form; None if there are none
+    labels: ClassLabels | None = None  # of both halves
     extractor: FeatureExtractor | None = None  # trained features of images; None: the fixed ones
 
     @property
@@ -139,6 +141,16 @@ class Comparison:
         """Scores of a classifier of reals (both halves) and fakes, and of one of the two halves of the reals."""
         f, r, o = self.features
         return classifier.scores(torch.cat([r, o]), f), classifier.scores(r, o)
+
+    @cached_property
+    def classes(self) -> tuple[ClassCoverage, ClassCoverage] | None:
+        """The classes in the fakes, and in the others by the labels of the first half; None without labels."""
+        labels, (f, r, o) = self.reference.labels, self.features
+        if labels is None:
+            return None
+        fakes = classes.coverage(f, torch.cat([r, o]), torch.cat([labels.reals, labels.others]), labels.names)
+        others = classes.coverage(o, r, labels.reals, labels.names)
+        return None if fakes is None or others is None else (fakes, others)
 
     @cached_property
     def critic_features(self) -> Sides | None:

@@ -47,6 +47,7 @@ def evaluate(
         panel=figures,
         histograms=channel_histograms(c),
         spectrum=None if c.kind == "points" else spectrum_curves(c),
+        classes=() if c.classes is None else c.classes[0].shares,
         nearest=nearest(c, rows, names),
     )
 

@@ -338,6 +338,16 @@ FIGURES = _table(
         "number of modes with at least three samples", below(0.8, 0.6), MORE_VARIED,
     ),
     FigureSpec(
+        "classes_covered", "classes covered", "modes", measures.classes_covered,
+        "number of classes of the labeled data that the samples have, of those that can be recognized",
+        below(0.999, 0.6), MORE_VARIED, content=True,
+    ),
+    FigureSpec(
+        "class_overlap", "class overlap", "modes", measures.class_overlap,
+        "overlap of the class histograms of samples and data; 1 if they are equal", below(0.8, 0.6), MORE_VARIED,
+        content=True,
+    ),
+    FigureSpec(
         "recognized_fraction", "recognizable share", "modes", measures.recognized,
         "share of samples that are assigned to a mode with certainty", below(0.5, 0.3), TEXTURE,
     ),

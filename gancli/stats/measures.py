@@ -246,6 +246,20 @@ def reverse_kl(c: Comparison) -> list[Measured]:
     return [Measured(f.reverse_kl, o.reverse_kl) for f, o in _modes(c)]
 
 
+def classes_covered(c: Comparison) -> list[Measured]:
+    """Number of classes that are not missing, of those that can be recognized."""
+    if c.classes is None:
+        return []
+    (fake, other), judged = c.classes, c.classes[0].judged
+    covered = judged - len(fake.missing)
+    return [Measured(covered, judged - len(other.missing), covered, judged)]
+
+
+def class_overlap(c: Comparison) -> list[Measured]:
+    """Overlap of the class histograms."""
+    return [] if c.classes is None else [Measured(c.classes[0].overlap, c.classes[1].overlap)]
+
+
 def mode_std_ratio(c: Comparison) -> list[Measured]:
     """Standard deviation within a mode over that of the data, for sets of points."""
     return [Measured(f.spread, o.spread) for f, o in _modes(c) if f.spread is not None and o.spread is not None]
