@@ -90,7 +90,7 @@ def reference_of(source: Source, count: int, extractor: FeatureExtractor | None)
     """Two halves of what was trained on, and all of it."""
     train, held = (prepared(x, source.kind) for x in (source.train, source.held_out))
     small = memorization.small(train), memorization.small(held)
-    return Reference(train[:count], train[count : 2 * count], source.kind, *small, extractor)
+    return Reference(train[:count], train[count : 2 * count], source.kind, *small, extractor=extractor)
 
 
 def compared(case: Case, reference: Reference) -> Comparison:

@@ -127,6 +127,8 @@ class Tick:
     ema_std_ratio: float = math.nan  # batch std of 64 samples of the EMA generator, over that of the reals
     ema_nearest_ratio: float = math.nan  # median distance to the nearest other sample, EMA fakes over reals
     overfitting: float = math.nan  # (D(train) - D(held-out)) / (D(train) - D(fake)); near 1 the critic is overfitted
+    held_out_gap: float = math.nan  # D(train) - D(held-out), the numerator of `overfitting`
+    verdict: str | None = None  # what the signs at this tick say: see VERDICTS of training/alarms.py
     warnings: tuple[Warned, ...] = ()  # new warnings at this tick
 
 
