@@ -129,9 +129,7 @@ def test_noise_in_the_gap_to_the_fakes_counts_as_well():
 def test_four_standard_errors_are_sure():
     """Five gaps with mean 1 and standard error 0.245 or 0.255."""
     for error, names in ((0.245, ["overfitting"]), (0.255, [])):
-        gaps = [
-            1 + error * 8**0.5 * x for x in (-1, -0.5, 0, 0.5, 1)
-        ]  # of these x, 1 / sqrt(8)
+        gaps = [1 + error * 8**0.5 * x for x in (-1, -0.5, 0, 0.5, 1)]  # of these x, 1 / sqrt(8)
         rows = [replace(HEALTHY, overfitting=0.9, held_out_gap=gap) for gap in gaps]
         assert warned(rows[-1], rows[:-1]) == names
 

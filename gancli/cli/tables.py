@@ -22,11 +22,12 @@ COLORS = {
     "diverged": "red",
     "undecided": "cyan",
 }
-MAIN = (  # keys of the figures shown without --all
-    "modes_covered", "recognized_fraction", "batch_std_ratio", "unique_fraction", "cluster_coverage", "coverage",
-    "recall", "precision", "train_nearer_fraction", "fid", "kid", "kernel_distance", "spectrum_fine", "spectrum_spike",
-    "color_distance", "value_distance",
+MAIN = (  # keys of the figures shown without --all: those that the verdict rests on, and FID
+    "modes_covered", "classes_covered", "batch_std_ratio", "contrast_ratio", "unique_fraction", "missing_share",
+    "foreign_share", "coverage", "precision", "train_nearer_fraction", "fid", "kid", "kernel_distance",
+    "spectrum_fine", "roughness", "color_distance", "value_distance",
 )  # fmt: skip
+WORST = ("bad", "watch", "good", "")  # marks, the worst first
 WIDE = 100  # terminal width that has room for explanations
 MARKS = {"good": ("●", "green"), "watch": ("▲", "yellow"), "bad": ("✖", "red")}  # distinct without color, too
 
@@ -84,7 +85,7 @@ def _panel(figures: Sequence[Figure], title: str, *, explained: bool) -> Table:
     for name in ("", "metric", "value", "baseline", "fake", "real", *(["what it means"] if explained else [])):
         table.add_column(name, justify="right" if name in ("value", "baseline", "fake", "real") else "left")
     said = ""
-    for f in sorted(figures, key=lambda figure: GROUPS.index(figure.group)):
+    for f in worst_first(figures):
         note, said = "" if f.note == said else f.note, f.note  # a note is shown once for all channels
         numbers = [_number(x) for x in (f.value, f.baseline, f.fake, f.real)]
         sign, color = MARKS.get(f.mark, (" ", ""))
@@ -93,6 +94,18 @@ def _panel(figures: Sequence[Figure], title: str, *, explained: bool) -> Table:
             *([Text(note, style="dim")] if explained else []),
         )  # fmt: skip
     return table
+
+
+def worst_first(figures: Sequence[Figure]) -> list[Figure]:
+    """The figures by group: first the groups with the worst mark, and in each of them the worst figures."""
+    worst = {f.group: min(WORST.index(g.mark) for g in figures if g.group == f.group) for f in figures}
+    order = {f.key: place for place, f in reversed(list(enumerate(figures)))}
+
+    def key(f: Figure) -> tuple[int, int, int, int]:
+        mark = min(WORST.index(g.mark) for g in figures if g.key == f.key)  # the parts of a figure stay together
+        return worst[f.group], GROUPS.index(f.group), mark, order[f.key]
+
+    return sorted(figures, key=key)
 
 
 def _advice(figures: Sequence[Figure]) -> list[Text]:

@@ -18,7 +18,7 @@ from gancli.data import archives, arrays
 from gancli.data.cache import Dataset
 from gancli.data.sources import Files, find
 from gancli.data.stored import small_file
-from gancli.errors import DataError, InputMissing
+from gancli.errors import DataError, GancliError, InputMissing, Interrupted
 from gancli.results import printable
 
 LISTS = ("labels.csv", "dataset.json")  # looked for beside the images; the second is the layout of NVlabs
@@ -114,7 +114,16 @@ def _listed(data: str) -> dict[str, str] | None:
         members = archives.zip_members(path) if archives.kind_of(path) == "zip" else archives.tar_members(path)
         small = (m for m in members if not m.refusal and m.nbytes <= MAX_BYTES)
         found = {PurePosixPath(m.name).name: m.read for m in small}
-    return next((_parsed(name, found[name](), f"{data}/{name}") for name in LISTS if name in found), None)
+    name = next((name for name in LISTS if name in found), None)
+    if name is None:
+        return None
+    try:
+        content = found[name]()
+    except (GancliError, Interrupted):
+        raise
+    except Exception as error:  # archives raise many types
+        raise DataError("cannot read the labels", where=printable(f"{data}/{name}"), hint=HINT) from error
+    return _parsed(name, content, f"{data}/{name}")
 
 
 def _parsed(name: str, content: bytes, where: str) -> dict[str, str]:
