@@ -89,9 +89,9 @@ def test_which_folder_is_the_class(names, classes):
         ("labels.csv", "\ufefflabel,filename\r\ncat,0.png\r\ncat,1.png\r\ndog,2.png\r\ndog,3.png\r\n"),
         ("labels.csv", "0,cat\n1,cat\n2,dog\n3,dog\n"),  # no header, names without suffix
         ("labels.csv", "id\tclass\n0\tcat\n1\tcat\n2\tdog\n3\tdog\n"),
-        ("dataset.json", json.dumps({"labels": [["0.png", "cat"], ["1.png", "cat"], ["2.png", "dog"], ["3.png", "dog"]]})),
+        ("dataset.json", json.dumps({"labels": [[f"{i}.png", "cat" if i < 2 else "dog"] for i in range(4)]})),
     ],
-)  # fmt: skip
+)
 def test_a_list_beside_the_images(tmp_path, packed, name, text):
     """What it does not name has no class."""
     files = files_of([f"{i}.png" for i in range(5)], {name: text.encode()})
