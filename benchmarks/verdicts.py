@@ -1,6 +1,10 @@
 """Is the verdict to be believed on data that it has never seen? More than a thousand labeled sample sets.
 
     python benchmarks/verdicts.py measure DATA [--out FILE] [--sources NAME...] [--seed S]
+    python benchmarks/verdicts.py fit [FILE] [--write]
+
+`fit` leaves out one source after the other: the weights are fitted to the others, and tested on it. All figures that it
+prints are of sources that were left out. --write fits the weights to all sources and writes verdict_weights.json.
 
 `measure` computes the figures of every set of labeled.py, with fixed and with trained features, and appends them to a
 file of JSON lines; the same command goes on where it was stopped. DATA is the folder with the files of labeled.SOURCES.
@@ -10,12 +14,18 @@ import argparse
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import verdict_fit
 from labeled import SOURCES, Case, Maker, Source, load
+from verdict_fit import WORDS, Sets
 
 from gancli.health import Figure
 from gancli.networks.feature_extractors import FeatureExtractor, pretrained
@@ -23,6 +33,7 @@ from gancli.stats import memorization
 from gancli.stats.comparison import Comparison, Reference
 from gancli.stats.figures import FIGURES, panel
 from gancli.stats.sample_sets import prepared
+from gancli.stats.verdict import HIGH, UNDECIDED
 
 Row = dict[str, Any]
 
@@ -39,6 +50,10 @@ def main() -> None:
     measuring.add_argument("--seed", type=int, default=1)
     measuring.add_argument("--threads", type=int, default=1)
     measuring.set_defaults(run=measure)
+    fitting = commands.add_parser("fit")
+    fitting.add_argument("file", type=Path, nargs="?", default=Path("verdicts.jsonl"))
+    fitting.add_argument("--write", action="store_true")
+    fitting.set_defaults(run=fit)
     given = parser.parse_args()
     given.run(given)
 
@@ -61,6 +76,65 @@ def measure(given: argparse.Namespace) -> None:
                 for row in rows_of(name, count, given.seed, given.data, extractor, there):
                     file.write(json.dumps(row) + "\n")
                     file.flush()
+
+
+def fit(given: argparse.Namespace) -> None:
+    """Test every source with the weights that were fitted to the others; then fit to all."""
+    models = {}
+    for name in ("fixed", "trained"):
+        sets = verdict_fit.sets_of(read(given.file), trained=name == "trained")
+        chances = verdict_fit.left_out(sets)
+        print(f"\n## {name} features\n")
+        steps = report(sets, chances)
+        models[name] = replace(verdict_fit.fitted(sets), reliability=steps)
+    if given.write:
+        text = json.dumps({name: asdict(model) for name, model in models.items()}, indent=1)
+        (resources.files("gancli.stats") / "verdict_weights.json").write_text(text + "\n")
+
+
+def report(sets: Sets, chances: np.ndarray) -> list[tuple[float, float]]:
+    """Print how often the verdicts were right, and which were not. Returns the reliability."""
+    found, sure = chances.argmax(1), chances.max(1)
+    right = (found == sets.words.numpy()) & (sure >= UNDECIDED)
+    cases, samples = [row["case"] for row in sets.rows], np.array([row["samples"] for row in sets.rows])
+    healthy = np.array([case.startswith("healthy") for case in cases])
+    dropped = np.array([" modes" in row["case"] and 0.35 < row["strength"] <= 0.65 for row in sets.rows])
+    accused = (found != 0) & (sure >= UNDECIDED)
+    print(f"{len(np.unique(sets.sources))} sources, undecided: {(sure < UNDECIDED).sum()}")
+    share("right", right)
+    share("accused healthy sets of 500 or more samples", accused[healthy & (samples >= 500)])
+    share("accused healthy sets", accused[healthy])
+    share("loss of 35% to 65% of the modes seen", (found != 0)[dropped])
+    for source in np.unique(sets.sources):
+        share(f"right, {source}", right[sets.sources == source])
+    steps = verdict_fit.reliability(sure, right)
+    high = sure >= min((low for low, part in steps if part >= HIGH), default=2)
+    share("right among those of high confidence", right[high])
+    print("reliability:", ", ".join(f"from {low:.1%}: {part:.1%}" for low, part in steps))
+    confusion(sets, found, sure)
+    for row, word, p, good in zip(sets.rows, found, sure, right, strict=True):
+        if not good:
+            called = WORDS[word] if p >= UNDECIDED else f"undecided ({WORDS[word]})"
+            print(f"- {row['source']} {row['samples']}, {row['case']}: {row['word']}, called {called}, {p:.0%}")
+    return steps
+
+
+def share(what: str, true: np.ndarray) -> None:
+    """Print a share with its interval."""
+    if len(true):
+        low, high = verdict_fit.wilson(int(true.sum()), len(true))
+        print(f"{what}: {true.sum()} of {len(true)}, {true.mean():.1%} ({low:.1%} to {high:.1%})")
+
+
+def confusion(sets: Sets, found: np.ndarray, sure: np.ndarray) -> None:
+    """Rows are labels, columns verdicts, as Markdown."""
+    named = [WORDS[word] if p >= UNDECIDED else "undecided" for word, p in zip(found, sure, strict=True)]
+    counts = Counter(zip((WORDS[word] for word in sets.words.tolist()), named, strict=True))
+    columns = (*WORDS, "undecided")
+    print("\n| made as | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
+    for label in WORDS:
+        print(f"| {label} | " + " | ".join(str(counts[label, word] or "") for word in columns) + " |")
+    print()
 
 
 def rows_of(

@@ -1,0 +1,225 @@
+"""The signs of the verdict: what a figure says about a set of samples, from 0 (a perfect generator) to 1, in words.
+
+Each sign is computed from one figure and its baseline. Its strength is one half at its limit, and grows with the square
+or the fourth power of the value, so that noise far below the limit does not add up. Which signs speak for which verdict
+is in `verdict`, and how much in verdict_weights.json.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite, log2, log10, sqrt
+
+from gancli.health import Figure
+from gancli.stats.figures import FIGURES
+
+TINY = 1e-9
+
+
+class Panel:
+    """Look up figures by key, as values or relative to their baselines. Raises KeyError for a key not in FIGURES."""
+
+    def __init__(self, figures: Sequence[Figure]) -> None:
+        self.found: dict[str, list[Figure]] = {key: [] for key in FIGURES}
+        for figure in figures:
+            self.found[figure.key].append(figure)
+
+    def parts(self, key: str) -> dict[str, Figure]:
+        """The entries of a figure that is reported per part (such as per channel), by part."""
+        return {figure.part: figure for figure in self.found[key]}
+
+    def figure(self, key: str) -> Figure | None:
+        """The figure of that key; None if it was not computed for these samples."""
+        return next(iter(self.found[key]), None)
+
+    def value(self, key: str, default: float = 0.0) -> float:
+        """The value of the figure, not relative to its baseline."""
+        figure = self.figure(key)
+        return default if figure is None else figure.value
+
+    def baseline(self, key: str) -> float:
+        """The baseline of the figure; 0 if it was not computed."""
+        figure = self.figure(key)
+        return 0.0 if figure is None else figure.baseline
+
+    def relative(self, key: str) -> float:
+        """The value of the figure divided by its baseline; 1 if it was not computed."""
+        figure = self.figure(key)
+        return 1.0 if figure is None or figure.baseline <= 0 else figure.value / figure.baseline
+
+    def excess(self, key: str) -> float:
+        """The value of the figure minus its baseline."""
+        return self.value(key) - self.baseline(key)
+
+    def sides(self, key: str) -> tuple[float, float]:
+        """The quantity on the fakes and on the reals; both 0 if it was not computed."""
+        figure = self.figure(key)
+        known = figure is not None and figure.fake is not None and figure.real is not None
+        return (figure.fake, figure.real) if known else (0.0, 0.0)  # type: ignore[union-attr, return-value]
+
+    def colors(self) -> float:
+        """Largest color distance of a channel: minus its baseline, over the standard deviation of the reals."""
+        variances = self.parts("channel_variance_distance")
+        apart = [0.0]
+        for part, figure in (self.parts("color_distance") | self.parts("value_distance")).items():
+            spread = sqrt(max(variances[part].real or 0.0, 1e-12))
+            apart.append((figure.value - figure.baseline) / 127.5 / spread)
+        return max(apart)
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One sign. Its value is 0 or more."""
+
+    key: str
+    figure: str  # key in FIGURES
+    value: Callable[[Panel], float]
+    limit: float  # value at which the strength is one half
+    text: Callable[[Panel], str]  # the evidence: figure, value and baseline
+    power: int = 2  # 4: hardly anything below the limit
+
+    def strength(self, panel: Panel) -> float:
+        """0 to 1; 0 if the figure was not computed, or is not finite."""
+        value = self.value(panel)
+        if not isfinite(value) or value <= 0:
+            return 0.0
+        ratio = (value / self.limit) ** self.power
+        return ratio / (1 + ratio) if isfinite(ratio) else 1.0
+
+
+def halvings(key: str) -> Callable[[Panel], float]:
+    """How often the figure is halved, compared with its baseline."""
+    return lambda p: -log2(max(p.relative(key), TINY))
+
+
+def doublings(key: str) -> Callable[[Panel], float]:
+    """How often the figure is doubled, compared with its baseline."""
+    return lambda p: log2(max(p.relative(key), TINY))
+
+
+def lost(key: str) -> Callable[[Panel], float]:
+    """The share of its baseline that the figure has lost."""
+    return lambda p: 1 - p.relative(key)
+
+
+def gained(key: str) -> Callable[[Panel], float]:
+    """The share of what its baseline leaves, up to 1, that the figure has gained."""
+    return lambda p: p.excess(key) / max(1 - p.baseline(key), TINY)
+
+
+def _pale(p: Panel) -> float:
+    return min(halvings("batch_std_ratio")(p), halvings("contrast_ratio")(p)) if p.figure("contrast_ratio") else 0.0
+
+
+def _same(p: Panel) -> float:
+    """Halvings of the spread that lower contrast does not explain."""
+    return halvings("batch_std_ratio")(p) - (halvings("contrast_ratio")(p) if p.figure("contrast_ratio") else 0.0)
+
+
+def _fewer(p: Panel) -> float:
+    """Powers of ten by which the unique samples are fewer."""
+    return -log10(max(p.relative("unique_fraction"), TINY))
+
+
+def _noisy(p: Panel) -> float:
+    """How far the roughness is from that of the reals toward that of white noise."""
+    fake, real = p.sides("roughness")
+    return (fake - real) / max(1 - real, 0.05)
+
+
+def _smooth(p: Panel) -> float:
+    fake, real = p.sides("roughness")
+    return (real - fake) / max(real, 0.02)
+
+
+def _grainy(p: Panel) -> float:
+    fake, real = p.sides("grain")
+    return fake - real
+
+
+def _times(key: str, what: str) -> Callable[[Panel], str]:
+    return lambda p: f"{what} is {p.value(key):.2f} times that of the reals"
+
+
+def _share(key: str, what: str) -> Callable[[Panel], str]:
+    """`what` has a place for the share."""
+    return lambda p: f"{what.format(f'{p.value(key):.0%}')} (baseline {p.baseline(key):.0%})"
+
+
+SPREAD = _times("batch_std_ratio", "batch std of the samples")
+CONTRAST = _times("contrast_ratio", "contrast")
+NEAREST = _times("nearest_distance_ratio", "distance to the nearest other sample")
+MISSING = _share("missing_share", "{} of the data looks unlike the samples")
+UNCOVERED = _share("coverage", "{} of the data has a sample nearby")
+PRECISE = _share("precision", "{} of the samples have a real nearby")
+UNIQUE = _share("unique_fraction", "{} of the samples are unique; near-duplicates count once")
+OVERLAP = _share("cluster_overlap", "overlap of the clusters of the data is {}")
+MATCHED = _share("cluster_overlap_color_matched", "overlap of the clusters with colors matched is {}")
+COVERED_MATCHED = _share("coverage_color_matched", "{} of the data has a sample nearby if colors are matched")
+
+
+def _both(p: Panel) -> str:
+    spread, contrast = p.value("batch_std_ratio"), p.value("contrast_ratio")
+    return f"batch std is {spread:.2f} and contrast {contrast:.2f} times that of the reals"
+
+
+def _roughness(p: Panel) -> str:
+    fake, real = p.sides("roughness")
+    return f"adjacent values differ {fake / max(real, 1e-3):.2g} times as much as in the data"
+
+
+def _fine(p: Panel) -> str:
+    return f"fine detail has {10 ** p.excess('spectrum_fine'):.2g} times the power of the reals"
+
+
+def _spike(p: Panel) -> str:
+    return f"a narrow peak of the spectrum has {10 ** p.excess('spectrum_spike'):.2g} times the power of the reals"
+
+
+def _grain(p: Panel) -> str:
+    return "noise in flat areas is {:.1f} gray levels; in the data it is {:.1f}".format(*p.sides("grain"))
+
+
+def _tint(p: Panel) -> str:
+    return f"colors or values are off: a channel differs from the data by {p.colors():.2f} standard deviations"
+
+
+def _copied(p: Panel) -> str:
+    share = f"{p.value('train_nearer_fraction'):.0%}"
+    return f"{share} of the samples are nearer to a training sample than 95% of unseen reals are"
+
+
+SIGNS = (
+    Sign("same", "batch_std_ratio", _same, 1.5, SPREAD, 4),
+    Sign("flat", "batch_std_ratio", halvings("batch_std_ratio"), 0.5, SPREAD),
+    Sign("loud", "batch_std_ratio", doublings("batch_std_ratio"), 0.4, SPREAD),
+    Sign("pale", "contrast_ratio", _pale, 0.3, _both),
+    Sign("strong", "contrast_ratio", doublings("contrast_ratio"), 0.3, CONTRAST),
+    Sign("few", "unique_fraction", _fewer, 0.9, UNIQUE, 4),
+    Sign("repeated", "unique_fraction", lost("unique_fraction"), 0.2, UNIQUE),
+    Sign("close", "nearest_distance_ratio", halvings("nearest_distance_ratio"), 1.0, NEAREST),
+    Sign("far", "nearest_distance_ratio", doublings("nearest_distance_ratio"), 0.3, NEAREST),
+    Sign("narrow", "effective_rank_ratio", halvings("effective_rank_ratio"), 0.6,
+         _times("effective_rank_ratio", "number of directions in which the samples vary")),
+    Sign("absent", "missing_share", gained("missing_share"), 0.8, MISSING, 4),
+    Sign("missing", "missing_share", gained("missing_share"), 0.15, MISSING),
+    Sign("bare", "coverage", lost("coverage"), 0.7, UNCOVERED, 4),
+    Sign("uncovered", "coverage", lost("coverage"), 0.15, UNCOVERED),
+    Sign("uncovered_matched", "coverage_color_matched", lost("coverage_color_matched"), 0.2, COVERED_MATCHED),
+    Sign("shifted", "cluster_overlap", lost("cluster_overlap"), 0.2, OVERLAP),
+    Sign("shifted_matched", "cluster_overlap_color_matched", lost("cluster_overlap_color_matched"), 0.2, MATCHED),
+    Sign("foreign", "foreign_share", gained("foreign_share"), 0.15,
+         _share("foreign_share", "{} of the samples look unlike the data")),
+    Sign("alien", "precision", lost("precision"), 0.8, PRECISE, 4),
+    Sign("imprecise", "precision", lost("precision"), 0.2, PRECISE),
+    Sign("copied", "train_nearer_fraction", gained("train_nearer_fraction"), 0.2, _copied),
+    Sign("beside", "train_distance_ratio", halvings("train_distance_ratio"), 0.7,
+         _times("train_distance_ratio", "distance to the training set")),
+    Sign("blurred", "spectrum_fine", lambda p: -p.excess("spectrum_fine"), 0.3, _fine),
+    Sign("fine", "spectrum_fine", lambda p: p.excess("spectrum_fine"), 0.3, _fine),
+    Sign("spike", "spectrum_spike", lambda p: p.excess("spectrum_spike"), 0.7, _spike),
+    Sign("grainy", "grain", _grainy, 5.0, _grain),
+    Sign("noisy", "roughness", _noisy, 0.3, _roughness, 4),
+    Sign("smooth", "roughness", _smooth, 0.3, _roughness),
+    Sign("tinted", "color_distance", Panel.colors, 0.2, _tint),
+)  # fmt: skip
+KEYS = tuple(sign.key for sign in SIGNS)
