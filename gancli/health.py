@@ -64,6 +64,21 @@ class ClassShare:
 
 
 @dataclass(frozen=True)
+class Examples:
+    """The samples, or reals, in which a figure shows most."""
+
+    figure: str  # key of the figure: foreign_share or missing_share
+    side: str  # samples or reals
+    ids: tuple[int, ...]  # seeds or indices in the files; row numbers in the data
+    pictures: Any = field(default=(), repr=False, compare=False, metadata={"json": False})  # one (H, W, C) uint8 each
+
+    @property
+    def caption(self) -> str:
+        """What is shown, for a person."""
+        return "Samples most unlike the data" if self.side == "samples" else "Data most unlike the samples"
+
+
+@dataclass(frozen=True)
 class Nearest:
     """A sample and its nearest training sample."""
 
@@ -84,6 +99,7 @@ class Health:
     histograms: tuple[Histogram, ...] = ()
     spectrum: Spectrum | None = None
     classes: tuple[ClassShare, ...] = ()  # of labeled data, most frequent first
+    examples: tuple[Examples, ...] = ()
     nearest: tuple[Nearest, ...] = ()  # the samples that look most like copies, nearest first
     samples: int = 0  # per side
     weights: str = "ema"  # ema, raw, or files if the target is not a checkpoint

@@ -7,7 +7,7 @@ A field may be added without notice; renaming or removing one raises `schema_ver
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ def silent(what: str, done: int, total: int | None) -> None:
 def plain(value: Any) -> Any:
     """Convert a result to JSON values: paths become text, NaN and infinity become null."""
     if hasattr(value, "__dataclass_fields__"):
-        return plain(asdict(value))
+        shown = (f.name for f in fields(value) if f.metadata.get("json", True))
+        return {name: plain(getattr(value, name)) for name in shown}
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, Path):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gancli import files
 from gancli.config import ResolvedConfig, yaml
 from gancli.health import GROUPS as ORDER
-from gancli.health import Figure, Health, Histogram, Nearest, Spectrum
+from gancli.health import Examples, Figure, Health, Histogram, Nearest, Spectrum
 from gancli.report import pages, pictures, svg
 from gancli.results import printable, warnings_of
 from gancli.runs import Run
@@ -49,6 +49,7 @@ TICK_COLORS = {
     "dead": "#555555",
     "diverged": "#111111",
 }  # of the words of ticks, see training.alarms.VERDICTS
+EXAMPLE_SIDE = 128  # px; longest side of an example
 PAIR_SIDE = 320  # px; longest side of a neighbor image
 WARNINGS = 12  # shown by default; the rest is collapsed
 
@@ -79,6 +80,7 @@ def page(run: Run, health: Health, pairs: Sequence[Pair] = ()) -> str:
         "charts": charts(config, ticks),
         "phases": bool(phases(ticks)),
         "gallery": pictures.gallery(run, config, steps),
+        "examples": [(shown.caption, examples(shown)) for shown in health.examples if len(shown.pictures)],
         "pairs": [neighbors(pair) for pair in pairs],
         "config": yaml.read_text(run.config_file).splitlines(),
     }
@@ -195,6 +197,15 @@ def phases(ticks: Ticks) -> list[svg.Phase]:
         found.append(svg.Phase(str(resolution), start, end, fading))
         start = end
     return found
+
+
+def examples(shown: Examples) -> list[tuple[str, str]]:
+    """(data: URL, description) of each picture."""
+    what = "sample" if shown.side == "samples" else "real"
+    return [
+        (pictures.address(picture, EXAMPLE_SIDE), f"{what} {number}")
+        for picture, number in zip(shown.pictures, shown.ids, strict=True)
+    ]
 
 
 def neighbors(pair: Pair) -> dict[str, str]:

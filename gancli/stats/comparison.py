@@ -109,6 +109,11 @@ class Comparison:
         return self.reference.kind
 
     @property
+    def trained(self) -> bool:
+        """Whether content is compared by trained features."""
+        return self.reference.extractor is not None and self.kind == "image"
+
+    @property
     def channels(self) -> tuple[str, ...]:
         """Names of the channels."""
         return self.reference.names

@@ -141,7 +141,9 @@ def _files(target: str, data: str | None, how: How) -> Health:
     places = permutation(0, 1, len(fakes.values)).numpy()[:count]
     x = Reals(fakes, center=center, scale=scale).shown(places)
     c = Comparison(x, reference, network=how.network, count_modes=mode_counter(data, center, scale))
-    health = evaluate(base, c, places.tolist(), rows=trained, quick=how.quick, progress=how.progress)
+    health = evaluate(
+        base, c, places.tolist(), reals=sets.both(count), rows=trained, quick=how.quick, progress=how.progress
+    )
     if 2 * reals.report.enlarged <= len(reals.values):
         return health
     enlarged = f"{reals.report.enlarged} of the reals were upscaled to the size of the samples: sharpness is unreliable"
@@ -239,7 +241,7 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
         fakes = sample_sets.generated(generator, reference.others, how.progress)
         c = Comparison(fakes, reference, sample_sets.critic_features(generator), network, count_modes)
         seeds = range(FIRST_SEED, FIRST_SEED + count)
-        health = evaluate(base, c, seeds, rows=rows, quick=quick, progress=how.progress)
+        health = evaluate(base, c, seeds, reals=reals.both(count), rows=rows, quick=quick, progress=how.progress)
         return _early(replace(health, panel=figures.advised(health.panel, used)), generator)
 
     health = evaluated(first, how.network, quick=how.quick)

@@ -52,6 +52,10 @@ class Reals:
         rows = permutation(0, 0, len(self.dataset.values)).numpy()
         return rows[:count], rows[count : 2 * count]
 
+    def both(self, count: int) -> list[int]:
+        """Row numbers of the reals of both halves."""
+        return [int(row) for half in self.halves(count) for row in half]
+
     def reference(self, count: int, *, quick: bool, progress: Progress) -> tuple[Reference, NDArray[np.int64] | None]:
         """The reference for fakes, and the rows of the training set if copies are searched for."""
         halves, found = self.halves(count), self.labels

@@ -19,17 +19,20 @@ from math import exp
 from typing import Any
 
 from gancli.health import Figure
+from gancli.stats.classes import ClassCoverage
 from gancli.stats.modes import ModeCoverage
 from gancli.stats.signs import SIGNS, Panel
 
 MIN_SAMPLES = 64  # per side; below it the verdict is `undecided`
 CONFIDENT_SAMPLES = 250  # per side; below it the confidence is always low
-COLLAPSED_SHARE, LOW_SHARE = 0.1, 0.6  # fraction of the known modes that is covered
+COLLAPSED_SHARE, LOW_SHARE = 0.1, 0.6  # fraction of the known modes, or of the classes, that is covered
+ENOUGH_CLASSES = 0.8  # fraction of the classes from which samples are healthy although some are missing
 MIN_RECOGNIZED = 0.3  # fraction of recognizable samples below which the mode count measures image quality instead
 UNDECIDED = 0.5  # probability of the likeliest word below which the figures contradict one another
 HIGH = 0.98  # share of the verdicts as sure as this one that were right, from which the confidence is high
 POSSIBLE = 0.1  # probability from which another word is named
 MOST_EVIDENCE = 3  # sentences
+MOST_NAMES = 8  # of missing classes
 TELLING = 0.15  # share of the score of a word from which a sign is told
 
 FOR = {
@@ -92,10 +95,18 @@ def model(trained: bool) -> Model:
     return Model(found["bias"], found["weights"], [(least, share) for least, share in found["reliability"]])
 
 
-def decide(figures: Sequence[Figure], samples: int, known: ModeCoverage | None, *, trained: bool = False) -> Verdict:
+def decide(
+    figures: Sequence[Figure],
+    samples: int,
+    known: ModeCoverage | None = None,
+    classes: ClassCoverage | None = None,
+    *,
+    trained: bool = False,
+) -> Verdict:
     """The verdict on a panel. samples: per side. known: the mode count of the samples, if the modes are known.
 
-    trained: whether the content was compared by trained features.
+    classes: the classes of the samples, if the data is labeled. trained: whether the content was compared by trained
+    features.
     """
     if samples < MIN_SAMPLES:
         return Verdict("undecided", "low", (f"{samples} samples per side are too few; {MIN_SAMPLES} are needed",))
@@ -104,6 +115,8 @@ def decide(figures: Sequence[Figure], samples: int, known: ModeCoverage | None, 
     if spread is None or not spread.baseline > 0:
         return Verdict("undecided", "low", ("the reals are all identical",))
     found = _counted(known) or _scored(panel, known, model(trained))
+    if classes is not None and classes.missing:
+        found = _without(found, classes)
     if samples >= CONFIDENT_SAMPLES or found.word == "undecided":
         return found
     few = f"rough estimates: {samples} samples per side, {CONFIDENT_SAMPLES} or more are better"
@@ -121,6 +134,21 @@ def _counted(known: ModeCoverage | None) -> Verdict | None:
         return None
     word = "collapsed" if known.covered / known.modes <= COLLAPSED_SHARE else "low-diversity"
     return Verdict(word, "high", (_modes(known),))
+
+
+def _without(found: Verdict, classes: ClassCoverage) -> Verdict:
+    """The verdict with the missing classes by name. They decide if the word would be milder."""
+    missing, judged = classes.missing, classes.judged
+    left = 1 - len(missing) / judged
+    verb = "is" if len(missing) == 1 else "are"
+    text = f"{len(missing)} of {judged} classes {verb} missing: {', '.join(missing[:MOST_NAMES])}"
+    text += f" and {len(missing) - MOST_NAMES} more" if len(missing) > MOST_NAMES else ""
+    evidence = (text, *found.evidence)
+    if left <= COLLAPSED_SHARE and found.word in ("healthy", "low-diversity", "undecided"):
+        return Verdict("collapsed", "high", evidence)
+    if left < ENOUGH_CLASSES and found.word in ("healthy", "undecided"):
+        return Verdict("low-diversity", "high" if left <= LOW_SHARE else "low", evidence)
+    return replace(found, evidence=evidence)
 
 
 def _scored(panel: Panel, known: ModeCoverage | None, fitted: Model) -> Verdict:
