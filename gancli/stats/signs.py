@@ -12,7 +12,7 @@ from math import isfinite, log2, log10, sqrt
 from gancli.health import Figure
 from gancli.stats.figures import FIGURES
 
-TINY = 1e-9
+TINY, LARGEST = 1e-9, 1e9
 
 
 class Panel:
@@ -82,8 +82,8 @@ class Sign:
         value = self.value(panel)
         if not isfinite(value) or value <= 0:
             return 0.0
-        ratio = (value / self.limit) ** self.power
-        return ratio / (1 + ratio) if isfinite(ratio) else 1.0
+        ratio = min(value / self.limit, LARGEST) ** self.power
+        return ratio / (1 + ratio)
 
 
 def halvings(key: str) -> Callable[[Panel], float]:
