@@ -20,7 +20,9 @@ from torch.nn.functional import adaptive_avg_pool1d, avg_pool2d, conv1d, conv2d,
 
 from gancli.data import Shape, open_dataset, to_unit
 from gancli.data.labels import labels_of
+from gancli.networks.feature_extractors import pretrained
 from gancli.stats import clusters, fixed_features
+from gancli.stats.modes import classify
 
 TRAIN, HELD_OUT = 0.5, 0.06  # shares of a source; the rest is the pool that sample sets are made of
 
@@ -95,8 +97,14 @@ def load(name: str, folder: Path, seed: int, like: Source | None = None) -> Sour
         low, high = float(dataset.values.min()), float(dataset.values.max())
         x = torch.from_numpy(values).sub((low + high) / 2).div((high - low) / 2)
     train, held = round(TRAIN * len(x)), round((TRAIN + HELD_OUT) * len(x))
-    labels = None if like else labels_of(data, dataset, None if spec.labels is None else folder / spec.labels)
-    modes = parts(x[held:], dataset.kind) if labels is None else torch.from_numpy(labels.rows[rows][held:])
+    if like is not None:
+        modes = torch.zeros(len(x) - held)  # never asked for
+    elif name == "shapes":
+        modes = torch.from_numpy(classify(values[held:]))
+    elif (labels := labels_of(data, dataset, spec.labels and folder / spec.labels)) is not None:
+        modes = torch.from_numpy(labels.rows[rows][held:])
+    else:
+        modes = parts(x[held:], dataset.kind)
     return Source(name, dataset.kind, x[:train], x[train:held], x[held:], modes)
 
 
@@ -107,9 +115,10 @@ def distinct(values: np.ndarray) -> np.ndarray:
 
 
 def parts(x: Tensor, kind: str) -> Tensor:
-    """Ten parts by k-means on the fixed features, where there are no classes."""
-    rows = fixed_features.of_samples(x, kind)
-    rows = fixed_features.standardized(rows, rows)
+    """Ten parts by k-means, where there are no classes: on both kinds of features, so that neither is favored."""
+    extractor = pretrained() if kind == "image" else None
+    each = [fixed_features.of_samples(x, kind), *([] if extractor is None else [extractor(x)])]
+    rows = torch.cat([fixed_features.standardized(r, r) / r.shape[1] ** 0.5 for r in each], dim=1)
     return torch.cdist(rows, clusters.centers(rows, 10)).argmin(1)
 
 
@@ -161,7 +170,7 @@ class Maker:
 
     def dropped(self) -> Iterator[Case]:
         """Only some of the modes."""
-        modes = self.source.modes.unique().tolist()
+        modes = [mode for mode in self.source.modes.unique().tolist() if mode >= 0]  # -1: not recognized
         for number, wanted in enumerate(KEPT):
             draw = self.draw(f"modes {number}")
             chosen = draw.permutation(modes)[: max(1, round(wanted * len(modes) - 1e-9))]

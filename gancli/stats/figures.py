@@ -181,6 +181,7 @@ FIGURES = _table(
     FigureSpec(
         "unique_fraction", "unique fraction", "spread", measures.unique_fraction,
         "fraction of unique samples; near-duplicates count once", below(0.9, 0.6), MORE_VARIED,
+        content=True,
     ),
     FigureSpec(
         "cluster_coverage", "cluster coverage", "spread", in_clusters(content, clusters.coverage),
@@ -199,7 +200,7 @@ FIGURES = _table(
     FigureSpec(
         "nearest_distance_ratio", "distance between samples", "spread", measures.nearest_distance,
         "distance to the nearest other sample, over that of the reals; near 0: repetition", below(0.7, 0.4),
-        MORE_VARIED, content=True,
+        MORE_VARIED,
     ),
     FigureSpec(
         "classifier_auc", "classifier AUC", "neighbors", measures.classifier_auc,
