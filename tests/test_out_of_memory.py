@@ -1,14 +1,17 @@
 """A step that does not fit into memory: the message names what fits, and the checkpoint before is kept."""
 
+import os
+import signal
+
 import pytest
 import torch
 from conftest import write_preset
 
 import gancli as package
 from gancli import checkpoint
-from gancli.errors import OutOfMemory, is_out_of_memory
+from gancli.errors import Interrupted, OutOfMemory, is_out_of_memory
 from gancli.runs import all_runs
-from gancli.training import step, verbs  # noqa: F401  (verbs: all of training is imported before a part is replaced)
+from gancli.training import memory, step, verbs  # noqa: F401  (verbs: all of training is imported before a part is replaced)
 
 TORCH_SAYS = "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"
 
@@ -83,6 +86,22 @@ def test_nothing_before_the_new_size_is_lost(tiny, pictures, tmp_path, memory_fo
         package.train(tiny, str(pictures), outdir=tmp_path / "runs")
     (run,) = all_runs(tmp_path / "runs")
     assert checkpoint.read(run.last).images == 32
+
+
+def test_a_signal_ends_the_search(tiny, pictures, tmp_path, memory_for, monkeypatch):
+    """A trial may take long: Ctrl-C is answered before the next one."""
+    trials = []
+
+    def interrupted(*arguments):
+        trials.append(arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+        return False
+
+    memory_for(1, 8)
+    monkeypatch.setattr(memory, "fits", interrupted)
+    with pytest.raises(Interrupted):
+        package.train(tiny, str(pictures), outdir=tmp_path / "runs")
+    assert len(trials) == 1
 
 
 def test_what_cannot_be_allocated_is_recognized():
