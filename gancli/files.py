@@ -37,10 +37,10 @@ def replace(path: Path, fill: Callable[[Path], object], needed: int, *, durable:
             raise OSError(errno.ENOSPC, "the disk is full")
         fill(temporary)
         if durable:
-            sync(temporary)
+            _sync(temporary)
         os.replace(temporary, path)
         if durable:
-            sync(path.parent)
+            _sync(path.parent)
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError with varying text on a full disk
         raise _translated(error, path, needed) from error
     finally:
@@ -125,12 +125,12 @@ def _create(temporary: Path, path: Path, texts: Mapping[str, str]) -> None:
     temporary.mkdir()
     for name, text in texts.items():
         (temporary / name).write_text(text, encoding="utf-8", errors="backslashreplace")
-        sync(temporary / name)
-    sync(temporary)
+        _sync(temporary / name)
+    _sync(temporary)
     if path.is_dir():
         sweep(path, idle=0)
     os.rename(temporary, path)
-    sync(path.parent)
+    _sync(path.parent)
 
 
 def sweep(folder: Path, name: str = "*", idle: float = IDLE_SECONDS) -> None:
@@ -174,7 +174,15 @@ def opened(path: Path) -> Iterator[BufferedReader]:
 
 
 def sync(path: Path) -> None:
-    """Wait until the content of a file or folder is on the disk. Raises OSError."""
+    """Wait until the content of a file is on the disk. Raises as `replace`."""
+    try:
+        _sync(path)
+    except OSError as error:
+        raise _translated(error, path, path.stat().st_size) from error
+
+
+def _sync(path: Path) -> None:
+    """Of a file or folder. Raises OSError, which does not name it."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

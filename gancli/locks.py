@@ -9,8 +9,8 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
 from gancli.errors import StorageError
 from gancli.results import printable
@@ -39,7 +39,7 @@ def held(path: Path, while_waiting: Callable[[], None] | None = None) -> Iterato
         while not _take(file.fileno()):
             if while_waiting is None:
                 file.seek(0)
-                raise Taken(file.read().strip() or "?")
+                raise Taken(file.read().decode(errors="replace").strip() or "?")
             while_waiting()
             time.sleep(PAUSE)
         with suppress(OSError):  # a file system without record locks: is_held cannot see this holder
@@ -52,20 +52,19 @@ def held(path: Path, while_waiting: Callable[[], None] | None = None) -> Iterato
             _mine.discard(path.resolve())
 
 
-def _opened(path: Path) -> TextIO:
+def _opened(path: Path) -> FileIO:
+    """Without a buffer: closing the file would write what a full disk refused once more, and raise without the path."""
     try:
-        return path.open("a+")
+        return path.open("a+b", buffering=0)
     except OSError as error:
         raise _unwritable(path, error) from error
 
 
-def _write_pid(file: TextIO, path: Path) -> None:
-    pid = str(os.getpid())
+def _write_pid(file: FileIO, path: Path) -> None:
     try:
         file.seek(0)
         file.truncate()
-        file.write(pid)
-        file.flush()
+        file.write(str(os.getpid()).encode())
     except OSError as error:
         raise _unwritable(path, error) from error
 

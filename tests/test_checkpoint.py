@@ -443,6 +443,13 @@ class TestWriter:
         assert whole.read_bytes() == before
         assert not list(whole.parent.glob(".*tmp*"))
 
+    def test_a_log_that_does_not_reach_the_disk_is_named(self, whole, monkeypatch):
+        """The system does not say which file it was."""
+        monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(StorageError, match="No space left") as error:
+            files.sync(whole)
+        assert error.value.where == str(whole)
+
     def test_a_full_disk_is_said_before_writing(self, whole, monkeypatch):
         """The error names the path and the required bytes."""
         monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import time
 import pytest
 
 from gancli import locks
+from gancli.errors import StorageError
 from gancli.runs import Run, is_locked, locked
 
 HOLD = "import sys, time; from pathlib import Path; from gancli import locks\n"
@@ -83,3 +85,15 @@ def test_threads_of_one_process_are_kept_apart_and_may_wait(tmp_path):
     thread.join(5)
 
     assert order == ["first", "second"]
+
+
+def test_a_lock_that_cannot_be_written_is_named(tmp_path):
+    """On a disk that stays full, too: nothing is written once more when the file is closed."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # writing fails, as on a full disk
+    try:
+        with pytest.raises(StorageError) as error, locks.held(tmp_path / "lock"):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.value.where == str(tmp_path / "lock")
