@@ -11,7 +11,7 @@ import gancli as package
 from gancli import checkpoint, files, signals
 from gancli.errors import Interrupted
 from gancli.networks.progressive import Generator
-from gancli.runs import Run
+from gancli.runs import Run, all_runs
 from gancli.training import log, loop, step, verbs  # noqa: F401  (all is imported before a part is replaced)
 
 LOG = {"train.tick_every": 16, "train.sample_every": 32, "growth": {"fade": 16, "stable": 16}}
@@ -148,6 +148,42 @@ def test_a_tick_that_is_due_is_left_for_the_next_session(pictures, tmp_path, sto
     monkeypatch.setattr(log, "measure", lambda *a, **k: pytest.fail("it was measured"))
     with pytest.raises(Interrupted):
         trained(preset, pictures, tmp_path / "runs")
+
+
+@pytest.mark.parametrize(("place", "name", "images", "steps"), [(loop, "average", 24, 0), (step, "critic_step", 16, 1)])
+def test_a_tick_that_was_left_and_taken_is_taken_again_after_a_kill(
+    place, name, images, steps, pictures, tmp_path, stop_in, monkeypatch
+):
+    """The log has it, but the checkpoint is from before it: the next tick compares its fakes with those of this one."""
+    preset = write_preset(tmp_path / "p.yaml", LOG | {"train.tick_every": 24, "train.checkpoint_every": 0})
+    straight = trained(preset, pictures, tmp_path / "straight")
+    stop_in(place, name).extend(at for at in range(0, 1_000, 8) if at != images)
+    with pytest.raises(Interrupted):
+        trained(preset, pictures, tmp_path / "killed")
+    (run,) = all_runs(tmp_path / "killed")
+    assert log_of(run) == []
+
+    calls, one_step = [], loop.one_step_in_memory
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            loop,
+            "one_step_in_memory",
+            lambda *a: one_step(*a) if len(calls) < steps and not calls.append(1) else killed(),
+        )
+        with pytest.raises(Killed):
+            trained(preset, pictures, tmp_path / "killed")
+    assert [row["images"] for row in run.stats()] == [24]
+    assert checkpoint.read(run.last).images == 24
+
+    assert_equal(trained(preset, pictures, tmp_path / "killed"), straight)
+
+
+class Killed(BaseException):
+    """As a SIGKILL: nothing is saved on the way out."""
+
+
+def killed():
+    raise Killed
 
 
 def test_a_tick_of_the_next_session_has_the_same_dropout(tmp_path, stop_in):

@@ -124,7 +124,8 @@ def busy() -> list[str]:
     load, cores = os.getloadavg()[0], process.cores()
     if load < 0.75 * cores:
         return []
-    return [f"this machine is busy (load {load:.1f} on {cores} cores), so the estimate is rough"]
+    on = "1 core" if cores == 1 else f"{cores} cores"
+    return [f"this machine is busy (load {load:.1f} on {on}), so the estimate is rough"]
 
 
 def announce_end(report: TrainReport) -> None:

@@ -17,12 +17,10 @@ from gancli.training.memory import too_little
 from gancli.training.outputs import draw_fakes, save, take_tick
 from gancli.training.rollback import roll_back
 from gancli.training.sentinel import Sentinel
-from gancli.training.session import Session, begin
+from gancli.training.session import BEFORE, STEP_DONE, Session, begin
 from gancli.training.state import TrainState
 from gancli.training.step import train_critic, train_generator
 from gancli.training.tick_metrics import TickMetrics
-
-BEFORE, STEP_DONE = "images before an unfinished step", "only the tick is missing"  # keys in TrainState.extra
 
 
 def train(
@@ -123,7 +121,7 @@ def after_step(session: Session, state: TrainState, before: int, phase: Phase) -
     if draws and not signals.stop_requested():
         draw_fakes(session, state)
     if ticks or (draws and session.drawn_at != after):
-        state.extra |= {BEFORE: torch.tensor(before), STEP_DONE: torch.tensor(1)}
+        state.extra |= {BEFORE: torch.tensor(before), STEP_DONE: torch.tensor(int(not ticks))}
     elif save_due(session, before, after) or session.schedule.phase_at(after).stage != phase.stage:
         save(session, state)
 

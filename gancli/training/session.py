@@ -17,7 +17,9 @@ from gancli.training.callbacks import Callback
 from gancli.training.state import TrainState
 from gancli.training.tick_metrics import TickMetrics
 
-LOSS = "loss "  # begins the keys of the last losses in TrainState.extra
+# Keys in TrainState.extra. The value of the second: 1 if the tick of the step is taken, 0 if it is missing, too.
+BEFORE, STEP_DONE = "images before an unfinished step", "only the tick is missing"
+LOSS = "loss "  # begins the keys of the last losses
 
 
 @dataclass
@@ -52,10 +54,20 @@ class Session:
 
 def begin(session: Session, state: TrainState) -> None:
     """Make the session and the log match a state that was loaded."""
-    session.history = log.cut(session.run, state.images)
+    session.history = log.cut(session.run, logged(state))
     session.losses = pop_losses(state.extra)
     session.images_at_tick, session.since_tick = state.images, time.monotonic()
     session.saved_at = session.drawn_at = -1
+
+
+def logged(state: TrainState) -> int:
+    """The images up to which the log belongs to the weights.
+
+    A checkpoint after a signal may be from before the tick at its own images. If a killed session has taken that tick
+    since, it is taken again, because the checkpoint has no fakes of it, with which the next tick compares its own.
+    """
+    is_taken = BEFORE not in state.extra or (STEP_DONE in state.extra and bool(state.extra[STEP_DONE]))
+    return state.images if is_taken else state.images - 1
 
 
 def pop_losses(extra: dict[str, Tensor]) -> dict[str, Tensor]:
