@@ -30,6 +30,7 @@ AT_LIMIT = {
     "foreign": {"foreign_share": (0.2 + 0.15 * 0.8, 0.2)},
     "alien": {"precision": (0.2 * 0.9, 0.9)},
     "imprecise": {"precision": (0.8 * 0.9, 0.9)},
+    "distant": {"kernel_distance": (3.1, 0.1)},
     "copied": {"train_nearer_fraction": (0.05 + 0.2 * 0.95, 0.05)},
     "beside": {"train_distance_ratio": (2**-0.7, 1.0)},
     "blurred": {"spectrum_fine": (-0.25, 0.05)},

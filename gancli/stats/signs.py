@@ -183,6 +183,11 @@ def _tint(p: Panel) -> str:
     return f"colors or values are off: a channel differs from the data by {p.colors():.2f} standard deviations"
 
 
+def _distance(p: Panel) -> str:
+    value, baseline = p.value("kernel_distance"), p.baseline("kernel_distance")
+    return f"kernel distance is {value:.1f}; between two halves of the data it is {baseline:.1f}"
+
+
 def _copied(p: Panel) -> str:
     share = f"{p.value('train_nearer_fraction'):.0%}"
     return f"{share} of the samples are nearer to a training sample than 95% of unseen reals are"
@@ -211,6 +216,7 @@ SIGNS = (
          _share("foreign_share", "{} of the samples look unlike the data")),
     Sign("alien", "precision", lost("precision"), 0.8, PRECISE, 4),
     Sign("imprecise", "precision", lost("precision"), 0.2, PRECISE),
+    Sign("distant", "kernel_distance", lambda p: p.excess("kernel_distance"), 3.0, _distance, 4),
     Sign("copied", "train_nearer_fraction", gained("train_nearer_fraction"), 0.2, _copied),
     Sign("beside", "train_distance_ratio", halvings("train_distance_ratio"), 0.7,
          _times("train_distance_ratio", "distance to the training set")),

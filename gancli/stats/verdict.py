@@ -40,15 +40,15 @@ FOR = {
     "collapsed": "same flat few close absent bare narrow",
     "memorizing": "copied beside",
     "washed-out": "pale flat",
-    "artifacts": "foreign imprecise alien blurred fine spike grainy noisy smooth tinted loud strong far shifted "
+    "artifacts": "distant foreign imprecise alien blurred fine spike grainy noisy smooth tinted loud strong far shifted "
     "shifted_matched uncovered_matched",
-    "diverged": "noisy loud bare alien far",
+    "diverged": "noisy loud bare alien far distant",
 }
 AGAINST = {
-    "low-diversity": "imprecise alien noisy fine spike grainy blurred smooth tinted pale copied far",
-    "collapsed": "pale copied noisy far imprecise alien",
+    "low-diversity": "distant imprecise alien noisy fine spike grainy blurred smooth tinted pale copied far",
+    "collapsed": "distant pale copied noisy far imprecise alien",
     "memorizing": "repeated missing tinted few close",
-    "washed-out": "strong noisy repeated far fine tinted close few same alien blurred smooth",
+    "washed-out": "distant strong noisy repeated far fine tinted close few same alien blurred smooth",
     "artifacts": "repeated close copied pale few same",
     "diverged": "copied close repeated few",
 }
