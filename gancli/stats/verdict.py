@@ -40,8 +40,8 @@ FOR = {
     "collapsed": "same flat few close absent bare narrow",
     "memorizing": "copied beside",
     "washed-out": "pale flat",
-    "artifacts": "distant foreign imprecise alien blurred fine spike grainy noisy smooth tinted loud strong far shifted "
-    "shifted_matched uncovered_matched",
+    "artifacts": "distant foreign imprecise alien blurred fine spike grainy noisy smooth tinted loud strong far "
+    "shifted shifted_matched uncovered_matched",
     "diverged": "noisy loud bare alien far distant",
 }
 AGAINST = {
