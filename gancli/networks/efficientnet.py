@@ -133,6 +133,7 @@ def _through(x: Tensor, block: Block, weights: Folded) -> Tensor:
 def _convolved(h: Tensor, conv: Conv, weights: Folded) -> Tensor:
     """With TensorFlow's padding: an odd number of zeros has the extra one at the end."""
     down, right = (max((-(-size // conv.stride) - 1) * conv.stride + conv.kernel - size, 0) for size in h.shape[2:])
-    h = pad(h, (right // 2, right - right // 2, down // 2, down - down // 2))
-    h = conv2d(h, *weights[conv.key], stride=conv.stride, groups=conv.groups)
-    return relu6(h) if conv.active else h
+    if right % 2 or down % 2:
+        h = pad(h, (0, right % 2, 0, down % 2))
+    h = conv2d(h, *weights[conv.key], conv.stride, (down // 2, right // 2), groups=conv.groups)
+    return relu6(h, inplace=True) if conv.active else h

@@ -1,7 +1,7 @@
 """The signs of the verdict: what a figure says about a set of samples, from 0 (a perfect generator) to 1, in words.
 
 Each sign is computed from one figure and its baseline. Its strength is one half at its limit, and grows with the square
-or the fourth power of the value, so that noise far below the limit does not add up. Which signs speak for which verdict
+the fourth or the eighth power of the value, so that noise far below the limit does not add up. Which signs speak for which verdict
 is in `verdict`, and how much in verdict_weights.json.
 """
 
@@ -106,6 +106,11 @@ def gained(key: str) -> Callable[[Panel], float]:
     return lambda p: p.excess(key) / max(1 - p.baseline(key), TINY)
 
 
+def beyond_repeats(share: Callable[[Panel], float]) -> Callable[[Panel], float]:
+    """A share of the samples, without as many as are repeats of others: many equal samples look unlike the data."""
+    return lambda p: share(p) - max(lost("unique_fraction")(p), 0.0)
+
+
 def _pale(p: Panel) -> float:
     return min(halvings("batch_std_ratio")(p), halvings("contrast_ratio")(p)) if p.figure("contrast_ratio") else 0.0
 
@@ -171,6 +176,11 @@ def _fine(p: Panel) -> str:
     return f"fine detail has {10 ** p.excess('spectrum_fine'):.2g} times the power of the reals"
 
 
+def _spectrum(p: Panel) -> str:
+    value, baseline = p.value("spectrum_distance"), p.baseline("spectrum_distance")
+    return f"the spectrum differs by {value:.2f}; between two halves of the data it is {baseline:.2f}"
+
+
 def _spike(p: Panel) -> str:
     return f"a narrow peak of the spectrum has {10 ** p.excess('spectrum_spike'):.2g} times the power of the reals"
 
@@ -199,32 +209,34 @@ SIGNS = (
     Sign("loud", "batch_std_ratio", doublings("batch_std_ratio"), 0.4, SPREAD),
     Sign("pale", "contrast_ratio", _pale, 0.3, _both),
     Sign("strong", "contrast_ratio", doublings("contrast_ratio"), 0.3, CONTRAST),
-    Sign("few", "unique_fraction", _fewer, 0.9, UNIQUE, 4),
+    Sign("few", "unique_fraction", _fewer, 0.9, UNIQUE, 8),
     Sign("repeated", "unique_fraction", lost("unique_fraction"), 0.2, UNIQUE),
     Sign("close", "nearest_distance_ratio", halvings("nearest_distance_ratio"), 1.0, NEAREST),
     Sign("far", "nearest_distance_ratio", doublings("nearest_distance_ratio"), 0.3, NEAREST),
     Sign("narrow", "effective_rank_ratio", halvings("effective_rank_ratio"), 0.6,
          _times("effective_rank_ratio", "number of directions in which the samples vary")),
-    Sign("absent", "missing_share", gained("missing_share"), 0.8, MISSING, 4),
+    Sign("absent", "missing_share", gained("missing_share"), 0.82, MISSING, 8),
     Sign("missing", "missing_share", gained("missing_share"), 0.15, MISSING),
     Sign("bare", "coverage", lost("coverage"), 0.7, UNCOVERED, 4),
     Sign("uncovered", "coverage", lost("coverage"), 0.15, UNCOVERED),
     Sign("uncovered_matched", "coverage_color_matched", lost("coverage_color_matched"), 0.2, COVERED_MATCHED),
     Sign("shifted", "cluster_overlap", lost("cluster_overlap"), 0.2, OVERLAP),
     Sign("shifted_matched", "cluster_overlap_color_matched", lost("cluster_overlap_color_matched"), 0.2, MATCHED),
-    Sign("foreign", "foreign_share", gained("foreign_share"), 0.15,
+    Sign("foreign", "foreign_share", beyond_repeats(gained("foreign_share")), 0.15,
          _share("foreign_share", "{} of the samples look unlike the data")),
-    Sign("alien", "precision", lost("precision"), 0.8, PRECISE, 4),
-    Sign("imprecise", "precision", lost("precision"), 0.2, PRECISE),
+    Sign("alien", "precision", beyond_repeats(lost("precision")), 0.8, PRECISE, 4),
+    Sign("imprecise", "precision", beyond_repeats(lost("precision")), 0.2, PRECISE),
     Sign("distant", "kernel_distance", lambda p: p.excess("kernel_distance"), 3.0, _distance, 4),
     Sign("copied", "train_nearer_fraction", gained("train_nearer_fraction"), 0.2, _copied),
     Sign("beside", "train_distance_ratio", halvings("train_distance_ratio"), 0.7,
          _times("train_distance_ratio", "distance to the training set")),
     Sign("blurred", "spectrum_fine", lambda p: -p.excess("spectrum_fine"), 0.3, _fine),
     Sign("fine", "spectrum_fine", lambda p: p.excess("spectrum_fine"), 0.3, _fine),
+    Sign("detail", "spectrum_distance", lambda p: p.excess("spectrum_distance"), 0.12, _spectrum),
     Sign("spike", "spectrum_spike", lambda p: p.excess("spectrum_spike"), 0.7, _spike),
     Sign("grainy", "grain", _grainy, 5.0, _grain),
-    Sign("noisy", "roughness", _noisy, 0.3, _roughness, 4),
+    Sign("noisy", "roughness", _noisy, 0.12, _roughness),
+    Sign("white", "roughness", _noisy, 0.8, _roughness, 8),
     Sign("smooth", "roughness", _smooth, 0.3, _roughness),
     Sign("tinted", "color_distance", Panel.colors, 0.2, _tint),
 )  # fmt: skip

@@ -37,21 +37,23 @@ TELLING = 0.15  # share of the score of a word from which a sign is told
 
 FOR = {
     "low-diversity": "repeated close missing absent uncovered uncovered_matched shifted shifted_matched narrow",
-    "collapsed": "same flat few close absent bare narrow",
+    "collapsed": "same few absent bare narrow",
     "memorizing": "copied beside",
     "washed-out": "pale flat",
-    "artifacts": "distant foreign imprecise alien blurred fine spike grainy noisy smooth tinted loud strong far "
+    "artifacts": "distant foreign imprecise alien blurred fine detail spike grainy noisy smooth tinted loud strong far "
     "shifted shifted_matched uncovered_matched",
-    "diverged": "noisy loud bare alien far distant",
+    "diverged": "white loud",
 }
 AGAINST = {
-    "low-diversity": "distant imprecise alien noisy fine spike grainy blurred smooth tinted pale copied far",
-    "collapsed": "distant pale copied noisy far imprecise alien",
+    "low-diversity": "distant imprecise alien noisy white fine detail spike grainy blurred smooth tinted pale copied far",
+    "collapsed": "distant pale copied noisy white fine detail far imprecise alien",
     "memorizing": "repeated missing tinted few close",
-    "washed-out": "distant strong noisy repeated far fine tinted close few same alien blurred smooth",
-    "artifacts": "repeated close copied pale few same",
-    "diverged": "copied close repeated few",
+    "washed-out": "distant strong noisy white repeated far fine tinted close few same alien blurred smooth detail",
+    "artifacts": "repeated close copied pale few same white",
+    "diverged": "copied close repeated few pale",
 }
+CONTENT = "missing absent bare uncovered shifted foreign alien imprecise distant"
+EXPLAINS = {"pale": "foreign imprecise alien distant", "white": f"{CONTENT} few repeated close narrow fine grainy noisy"}
 DIVERSITY = ("missing", "absent", "uncovered", "uncovered_matched", "shifted", "shifted_matched", "bare", "narrow")
 
 
@@ -125,7 +127,11 @@ def decide(
 
 def strengths(panel: Panel) -> dict[str, float]:
     """The strength of every sign."""
-    return {sign.key: sign.strength(panel) for sign in SIGNS}
+    found = {sign.key: sign.strength(panel) for sign in SIGNS}
+    for stronger, weakened in EXPLAINS.items():
+        for key in weakened.split():
+            found[key] *= 1 - found[stronger]
+    return found
 
 
 def _counted(known: ModeCoverage | None) -> Verdict | None:
