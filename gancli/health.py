@@ -95,6 +95,8 @@ class Health:
     verdict: str  # one of WORDS
     confidence: str  # high, low
     evidence: tuple[str, ...]
+    right: float | None = None  # share of the verdicts as sure as this that were right, on other data; None: unknown
+    compared_by: str = ""  # which features the content was compared by, and how much they see; a sentence
     panel: tuple[Figure, ...] = ()
     histograms: tuple[Histogram, ...] = ()
     spectrum: Spectrum | None = None
@@ -109,3 +111,9 @@ class Health:
     kind: str = "image"  # image, signal or points
     quick: bool = False  # whether the slower figures were skipped
     history: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def certainty(self) -> str:
+        """The confidence, for a person."""
+        share = "" if self.right is None else f": {self.right:.0%} of such verdicts were right on other data"
+        return f"confidence {self.confidence}{share}"

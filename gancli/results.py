@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 MAX_COUNT = 1 << 53  # limit of a number of images or steps in a file: the integers that a float holds exactly
 

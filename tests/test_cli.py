@@ -124,7 +124,7 @@ class TestStreams:
 
         body = json.loads(out)
         ticks = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
-        assert (code, body["schema_version"], body["state"], body["images"]) == (0, 3, "finished", 160)
+        assert (code, body["schema_version"], body["state"], body["images"]) == (0, 4, "finished", 160)
         assert [tick["images"] for tick in ticks] == [40, 80, 120, 160]
 
     def test_inspect_stats_json_has_a_verdict_on_top(self, gancli, trained):

@@ -53,10 +53,11 @@ def health_panel(health: Health, width: int = 120, *, everything: bool = False) 
     everything: show all figures, histograms, spectra and history.
     """
     color = COLORS.get(health.verdict, "white")
-    verdict, confidence = printable(health.verdict), printable(health.confidence)
-    head = Text.assemble(("verdict: ", "bold"), (verdict, f"bold {color}"), f"  (confidence {confidence})")
+    verdict, certainty = printable(health.verdict), printable(health.certainty)
+    head = Text.assemble(("verdict: ", "bold"), (verdict, f"bold {color}"), f"  ({certainty})")
     parts: list[Any] = [Text(printable(health.source)), head]
     parts += [Text(f"  {printable(line)}") for line in health.evidence]
+    parts += [Text(f"  {printable(health.compared_by)}", style="dim")] if health.compared_by else []
     if not health.panel:
         return parts + (_details(health) if everything else [])
     figures = [figure for figure in health.panel if everything or figure.key in MAIN]

@@ -28,9 +28,10 @@ def write(health: Health, path: Path) -> None:
 
 def plot(health: Health) -> str:
     """A standalone SVG: a bar per figure with a line at its baseline, then histograms and spectra."""
-    parts, down = [_text(16, 26, f"{health.verdict} (confidence {health.confidence})", "head")], 44
+    parts, down = [_text(16, 26, f"{health.verdict} ({health.certainty})", "head")], 44
     for line in (
         *health.evidence,
+        *([health.compared_by] if health.compared_by else []),
         f"{health.samples} samples per side; bar: value of the figure, dark line: its baseline",
     ):
         parts.append(_text(16, down, line, "soft"))

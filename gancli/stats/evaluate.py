@@ -13,7 +13,7 @@ from gancli.results import Progress, silent
 from gancli.stats import histograms
 from gancli.stats.comparison import Comparison
 from gancli.stats.figures import panel
-from gancli.stats.verdict import decide
+from gancli.stats.verdict import compared_by, decide
 
 SHOWN = 8  # number of samples whose nearest training sample is reported
 
@@ -49,6 +49,8 @@ def evaluate(
         verdict=verdict.word,
         confidence=verdict.confidence,
         evidence=verdict.evidence,
+        right=verdict.right,
+        compared_by=base.compared_by or compared_by(c.kind, trained=c.trained),
         panel=figures,
         histograms=channel_histograms(c),
         spectrum=None if c.kind == "points" else spectrum_curves(c),

