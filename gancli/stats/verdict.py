@@ -36,28 +36,27 @@ MOST_NAMES = 8  # of missing classes
 TELLING = 0.15  # share of the score of a word from which a sign is told
 
 FOR = {
-    "low-diversity": "repeated close missing uncovered uncovered_matched shifted shifted_matched narrow",
+    "low-diversity": "repeated close missing uncovered uncovered_matched",
     "collapsed": "same few absent bare narrow",
     "memorizing": "copied beside",
     "washed-out": "pale flat",
-    "artifacts": "distant foreign imprecise alien blurred fine detail spike grainy noisy smooth tinted loud strong far "
-    "shifted shifted_matched uncovered_matched",
+    "artifacts": "distant foreign imprecise alien blurred fine detail spike grainy noisy smooth tinted",
     "diverged": "white loud",
 }
 AGAINST = {
-    "low-diversity": "few same absent bare distant imprecise alien noisy white fine detail spike grainy blurred smooth tinted pale copied far",
-    "collapsed": "distant pale copied noisy white fine detail far imprecise alien",
+    "low-diversity": "few same absent bare distant white detail blurred tinted pale copied",
+    "collapsed": "distant white imprecise alien",
     "memorizing": "repeated missing tinted few close",
-    "washed-out": "distant strong noisy white repeated far fine tinted close few same alien blurred smooth detail",
+    "washed-out": "distant white repeated close few blurred smooth detail",
     "artifacts": "repeated close copied pale few same white",
     "diverged": "copied close repeated few pale",
 }
-CONTENT = "missing absent bare uncovered shifted foreign alien imprecise distant"
+CONTENT = "missing absent bare uncovered foreign alien imprecise distant"
 EXPLAINS = {
     "pale": "foreign imprecise alien distant",
     "white": f"{CONTENT} few repeated close narrow fine grainy noisy",
 }
-DIVERSITY = ("missing", "absent", "uncovered", "uncovered_matched", "shifted", "shifted_matched", "bare", "narrow")
+DIVERSITY = ("missing", "absent", "uncovered", "uncovered_matched", "bare", "narrow")
 
 
 @dataclass(frozen=True)
