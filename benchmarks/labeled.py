@@ -131,7 +131,7 @@ class Maker:
 
     def cases(self) -> Iterator[Case]:
         """All sets."""
-        for number in range(HEALTHY):
+        for number in range(HEALTHY if self.count < LARGE else HEALTHY_LARGE):
             yield Case(f"healthy {number}", "healthy", self.healthy(f"healthy {number}"))
         yield from self.repeated()
         yield from self.dropped()
@@ -227,7 +227,8 @@ class Maker:
 
 
 Change = Callable[[Tensor, np.random.RandomState], Tensor]
-HEALTHY = 4
+HEALTHY, HEALTHY_LARGE = 4, 30  # independent draws; of large sets enough to find one accusation in two hundred
+LARGE = 500  # samples
 KEPT = (0.1, 0.1, 0.3, 0.4, 0.5, 0.6, 0.6, 0.6, 0.7, 0.9)
 
 

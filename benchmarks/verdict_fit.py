@@ -27,7 +27,7 @@ class Sets:
 
     rows: Sequence[Row]
     signs: Tensor  # (N, S) strengths
-    words: Tensor  # (N,) index in WORDS
+    words: Tensor  # (N,) index in WORDS; -1: not scored
     sources: np.ndarray  # (N,)
 
     def part(self, chosen: np.ndarray) -> "Sets":
@@ -45,16 +45,17 @@ def figures_of(row: Row, *, trained: bool) -> list[Figure]:
 
 
 def sets_of(rows: Sequence[Row], *, trained: bool) -> Sets:
-    """All scored sets; with trained features, those of images."""
-    rows = [row for row in rows if row["word"] and (row["trained"] or not trained)]
+    """All sets; with trained features, those of images."""
+    rows = [row for row in rows if row["trained"] or not trained]
     found = [strengths(Panel(figures_of(row, trained=trained))) for row in rows]
     signs = torch.tensor([[strength[key] for key in KEYS] for strength in found], dtype=torch.float64)
-    words = torch.tensor([WORDS.index(row["word"]) for row in rows])
+    words = torch.tensor([WORDS.index(row["word"]) if row["word"] else -1 for row in rows])
     return Sets(rows, signs, words, np.array([row["source"] for row in rows]))
 
 
 def fitted(sets: Sets) -> Model:
     """The weights under which the labels are most likely: for signs at least 0, against signs at most 0."""
+    sets = sets.part(sets.words.numpy() >= 0)
     shape = (len(WORDS) - 1, len(KEYS))
     up, down = (torch.zeros(shape, dtype=torch.float64) for _ in range(2))
     for place, word in enumerate(FOR):
@@ -118,7 +119,9 @@ def reliability(sure: np.ndarray, right: np.ndarray) -> list[tuple[float, float]
 
 def wilson(right: int, count: int) -> tuple[float, float]:
     """95% interval of a share."""
+    if not count:
+        return 0.0, 1.0
     z, share = 1.96, right / count
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     reach = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return float(middle - reach), float(middle + reach)
+    return max(float(middle - reach), 0.0), min(float(middle + reach), 1.0)

@@ -4,7 +4,8 @@
     python benchmarks/verdicts.py fit [FILE] [--write]
 
 `fit` leaves out one source after the other: the weights are fitted to the others, and tested on it. All figures that it
-prints are of sources that were left out. --write fits the weights to all sources and writes verdict_weights.json.
+prints are of sources that were left out. --write fits the weights to all sources, and writes verdict_weights.json and
+docs/verdicts.md. Without FILE it takes what was measured for the current weights.
 
 `measure` computes the figures of every set of labeled.py, with fixed and with trained features, and appends them to a
 file of JSON lines; the same command goes on where it was stopped. DATA is the folder with the files of labeled.SOURCES.
@@ -12,20 +13,20 @@ file of JSON lines; the same command goes on where it was stopped. DATA is the f
 
 import argparse
 import json
+import lzma
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import verdict_fit
+import verdict_report
 from labeled import SOURCES, Case, Maker, Source, load
-from verdict_fit import WORDS, Sets
+from verdict_report import Judged
 
 from gancli.health import Figure
 from gancli.networks.feature_extractors import FeatureExtractor, pretrained
@@ -33,10 +34,10 @@ from gancli.stats import memorization
 from gancli.stats.comparison import Comparison, Reference
 from gancli.stats.figures import FIGURES, panel
 from gancli.stats.sample_sets import prepared
-from gancli.stats.verdict import HIGH, UNDECIDED
 
 Row = dict[str, Any]
-WITHOUT_CLASSES = ("frogs", "emoji")  # sources whose modes are parts by k-means
+ROOT = Path(__file__).parents[1]
+MEASURED, PAGE = ROOT / "benchmarks" / "results" / "verdicts.jsonl.xz", ROOT / "docs" / "verdicts.md"
 
 
 def main() -> None:
@@ -52,7 +53,7 @@ def main() -> None:
     measuring.add_argument("--threads", type=int, default=1)
     measuring.set_defaults(run=measure)
     fitting = commands.add_parser("fit")
-    fitting.add_argument("file", type=Path, nargs="?", default=Path("verdicts.jsonl"))
+    fitting.add_argument("file", type=Path, nargs="?", default=MEASURED)
     fitting.add_argument("--write", action="store_true")
     fitting.set_defaults(run=fit)
     given = parser.parse_args()
@@ -60,8 +61,11 @@ def main() -> None:
 
 
 def read(path: Path) -> list[Row]:
-    """What was measured so far."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """What was measured so far: JSON lines, possibly compressed by xz."""
+    if not path.exists():
+        return []
+    with lzma.open(path, "rt") if path.suffix == ".xz" else path.open() as file:
+        return [json.loads(line) for line in file]
 
 
 def measure(given: argparse.Namespace) -> None:
@@ -80,65 +84,18 @@ def measure(given: argparse.Namespace) -> None:
 
 
 def fit(given: argparse.Namespace) -> None:
-    """Test every source with the weights that were fitted to the others; then fit to all."""
-    models = {}
+    """Judge every source by the weights that were fitted to the others; then fit to all."""
+    judged, models = {}, {}
     for name in ("fixed", "trained"):
         sets = verdict_fit.sets_of(read(given.file), trained=name == "trained")
-        chances = verdict_fit.left_out(sets)
-        print(f"\n## {name} features\n")
-        steps, seen = report(sets, chances)
-        models[name] = replace(verdict_fit.fitted(sets), reliability=steps, seen=seen)
+        one = judged[name] = Judged(sets, verdict_fit.left_out(sets))
+        models[name] = replace(verdict_fit.fitted(sets), reliability=one.steps(), seen=round(one.seen(), 4))
+    page = verdict_report.page(judged)
+    print(page)
     if given.write:
         text = json.dumps({name: asdict(model) for name, model in models.items()}, indent=1)
         (resources.files("gancli.stats") / "verdict_weights.json").write_text(text + "\n")
-
-
-def report(sets: Sets, chances: np.ndarray) -> tuple[list[tuple[float, float]], float]:
-    """Print how often the verdicts were right, and which were not. Returns the reliability, and the losses seen."""
-    found, sure = chances.argmax(1), chances.max(1)
-    right = (found == sets.words.numpy()) & (sure >= UNDECIDED)
-    cases, samples = [row["case"] for row in sets.rows], np.array([row["samples"] for row in sets.rows])
-    healthy = np.array([case.startswith("healthy") for case in cases])
-    dropped = np.array([" modes" in row["case"] and 0.35 < row["strength"] <= 0.65 for row in sets.rows])
-    dropped &= np.array([row["source"] not in WITHOUT_CLASSES for row in sets.rows])
-    images = np.array([row["kind"] == "image" for row in sets.rows])
-    accused = (found != 0) & (sure >= UNDECIDED)
-    print(f"{len(np.unique(sets.sources))} sources, undecided: {(sure < UNDECIDED).sum()}")
-    share("right", right)
-    share("accused healthy sets of 500 or more samples", accused[healthy & (samples >= 500)])
-    share("accused healthy sets", accused[healthy])
-    share("losses of 35% to 65% of the classes seen", (found != 0)[dropped])
-    share("the same, images", (found != 0)[dropped & images])
-    for source in np.unique(sets.sources):
-        share(f"right, {source}", right[sets.sources == source])
-    steps = verdict_fit.reliability(sure, right)
-    high = sure >= min((low for low, part in steps if part >= HIGH), default=2)
-    share("right among those of high confidence", right[high])
-    print("reliability:", ", ".join(f"from {low:.1%}: {part:.1%}" for low, part in steps))
-    confusion(sets, found, sure)
-    for row, word, p, good in zip(sets.rows, found, sure, right, strict=True):
-        if not good:
-            called = WORDS[word] if p >= UNDECIDED else f"undecided ({WORDS[word]})"
-            print(f"- {row['source']} {row['samples']}, {row['case']}: {row['word']}, called {called}, {p:.0%}")
-    return steps, round(float((found != 0)[dropped & images].mean()), 4)
-
-
-def share(what: str, true: np.ndarray) -> None:
-    """Print a share with its interval."""
-    if len(true):
-        low, high = verdict_fit.wilson(int(true.sum()), len(true))
-        print(f"{what}: {true.sum()} of {len(true)}, {true.mean():.1%} ({low:.1%} to {high:.1%})")
-
-
-def confusion(sets: Sets, found: np.ndarray, sure: np.ndarray) -> None:
-    """Rows are labels, columns verdicts, as Markdown."""
-    named = [WORDS[word] if p >= UNDECIDED else "undecided" for word, p in zip(found, sure, strict=True)]
-    counts = Counter(zip((WORDS[word] for word in sets.words.tolist()), named, strict=True))
-    columns = (*WORDS, "undecided")
-    print("\n| made as | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
-    for label in WORDS:
-        print(f"| {label} | " + " | ".join(str(counts[label, word] or "") for word in columns) + " |")
-    print()
+        PAGE.write_text(page)
 
 
 def rows_of(
