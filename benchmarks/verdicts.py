@@ -88,8 +88,10 @@ def fit(given: argparse.Namespace) -> None:
     judged, models = {}, {}
     for name in ("fixed", "trained"):
         sets = verdict_fit.sets_of(read(given.file), trained=name == "trained")
+        if not sets.rows:
+            continue
         one = judged[name] = Judged(sets, verdict_fit.left_out(sets))
-        models[name] = replace(verdict_fit.fitted(sets), reliability=one.steps(), seen=round(one.seen(), 4))
+        models[name] = replace(verdict_fit.fitted(sets), reliability=one.steps(), seen=one.seen())
     page = verdict_report.page(judged)
     print(page)
     if given.write:
