@@ -163,13 +163,16 @@ def test_a_tick_that_was_left_and_taken_is_taken_again_after_a_kill(
     (run,) = all_runs(tmp_path / "killed")
     assert log_of(run) == []
 
-    calls, one_step = [], loop.one_step_in_memory
+    done, one_step = [], loop.one_step_in_memory
+
+    def killed_after_steps(*arguments):
+        if len(done) == steps:
+            raise Killed
+        done.append(arguments)
+        return one_step(*arguments)
+
     with monkeypatch.context() as patched:
-        patched.setattr(
-            loop,
-            "one_step_in_memory",
-            lambda *a: one_step(*a) if len(calls) < steps and not calls.append(1) else killed(),
-        )
+        patched.setattr(loop, "one_step_in_memory", killed_after_steps)
         with pytest.raises(Killed):
             trained(preset, pictures, tmp_path / "killed")
     assert [row["images"] for row in run.stats()] == [24]
@@ -180,10 +183,6 @@ def test_a_tick_that_was_left_and_taken_is_taken_again_after_a_kill(
 
 class Killed(BaseException):
     """As a SIGKILL: nothing is saved on the way out."""
-
-
-def killed():
-    raise Killed
 
 
 def test_a_tick_of_the_next_session_has_the_same_dropout(tmp_path, stop_in):

@@ -17,7 +17,7 @@ from gancli.training.callbacks import Callback
 from gancli.training.state import TrainState
 from gancli.training.tick_metrics import TickMetrics
 
-# Keys in TrainState.extra. The value of the second: 1 if the tick of the step is taken, 0 if it is missing, too.
+# Keys in TrainState.extra. STEP_DONE is there if the networks are trained; its value is 1 if the tick is taken, else 0.
 BEFORE, STEP_DONE = "images before an unfinished step", "only the tick is missing"
 LOSS = "loss "  # begins the keys of the last losses
 
@@ -63,8 +63,8 @@ def begin(session: Session, state: TrainState) -> None:
 def logged(state: TrainState) -> int:
     """The images up to which the log belongs to the weights.
 
-    A checkpoint after a signal may be from before the tick at its own images. If a killed session has taken that tick
-    since, it is taken again, because the checkpoint has no fakes of it, with which the next tick compares its own.
+    A checkpoint that was saved after a signal may be from before the tick at its own images. If a process that was
+    killed later has logged that tick, it is taken again: the next tick compares its fakes with those of this one.
     """
     is_taken = BEFORE not in state.extra or (STEP_DONE in state.extra and bool(state.extra[STEP_DONE]))
     return state.images if is_taken else state.images - 1
