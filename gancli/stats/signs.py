@@ -125,7 +125,7 @@ def _fewer(p: Panel) -> float:
     return -log10(max(p.relative("unique_fraction"), TINY))
 
 
-def _noisy(p: Panel) -> float:
+def _white(p: Panel) -> float:
     """How far the roughness is from that of the reals toward that of white noise."""
     fake, real = p.sides("roughness")
     return (fake - real) / max(1 - real, 0.05)
@@ -134,11 +134,6 @@ def _noisy(p: Panel) -> float:
 def _smooth(p: Panel) -> float:
     fake, real = p.sides("roughness")
     return (real - fake) / max(real, 0.02)
-
-
-def _grainy(p: Panel) -> float:
-    fake, real = p.sides("grain")
-    return fake - real
 
 
 def _times(key: str, what: str) -> Callable[[Panel], str]:
@@ -182,10 +177,6 @@ def _spike(p: Panel) -> str:
     return f"a narrow peak of the spectrum has {10 ** p.excess('spectrum_spike'):.2g} times the power of the reals"
 
 
-def _grain(p: Panel) -> str:
-    return "noise in flat areas is {:.1f} gray levels; in the data it is {:.1f}".format(*p.sides("grain"))
-
-
 def _tint(p: Panel) -> str:
     return f"colors or values are off: a channel differs from the data by {p.colors():.2f} standard deviations"
 
@@ -193,6 +184,11 @@ def _tint(p: Panel) -> str:
 def _distance(p: Panel) -> str:
     value, baseline = p.value("kernel_distance"), p.baseline("kernel_distance")
     return f"kernel distance is {value:.1f}; between two halves of the data it is {baseline:.1f}"
+
+
+def _told(p: Panel) -> str:
+    value, baseline = p.value("classifier_auc"), p.baseline("classifier_auc")
+    return f"a classifier ranks {value:.0%} of the pairs of a real and a sample correctly (baseline {baseline:.0%})"
 
 
 def _copied(p: Panel) -> str:
@@ -212,6 +208,7 @@ SIGNS = (
          _times("effective_rank_ratio", "number of directions in which the samples vary")),
     Sign("absent", "missing_share", gained("missing_share"), 0.82, MISSING, 8),
     Sign("missing", "missing_share", gained("missing_share"), 0.15, MISSING),
+    Sign("told", "classifier_auc", gained("classifier_auc"), 0.3, _told),
     Sign("bare", "coverage", lost("coverage"), 0.7, UNCOVERED, 4),
     Sign("uncovered", "coverage", lost("coverage"), 0.15, UNCOVERED),
     Sign("uncovered_matched", "coverage_color_matched", lost("coverage_color_matched"), 0.2, COVERED_MATCHED),
@@ -227,9 +224,7 @@ SIGNS = (
     Sign("fine", "spectrum_fine", lambda p: p.excess("spectrum_fine"), 0.3, _fine),
     Sign("detail", "spectrum_distance", lambda p: p.excess("spectrum_distance"), 0.12, _spectrum),
     Sign("spike", "spectrum_spike", lambda p: p.excess("spectrum_spike"), 0.7, _spike),
-    Sign("grainy", "grain", _grainy, 5.0, _grain),
-    Sign("noisy", "roughness", _noisy, 0.12, _roughness),
-    Sign("white", "roughness", _noisy, 0.8, _roughness, 8),
+    Sign("white", "roughness", _white, 0.8, _roughness, 8),
     Sign("smooth", "roughness", _smooth, 0.3, _roughness),
     Sign("tinted", "color_distance", Panel.colors, 0.2, _tint),
 )  # fmt: skip

@@ -36,11 +36,11 @@ MOST_NAMES = 8  # of missing classes
 TELLING = 0.15  # share of the score of a word from which a sign is told
 
 FOR = {
-    "low-diversity": "repeated close missing uncovered uncovered_matched",
+    "low-diversity": "repeated close missing told uncovered uncovered_matched",
     "collapsed": "same few absent bare narrow",
     "memorizing": "copied beside",
     "washed-out": "pale flat",
-    "artifacts": "distant foreign imprecise alien blurred fine detail spike grainy noisy smooth tinted",
+    "artifacts": "distant foreign told imprecise alien blurred fine detail spike smooth tinted",
     "diverged": "white loud",
 }
 AGAINST = {
@@ -51,12 +51,12 @@ AGAINST = {
     "artifacts": "repeated close copied pale few same white",
     "diverged": "copied close repeated few pale",
 }
-CONTENT = "missing absent bare uncovered foreign alien imprecise distant"
+CONTENT = "missing absent told bare uncovered foreign alien imprecise distant"
 EXPLAINS = {
     "pale": "foreign imprecise alien distant",
-    "white": f"{CONTENT} few repeated close narrow fine grainy noisy",
+    "white": f"{CONTENT} few repeated close narrow fine",
 }
-DIVERSITY = ("missing", "absent", "uncovered", "uncovered_matched", "bare", "narrow")
+DIVERSITY = ("missing", "absent", "told", "uncovered", "uncovered_matched", "bare", "narrow")
 
 
 @dataclass(frozen=True)
