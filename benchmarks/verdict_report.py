@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from verdict_fit import WORDS, Sets, reliability, wilson
 
@@ -82,15 +83,28 @@ class Judged:
         return round(float(found.mean()), 4) if len(found) else 0.0
 
 
+def installed(fixed: Judged, trained: Judged) -> Judged:
+    """What users of the extra get: images by trained features, signals by fixed ones."""
+    signals = fixed.of("kind") != "image"
+    sets = [trained.sets, fixed.sets.part(signals)]
+    rows = [row for one in sets for row in one.rows]
+    signs, words = (torch.cat([getattr(one, name) for one in sets]) for name in ("signs", "words"))
+    both = Sets(rows, signs, words, np.concatenate([one.sources for one in sets]))
+    return Judged(both, np.concatenate([trained.chances, fixed.chances[signals]]))
+
+
 def page(judged: Mapping[str, Judged]) -> str:
     """The page, of the verdicts by each kind of features."""
     parts = [HEAD]
+    if judged.keys() == {"fixed", "trained"}:
+        both = _shares(installed(judged["fixed"], judged["trained"]))
+        parts += ["## With the extra `pretrained`: images by trained features, signals by fixed ones\n", both]
     for name, one in judged.items():
         parts += [f"## With {name} features\n", *_section(one)]
     return "\n".join(parts)
 
 
-def _section(judged: Judged) -> Iterator[str]:
+def _shares(judged: Judged) -> str:
     scored, samples = judged.scored, judged.of("samples")
     healthy = np.array([case.startswith("healthy") for case in judged.of("case")])
     lost = judged.lacking(0.349, 0.651, modes=True)
@@ -105,8 +119,12 @@ def _section(judged: Judged) -> Iterator[str]:
         "right among those of confidence `high`": judged.right[high],
         "undecided": (judged.sure < UNDECIDED)[scored],
     }
-    yield _table(("", "sets", "of", "share", "interval"), [(what, *_share(true)) for what, true in shares.items()])
-    sources = np.unique(judged.sets.sources)
+    return _table(("", "sets", "of", "share", "interval"), [(what, *_share(true)) for what, true in shares.items()])
+
+
+def _section(judged: Judged) -> Iterator[str]:
+    yield _shares(judged)
+    scored, sources = judged.scored, np.unique(judged.sets.sources)
     rows = [(source, *_share(judged.right[scored & (judged.sets.sources == source)])) for source in sources]
     yield _table(("right, by source left out", "sets", "of", "share", "interval"), rows)
     yield "Probability of the word, and how many of the verdicts as sure as that were right:\n"

@@ -53,7 +53,7 @@ AGAINST = {
 }
 CONTENT = "missing absent told bare uncovered foreign alien imprecise distant"
 EXPLAINS = {
-    "pale": "foreign imprecise alien distant",
+    "pale": "foreign",
     "white": f"{CONTENT} few repeated close narrow fine",
 }
 DIVERSITY = ("missing", "absent", "told", "uncovered", "uncovered_matched", "bare", "narrow")
