@@ -134,6 +134,7 @@ class Maker:
         for number in range(HEALTHY if self.count < LARGE else HEALTHY_LARGE):
             yield Case(f"healthy {number}", "healthy", self.healthy(f"healthy {number}"))
         yield from self.repeated()
+        yield from self.faded()
         yield from self.dropped()
         yield from self.spoiled()
         yield from self.copied()
@@ -167,6 +168,14 @@ class Maker:
             few = self.rows(draw.choice(len(self.source.pool), k, replace=False), draw)[:half]
             made = torch.cat([varied(few, draw), self.healthy(f"half of {k}")[half:]])
             yield Case(f"half of {k} repeated, varied", "low-diversity", made, 0.5)
+
+    def faded(self) -> Iterator[Case]:
+        """Few samples that are pale, too: the more severe verdict counts. And nothing but gray."""
+        draw, k = self.draw("faded"), max(1, round(self.count / 40))
+        few = self.rows(draw.choice(len(self.source.pool), k, replace=False), draw)
+        yield Case(f"{k} repeated, varied, paler", "collapsed", 0.4 * varied(few, draw), k / self.count)
+        gray = torch.full_like(few, float(self.source.train.mean()))
+        yield Case("gray throughout", "collapsed", gray, 1 / self.count)
 
     def dropped(self) -> Iterator[Case]:
         """Only some of the modes."""
