@@ -95,8 +95,6 @@ class Health:
     verdict: str  # one of WORDS
     confidence: str  # high, low
     evidence: tuple[str, ...]
-    right: float | None = None  # share of the verdicts as sure as this that were right, on other data; None: unknown
-    compared_by: str = ""  # which features the content was compared by, and how much they see; a sentence
     panel: tuple[Figure, ...] = ()
     histograms: tuple[Histogram, ...] = ()
     spectrum: Spectrum | None = None
@@ -110,6 +108,8 @@ class Health:
     reals: str | None = None  # the data that it was compared with
     kind: str = "image"  # image, signal or points
     quick: bool = False  # whether the slower figures were skipped
+    right: float | None = None  # share of the verdicts as sure as this that were right, on other data; None: unknown
+    compared_by: str = ""  # which features the content was compared by, and how much they see; a sentence
     history: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -132,7 +132,7 @@ class TestStreams:
         code, out, _ = gancli("inspect-stats", trained[0], "--json")
 
         body = json.loads(out)
-        assert (code, body["schema_version"]) == (0, 3)
+        assert (code, body["schema_version"]) == (0, 4)
         assert body["verdict"] in WORDS
         assert set(body["panel"][0]) == {
             "key", "part", "label", "value", "baseline", "fake", "real", "note", "group", "mark", "advice"
@@ -275,7 +275,7 @@ class TestErrors:
         """The result is printed first."""
         from gancli.stats.verdict import Verdict
 
-        monkeypatch.setattr("gancli.stats.evaluate.decide", lambda *a: Verdict("collapsed", "high", ("told to",)))
+        monkeypatch.setattr("gancli.stats.evaluate.decide", lambda *_, **__: Verdict("collapsed", "high", ("told to",)))
         code, out, _ = gancli("inspect-stats", trained[0], "--fail-on", "collapse", "--json")
         assert (code, json.loads(out)["verdict"]) == (4, "collapsed")
         assert gancli("inspect-stats", trained[0], "--fail-on", "low-diversity")[0] == 0
@@ -462,7 +462,7 @@ class TestShow:
         """NaN is null, paths are text, nested results are objects."""
         rejected = results.Rejected("a", "b")
         assert json.loads(show.as_json([rejected, float("nan")])) == {
-            "schema_version": 3, "items": [{"name": "a", "reason": "b"}, None],
+            "schema_version": 4, "items": [{"name": "a", "reason": "b"}, None],
         }  # fmt: skip
 
     @pytest.mark.parametrize(
