@@ -111,6 +111,7 @@ def _shares(judged: Judged) -> str:
     high = scored & (judged.sure >= min((low for low, share in judged.steps() if share >= HIGH), default=2))
     shares = {
         "right": judged.right[scored],
+        "right, of sets that are not healthy": judged.right[scored & (judged.sets.words.numpy() > 0)],
         "right, 500 or more samples": judged.right[scored & (samples >= 500)],
         "healthy sets accused": judged.accused[healthy],
         "healthy sets accused, 500 or more samples": judged.accused[healthy & (samples >= 500)],
