@@ -1,6 +1,6 @@
 """Is the verdict to be believed on data that it has never seen? More than a thousand labeled sample sets.
 
-    python benchmarks/verdicts.py measure DATA [--out FILE] [--sources NAME...] [--seed S]
+    python benchmarks/verdicts.py measure DATA [--out FILE] [--sources NAME...] [--seed S] [--runs LIST]
     python benchmarks/verdicts.py fit [FILE] [--write]
 
 `fit` leaves out one source after the other: the weights are fitted to the others, and tested on it. All figures that it
@@ -9,6 +9,7 @@ docs/verdicts.md. Without FILE it takes what was measured for the current weight
 
 `measure` computes the figures of every set of labeled.py, with fixed and with trained features, and appends them to a
 file of JSON lines; the same command goes on where it was stopped. DATA is the folder with the files of labeled.SOURCES.
+LIST names trained runs, which were labeled by looking at their samples: a line each with a verdict, a source and a run.
 """
 
 import argparse
@@ -28,15 +29,20 @@ import verdict_report
 from labeled import SOURCES, Case, Maker, Source, load
 from verdict_report import Judged
 
+from gancli import checkpoint
 from gancli.health import Figure
 from gancli.networks.feature_extractors import FeatureExtractor, pretrained
-from gancli.stats import memorization
+from gancli.results import silent
+from gancli.sampling import Generator
+from gancli.stats import memorization, sample_sets
 from gancli.stats.comparison import Comparison, Reference
 from gancli.stats.figures import FIGURES, panel
+from gancli.stats.inspect import reals_of
 from gancli.stats.sample_sets import prepared
 
 Row = dict[str, Any]
 ROOT = Path(__file__).parents[1]
+MOST = 1_000  # samples of a trained run
 MEASURED, PAGE = ROOT / "benchmarks" / "results" / "verdicts.jsonl.xz", ROOT / "docs" / "verdicts.md"
 
 
@@ -50,6 +56,7 @@ def main() -> None:
     measuring.add_argument("--sources", nargs="+", default=list(SOURCES), choices=list(SOURCES))
     measuring.add_argument("--samples", type=int, nargs="+", help="per side; default: those of SOURCES")
     measuring.add_argument("--seed", type=int, default=1)
+    measuring.add_argument("--runs", type=Path)
     measuring.add_argument("--threads", type=int, default=1)
     measuring.set_defaults(run=measure)
     fitting = commands.add_parser("fit")
@@ -76,11 +83,49 @@ def measure(given: argparse.Namespace) -> None:
         sys.exit("install gancli[pretrained]: every set is measured with both kinds of features")
     there = {(row["source"], row["seed"], row["samples"], row["case"]) for row in read(given.out)}
     with given.out.open("a") as file:
-        for name in given.sources:
-            for count in given.samples or SOURCES[name].counts:
-                for row in rows_of(name, count, given.seed, given.data, extractor, there):
-                    file.write(json.dumps(row) + "\n")
-                    file.flush()
+        for row in every_row(given, extractor, there):
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+
+
+def every_row(given: argparse.Namespace, extractor: FeatureExtractor, there: set[tuple[Any, ...]]) -> Iterator[Row]:
+    """Of the trained runs if there is a list of them, else of the labeled sets."""
+    if given.runs is not None:
+        yield from rows_of_runs(given.runs, extractor, there)
+        return
+    for name in given.sources:
+        for count in given.samples or SOURCES[name].counts:
+            yield from rows_of(name, count, given.seed, given.data, extractor, there)
+
+
+def rows_of_runs(path: Path, extractor: FeatureExtractor, there: set[tuple[Any, ...]]) -> Iterator[Row]:
+    """The averaged weights of trained runs, as `gancli inspect-stats` compares them with their data."""
+    for line in filter(None, path.read_text().splitlines()):
+        word, source, run = line.split(maxsplit=2)
+        opened = checkpoint.read(checkpoint.locate(run))
+        generator, dataset = Generator.of(opened), reals_of(opened, None, silent)
+        count, case = min(MOST, len(dataset.values) // 2), f"run {Path(run).name}, {opened.images // 1000} kimg"
+        if (source, opened.config.train.seed, count, case) in there:
+            continue
+        made, fakes = [], None
+        for each in (None, extractor):
+            reals = sample_sets.of_generator(generator, dataset, trained=True, extractor=each)
+            reference, _ = reals.reference(count, quick=False, progress=silent)
+            fakes = sample_sets.generated(generator, reference.others, silent) if fakes is None else fakes
+            made.append(Comparison(fakes, reference))
+        yield {
+            **{"source": source, "kind": dataset.kind, "seed": opened.config.train.seed, "samples": count},
+            **{"case": case, "word": None if word == "-" else word, "strength": 0.0},
+            **measured(*made),
+        }
+
+
+def measured(fixed: Comparison, trained: Comparison) -> Row:
+    """The figures of both kinds of features; signals have no trained ones."""
+    return {
+        "fixed": [packed(figure) for figure in panel(fixed, quick=True)],
+        "trained": [packed(figure) for figure in content(trained)] if fixed.kind == "image" else [],
+    }
 
 
 def fit(given: argparse.Namespace) -> None:
@@ -115,10 +160,7 @@ def rows_of(
         yield {
             **{"source": name, "kind": source.kind, "seed": seed, "samples": count},
             **{"case": case.name, "word": case.word, "strength": round(case.strength, 4)},
-            "fixed": [packed(figure) for figure in panel(compared(case, fixed), quick=True)],
-            "trained": [packed(figure) for figure in content(compared(case, trained))]
-            if source.kind == "image"
-            else [],
+            **measured(compared(case, fixed), compared(case, trained)),
         }
     print(f"{name}, {count} samples: {made} sets in {time.time() - began:.0f} s", file=sys.stderr, flush=True)
 
