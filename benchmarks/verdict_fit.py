@@ -1,7 +1,7 @@
 """Fit the weights of the verdict, and test them on the sources that were left out. For verdicts.py."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from gancli.health import Figure
+from gancli.stats.figures import FIGURES, with_fixed
 from gancli.stats.signs import KEYS, Panel
 from gancli.stats.verdict import AGAINST, FOR, Model, strengths
 
@@ -30,6 +31,11 @@ class Sets:
     words: Tensor  # (N,) index in WORDS; -1: not scored
     sources: np.ndarray  # (N,)
 
+    @property
+    def networks(self) -> np.ndarray:
+        """(N,) Which sets are samples of a trained network. Their labels are opinions: nothing is fitted to them."""
+        return np.array([row["case"].startswith("run ") for row in self.rows])
+
     def part(self, chosen: np.ndarray) -> "Sets":
         """Some of the sets."""
         rows = [row for row, one in zip(self.rows, chosen, strict=True) if one]
@@ -38,10 +44,13 @@ class Sets:
 
 
 def figures_of(row: Row, *, trained: bool) -> list[Figure]:
-    """The panel of a set: with trained features, these replace the fixed ones where there are any."""
+    """The panel of a set: with trained features, these replace the fixed ones where there are any, but for some."""
     fixed, other = ([Figure(k, k, *rest, part=part) for k, part, *rest in row[kind]] for kind in ("fixed", "trained"))
-    replaced = {figure.key for figure in other} if trained else set()
-    return [figure for figure in fixed if figure.key not in replaced] + (other if trained else [])
+    replaced = {figure.key for figure in other}
+    if not trained:
+        return fixed
+    both = [replace(figure, key=with_fixed(figure.key)) for figure in fixed if with_fixed(figure.key) in FIGURES]
+    return [figure for figure in fixed if figure.key not in replaced] + other + both
 
 
 def sets_of(rows: Sequence[Row], *, trained: bool) -> Sets:
@@ -54,8 +63,11 @@ def sets_of(rows: Sequence[Row], *, trained: bool) -> Sets:
 
 
 def fitted(sets: Sets) -> Model:
-    """The weights under which the labels are most likely: for signs at least 0, against signs at most 0."""
-    sets = sets.part(sets.words.numpy() >= 0)
+    """The weights under which the labels are most likely: for signs at least 0, against signs at most 0.
+
+    Of sets that were made from real data; the trained networks are a test.
+    """
+    sets = sets.part((sets.words.numpy() >= 0) & ~sets.networks)
     shape = (len(WORDS) - 1, len(KEYS))
     up, down = (torch.zeros(shape, dtype=torch.float64) for _ in range(2))
     for place, word in enumerate(FOR):

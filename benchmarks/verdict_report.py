@@ -49,8 +49,8 @@ class Judged:
 
     @property
     def scored(self) -> NDArray[np.bool_]:
-        """Which sets have a label."""
-        return self.sets.words.numpy() >= 0
+        """Which sets count: made from real data, with a label."""
+        return (self.sets.words.numpy() >= 0) & ~self.sets.networks
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -135,6 +135,9 @@ def _section(judged: Judged) -> Iterator[str]:
     yield "Not called healthy, by what is left (sources with classes; samples repeated exactly or with changes):\n"
     ranges = [(what, *_seen(judged, low, high)) for what, (low, high) in LEFT.items()]
     yield _table(("left", "of the classes", "of the distinct samples"), ranges)
+    if judged.sets.networks.any():
+        yield "Trained networks, labeled by looking at a sheet of their samples beside one of reals, and the verdicts:\n"
+        yield _table(("source, run", "label", "verdict"), list(_networks(judged)))
     yield f"Every error ({(scored & ~judged.right).sum()}): source, samples per side, what was done, label, verdict.\n"
     yield "".join(_errors(judged)) + "\n"
 
@@ -154,10 +157,20 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
+def _called(judged: Judged) -> list[str]:
+    return [WORDS[word] if p >= UNDECIDED else "undecided" for word, p in zip(judged.word, judged.sure, strict=True)]
+
+
+def _networks(judged: Judged) -> Iterator[tuple[str, ...]]:
+    for row, word, sure, network in zip(judged.sets.rows, _called(judged), judged.sure, judged.sets.networks, strict=True):
+        if network:
+            name = f"{row['source']}, {row['case'].removeprefix('run ')}"
+            yield name, row["word"] or "in between", f"{word} {sure:.0%}"
+
+
 def _confusion(judged: Judged) -> str:
-    called = [WORDS[word] if p >= UNDECIDED else "undecided" for word, p in zip(judged.word, judged.sure, strict=True)]
-    labels = [WORDS[word] if word >= 0 else "" for word in judged.sets.words.tolist()]
-    counts, columns = Counter(zip(labels, called, strict=True)), (*WORDS, "undecided")
+    pairs = zip(judged.sets.words.tolist(), _called(judged), judged.scored, strict=True)
+    counts, columns = Counter((WORDS[word], called) for word, called, scored in pairs if scored), (*WORDS, "undecided")
     return _table(("", *columns), [(word, *(str(counts[word, one] or "") for one in columns)) for word in WORDS])
 
 

@@ -113,6 +113,13 @@ class TestStrengths:
         assert both["white"] == pytest.approx(0.5)
         assert both["absent"] == pytest.approx(0.25)
 
+    def test_a_smaller_spread_explains_less_power(self):
+        """Values pulled together have less power at every frequency."""
+        alone, both = (strengths(Panel(at_limit(*keys))) for keys in (("detail",), ("detail", "flat")))
+        assert alone["detail"] == pytest.approx(0.5)
+        assert both["flat"] == pytest.approx(0.5)
+        assert both["detail"] == pytest.approx(0.25)
+
     def test_repeats_are_not_foreign(self):
         """If 30% of the samples are repeats, 30% look unlike the data: that many equal ones are not in it."""
         found = strengths(Panel(figures(foreign_share=(0.3, 0.0), unique_fraction=(0.7, 1.0))))
@@ -187,6 +194,22 @@ class TestDecide:
         assert found.evidence == (
             "batch std of the samples is 1.00 times that of the reals",
             "97% of the data has a sample nearby (baseline 95%)",
+        )
+
+    def test_healthy_tells_coverage_by_fixed_features(self, with_model):
+        """Trained features find no sample of a small generator near the data."""
+        with_model(artifacts={"bias": -4.0})
+        found = decide(figures(coverage=(0.0, 0.95), coverage_fixed=(0.9, 0.99)), 1000, trained=True)
+        assert found.evidence[1] == "90% of the data has a sample nearby (baseline 99%)"
+
+    def test_healthy_says_that_samples_can_be_told(self, with_model):
+        """From an AUC of 0.9: the word is about diversity and texture, not about every single sample."""
+        with_model(artifacts={"bias": -4.0})
+        below, there = (decide(figures(classifier_auc=(x, 0.5)), 1000).evidence for x in (0.89, 0.9))
+        assert len(below) == 2
+        assert there[2] == (
+            "but single samples can be told from the data: "
+            "a classifier ranks 90% of the pairs of a real and a sample correctly (baseline 50%)"
         )
 
     def test_sample_counts_of_64_and_250(self, with_model):

@@ -14,7 +14,7 @@ from gancli.results import Progress, silent
 from gancli.stats import clusters, frechet, kernel, measures, neighbors
 from gancli.stats.batch_std import batch_std, contrast
 from gancli.stats.comparison import Comparison
-from gancli.stats.measures import Compute, Measured, color_matched, content, in_clusters, on, ratio_of
+from gancli.stats.measures import Compute, Measured, color_matched, content, fixed, in_clusters, on, ratio_of
 
 KINDS = ("image", "signal", "points")
 
@@ -113,6 +113,11 @@ class FigureSpec:
             mark=mark,
             advice=", or ".join(self.advice) if mark in ("watch", "bad") else "",
         )
+
+
+def with_fixed(key: str) -> str:
+    """The key of a figure that is computed once more with fixed features where its content has trained ones."""
+    return f"{key}_fixed"
 
 
 def panel(c: Comparison, *, quick: bool = False, progress: Progress = silent) -> tuple[Figure, ...]:
@@ -235,6 +240,15 @@ FIGURES = _table(
         below(0.7, 0.3), TEXTURE, content=True,
     ),
     FigureSpec(
+        with_fixed("coverage"), "coverage, fixed features", "neighbors", on(fixed, neighbors.coverage),
+        "coverage without the trained features, to which all samples of a small generator look unlike the data",
+        below(0.7, 0.3), MORE_VARIED,
+    ),
+    FigureSpec(
+        with_fixed("precision"), "precision, fixed features", "neighbors", on(fixed, neighbors.precision),
+        "precision without the trained features", below(0.7, 0.3), TEXTURE,
+    ),
+    FigureSpec(
         "density", "density", "neighbors", on(content, neighbors.density),
         "number of nearest-neighbor balls of reals that a fake is in, over k; blur or low contrast raises it",
         content=True,
@@ -262,6 +276,10 @@ FIGURES = _table(
     FigureSpec(
         "kernel_distance", "kernel distance", "distance", on(content, kernel.kernel_distance),
         "unbiased kernel distance of the features; 0 for equal distributions", above(0.2, 1.0), TEXTURE, content=True,
+    ),
+    FigureSpec(
+        with_fixed("kernel_distance"), "kernel distance, fixed features", "distance", on(fixed, kernel.kernel_distance),
+        "kernel distance without the trained features", above(0.2, 1.0), TEXTURE,
     ),
     FigureSpec(
         "sliced_wasserstein", "sliced Wasserstein", "distance", measures.texture_by_level,

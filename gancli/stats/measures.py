@@ -57,6 +57,11 @@ def content(c: Comparison) -> Sides:
     return c.features
 
 
+def fixed(c: Comparison) -> Sides | None:
+    """Fixed features of each side, if the content has trained ones."""
+    return c.fixed if c.trained else None
+
+
 def color_matched(c: Comparison) -> Sides:
     """Untrained features of each side after matching colors and contrast."""
     return c.matched

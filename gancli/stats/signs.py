@@ -1,8 +1,8 @@
 """The signs of the verdict: what a figure says about a set of samples, from 0 (a perfect generator) to 1, in words.
 
 Each sign is computed from one figure and its baseline. Its strength is one half at its limit, and grows with a power of
-the value, from the square up, so that noise far below the limit does not add up. Which signs speak for which verdict is
-in `verdict`, and how much in verdict_weights.json.
+the value, from the square up, so that what is far below the limit does not add up: a small generator is a little off in
+everything. Which signs speak for which verdict is in `verdict`, and how much in verdict_weights.json.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import isfinite, log2, log10, sqrt
 
 from gancli.health import Figure
-from gancli.stats.figures import FIGURES
+from gancli.stats.figures import FIGURES, with_fixed
 
 TINY, LARGEST = 1e-9, 1e9
 
@@ -45,6 +45,14 @@ class Panel:
         """The value of the figure divided by its baseline; 1 if it was not computed."""
         figure = self.figure(key)
         return 1.0 if figure is None or figure.baseline <= 0 else figure.value / figure.baseline
+
+    def fixed(self, key: str) -> str:
+        """The key of this figure with fixed features, which is the figure itself if no others were used.
+
+        To the trained network every sample of a small generator looks unlike every real: it knows the texture that the
+        generator leaves. Such a figure is at its limit, and says no more.
+        """
+        return with_fixed(key) if self.figure(with_fixed(key)) else key
 
     def excess(self, key: str) -> float:
         """The value of the figure minus its baseline."""
@@ -106,9 +114,38 @@ def gained(key: str) -> Callable[[Panel], float]:
     return lambda p: p.excess(key) / max(1 - p.baseline(key), TINY)
 
 
-def beyond_repeats(share: Callable[[Panel], float]) -> Callable[[Panel], float]:
-    """A share of the samples, without as many as are repeats of others: many equal samples look unlike the data."""
-    return lambda p: share(p) - max(lost("unique_fraction")(p), 0.0)
+def _missing(p: Panel) -> float:
+    return min(max(gained("missing_share")(p), 0.0), 1.0)
+
+
+def _foreign(p: Panel) -> float:
+    """Without as many samples as are repeats of others: many equal samples look unlike the data."""
+    return min(max(gained("foreign_share")(p) - max(lost("unique_fraction")(p), 0.0), 0.0), 1.0)
+
+
+def _absent(p: Panel) -> float:
+    """What is missing, unless all samples look unlike the data: then all of the data looks unlike the samples."""
+    return _missing(p) * (1 - _foreign(p))
+
+
+def _only_missing(p: Panel) -> float:
+    return max(_missing(p) - _foreign(p), 0.0) * (1 - _foreign(p))
+
+
+def _told(p: Panel) -> float:
+    return gained("classifier_auc")(p) * (1 - _foreign(p)) ** 2
+
+
+def _only_foreign(p: Panel) -> float:
+    return _foreign(p) * (1 - _missing(p))
+
+
+def _bare(p: Panel) -> float:
+    return lost(p.fixed("coverage"))(p)
+
+
+def _imprecise(p: Panel) -> float:
+    return lost(p.fixed("precision"))(p)
 
 
 def _pale(p: Panel) -> float:
@@ -148,8 +185,8 @@ def _share(key: str, what: str) -> Callable[[Panel], str]:
 SPREAD = _times("batch_std_ratio", "batch std of the samples")
 NEAREST = _times("nearest_distance_ratio", "distance to the nearest other sample")
 MISSING = _share("missing_share", "{} of the data looks unlike the samples")
-UNCOVERED = _share("coverage", "{} of the data has a sample nearby")
-PRECISE = _share("precision", "{} of the samples have a real nearby")
+NEARBY = "{} of the data has a sample nearby"
+UNCOVERED = _share("coverage", NEARBY)
 UNIQUE = _share("unique_fraction", "{} of the samples are unique; near-duplicates count once")
 COVERED_MATCHED = _share("coverage_color_matched", "{} of the data has a sample nearby if colors are matched")
 
@@ -181,12 +218,21 @@ def _tint(p: Panel) -> str:
     return f"colors or values are off: a channel differs from the data by {p.colors():.2f} standard deviations"
 
 
+def _covered(p: Panel) -> str:
+    return _share(p.fixed("coverage"), NEARBY)(p)
+
+
+def _precise(p: Panel) -> str:
+    return _share(p.fixed("precision"), "{} of the samples have a real nearby")(p)
+
+
 def _distance(p: Panel) -> str:
-    value, baseline = p.value("kernel_distance"), p.baseline("kernel_distance")
+    value, baseline = p.value(p.fixed("kernel_distance")), p.baseline(p.fixed("kernel_distance"))
     return f"kernel distance is {value:.1f}; between two halves of the data it is {baseline:.1f}"
 
 
-def _told(p: Panel) -> str:
+def pairs(p: Panel) -> str:
+    """How well a classifier tells the samples from the reals: a sentence."""
     value, baseline = p.value("classifier_auc"), p.baseline("classifier_auc")
     return f"a classifier ranks {value:.0%} of the pairs of a real and a sample correctly (baseline {baseline:.0%})"
 
@@ -206,26 +252,26 @@ SIGNS = (
     Sign("close", "nearest_distance_ratio", halvings("nearest_distance_ratio"), 1.0, NEAREST),
     Sign("narrow", "effective_rank_ratio", halvings("effective_rank_ratio"), 0.6,
          _times("effective_rank_ratio", "number of directions in which the samples vary")),
-    Sign("absent", "missing_share", gained("missing_share"), 0.82, MISSING, 8),
-    Sign("missing", "missing_share", gained("missing_share"), 0.15, MISSING),
-    Sign("told", "classifier_auc", gained("classifier_auc"), 0.3, _told),
-    Sign("bare", "coverage", lost("coverage"), 0.7, UNCOVERED, 4),
+    Sign("absent", "missing_share", _absent, 0.8, MISSING, 8),
+    Sign("missing", "missing_share", _only_missing, 0.15, MISSING),
+    Sign("told", "classifier_auc", _told, 0.2, pairs),
+    Sign("bare", "coverage", _bare, 0.7, _covered, 4),
     Sign("uncovered", "coverage", lost("coverage"), 0.15, UNCOVERED),
     Sign("uncovered_matched", "coverage_color_matched", lost("coverage_color_matched"), 0.2, COVERED_MATCHED),
-    Sign("foreign", "foreign_share", beyond_repeats(gained("foreign_share")), 0.15,
+    Sign("foreign", "foreign_share", _only_foreign, 0.15,
          _share("foreign_share", "{} of the samples look unlike the data")),
-    Sign("alien", "precision", lost("precision"), 0.8, PRECISE, 4),
-    Sign("imprecise", "precision", lost("precision"), 0.2, PRECISE),
-    Sign("distant", "kernel_distance", lambda p: p.excess("kernel_distance"), 3.0, _distance, 4),
+    Sign("alien", "precision", _imprecise, 0.8, _precise, 4),
+    Sign("imprecise", "precision", _imprecise, 0.25, _precise, 4),
+    Sign("distant", "kernel_distance", lambda p: p.excess(p.fixed("kernel_distance")), 3.0, _distance, 4),
     Sign("copied", "train_nearer_fraction", gained("train_nearer_fraction"), 0.2, _copied),
     Sign("beside", "train_distance_ratio", halvings("train_distance_ratio"), 0.7,
          _times("train_distance_ratio", "distance to the training set")),
-    Sign("blurred", "spectrum_fine", lambda p: -p.excess("spectrum_fine"), 0.3, _fine),
-    Sign("fine", "spectrum_fine", lambda p: p.excess("spectrum_fine"), 0.3, _fine),
-    Sign("detail", "spectrum_distance", lambda p: p.excess("spectrum_distance"), 0.12, _spectrum),
-    Sign("spike", "spectrum_spike", lambda p: p.excess("spectrum_spike"), 0.7, _spike),
+    Sign("blurred", "spectrum_fine", lambda p: -p.excess("spectrum_fine"), 0.3, _fine, 4),
+    Sign("fine", "spectrum_fine", lambda p: p.excess("spectrum_fine"), 0.3, _fine, 4),
+    Sign("detail", "spectrum_distance", lambda p: p.excess("spectrum_distance"), 0.12, _spectrum, 4),
+    Sign("spike", "spectrum_spike", lambda p: p.excess("spectrum_spike"), 0.5, _spike, 4),
     Sign("white", "roughness", _white, 0.8, _roughness, 8),
-    Sign("smooth", "roughness", _smooth, 0.3, _roughness),
-    Sign("tinted", "color_distance", Panel.colors, 0.2, _tint),
+    Sign("smooth", "roughness", _smooth, 0.3, _roughness, 4),
+    Sign("tinted", "color_distance", Panel.colors, 0.14, _tint, 4),
 )  # fmt: skip
 KEYS = tuple(sign.key for sign in SIGNS)

@@ -21,7 +21,7 @@ from typing import Any
 from gancli.health import Figure
 from gancli.stats.classes import ClassCoverage
 from gancli.stats.modes import ModeCoverage
-from gancli.stats.signs import SIGNS, Panel
+from gancli.stats.signs import SIGNS, Panel, pairs
 
 MIN_SAMPLES = 64  # per side; below it the verdict is `undecided`
 CONFIDENT_SAMPLES = 250  # per side; below it the confidence is always low
@@ -33,14 +33,15 @@ HIGH = 0.98  # share of the verdicts as sure as this one that were right, from w
 POSSIBLE = 0.1  # probability from which another word is named
 MOST_EVIDENCE = 3  # sentences
 MOST_NAMES = 8  # of missing classes
+TOLD = 0.9  # classifier AUC from which it is said of healthy samples
 TELLING = 0.15  # share of the score of a word from which a sign is told
 
 FOR = {
     "low-diversity": "repeated close missing told uncovered uncovered_matched",
-    "collapsed": "same few absent bare narrow",
+    "collapsed": "same few absent missing told bare narrow",
     "memorizing": "copied beside",
     "washed-out": "pale flat",
-    "artifacts": "distant foreign told imprecise alien blurred fine detail spike smooth tinted",
+    "artifacts": "distant foreign imprecise alien blurred fine detail spike smooth tinted",
     "diverged": "white loud",
 }
 AGAINST = {
@@ -48,12 +49,13 @@ AGAINST = {
     "collapsed": "distant white imprecise alien",
     "memorizing": "repeated missing tinted few close",
     "washed-out": "distant white repeated close few blurred smooth detail",
-    "artifacts": "repeated close copied pale few same white",
+    "artifacts": "repeated close copied pale flat few same white",
     "diverged": "copied close repeated few pale",
 }
 CONTENT = "missing absent told bare uncovered foreign alien imprecise distant"
 EXPLAINS = {
     "pale": "foreign",
+    "flat": "detail",
     "white": f"{CONTENT} few repeated close narrow fine",
 }
 DIVERSITY = ("missing", "absent", "told", "uncovered", "uncovered_matched", "bare", "narrow")
@@ -215,9 +217,12 @@ def _modes(known: ModeCoverage) -> str:
 
 
 def _healthy(panel: Panel, known: ModeCoverage | None) -> tuple[str, ...]:
+    key = panel.fixed("coverage")
     evidence = [
         f"batch std of the samples is {panel.value('batch_std_ratio'):.2f} times that of the reals",
-        f"{panel.value('coverage'):.0%} of the data has a sample nearby (baseline {panel.baseline('coverage'):.0%})",
+        f"{panel.value(key):.0%} of the data has a sample nearby (baseline {panel.baseline(key):.0%})",
     ]
+    if panel.value("classifier_auc") >= TOLD:
+        evidence.append(f"but single samples can be told from the data: {pairs(panel)}")
     counted = known is not None and known.recognized >= MIN_RECOGNIZED
     return (*([_modes(known)] if counted and known else []), *evidence)
