@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from gancli.health import Figure
-from gancli.stats.figures import FIGURES, with_fixed
+from gancli.health import Figure, with_fixed
+from gancli.stats.figures import FIGURES
 from gancli.stats.signs import KEYS, Panel
 from gancli.stats.verdict import AGAINST, FOR, Model, strengths
 

@@ -136,7 +136,7 @@ def _section(judged: Judged) -> Iterator[str]:
     ranges = [(what, *_seen(judged, low, high)) for what, (low, high) in LEFT.items()]
     yield _table(("left", "of the classes", "of the distinct samples"), ranges)
     if judged.sets.networks.any():
-        yield "Trained networks, labeled by looking at a sheet of their samples beside one of reals, and the verdicts:\n"
+        yield "Trained networks, labeled by looking at a sheet of samples beside one of reals, and the verdicts:\n"
         yield _table(("source, run", "label", "verdict"), list(_networks(judged)))
     yield f"Every error ({(scored & ~judged.right).sum()}): source, samples per side, what was done, label, verdict.\n"
     yield "".join(_errors(judged)) + "\n"
@@ -162,10 +162,11 @@ def _called(judged: Judged) -> list[str]:
 
 
 def _networks(judged: Judged) -> Iterator[tuple[str, ...]]:
-    for row, word, sure, network in zip(judged.sets.rows, _called(judged), judged.sure, judged.sets.networks, strict=True):
-        if network:
-            name = f"{row['source']}, {row['case'].removeprefix('run ')}"
-            yield name, row["word"] or "in between", f"{word} {sure:.0%}"
+    called = _called(judged)
+    for place in np.flatnonzero(judged.sets.networks):
+        row = judged.sets.rows[place]
+        name = f"{row['source']}, {row['case'].removeprefix('run ')}"
+        yield name, row["word"] or "in between", f"{called[place]} {judged.sure[place]:.0%}"
 
 
 def _confusion(judged: Judged) -> str:

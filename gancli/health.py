@@ -34,6 +34,11 @@ class Figure:
     advice: str = ""  # what to try if the mark is watch or bad
 
 
+def with_fixed(key: str) -> str:
+    """The key of a figure that is computed once more with fixed features where its content has trained ones."""
+    return f"{key}_fixed"
+
+
 @dataclass(frozen=True)
 class Histogram:
     """Normalized histogram of one channel, in 16 equal bins over [-1, 1]."""

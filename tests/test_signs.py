@@ -5,8 +5,7 @@ import re
 
 import pytest
 
-from gancli.health import Figure
-from gancli.stats.figures import with_fixed
+from gancli.health import Figure, with_fixed
 from gancli.stats.signs import SIGNS, Panel
 
 # By sign: figures (value, baseline, fake, real) that put it exactly at its limit, computed by hand.
@@ -125,8 +124,8 @@ def test_the_farthest_channel_counts():
 
 def test_where_all_looks_foreign_nothing_is_known_to_be_missing():
     """Half of the data, with samples that a classifier finds unlike the data to a growing share."""
-    shares = (0.0, 0.2, 0.5)
-    found = [panel({"missing_share": (0.5, 0.0), "foreign_share": (x, 0.0), "classifier_auc": (0.9, 0.5)}) for x in shares]
+    half = {"missing_share": (0.5, 0.0), "classifier_auc": (0.9, 0.5)}
+    found = [panel(half | {"foreign_share": (x, 0.0)}) for x in (0.0, 0.2, 0.5)]
     values = {key: [BY_KEY[key].value(each) for each in found] for key in ("absent", "missing", "told")}
     assert values["absent"] == pytest.approx([0.5, 0.5 * 0.8, 0.5 * 0.5])
     assert values["missing"] == pytest.approx([0.5, 0.3 * 0.8, 0.0])

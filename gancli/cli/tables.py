@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gancli.config import yaml
-from gancli.health import GROUPS, Figure, Health, Histogram
+from gancli.health import GROUPS, Figure, Health, Histogram, with_fixed
 from gancli.results import Ablation, Doctor, Forecast, RunSummary, printable
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -24,8 +24,9 @@ COLORS = {
 }
 MAIN = (  # keys of the figures shown without --all: those that the verdict rests on, and FID
     "modes_covered", "classes_covered", "batch_std_ratio", "contrast_ratio", "unique_fraction", "missing_share",
-    "foreign_share", "coverage", "precision", "train_nearer_fraction", "fid", "kid", "kernel_distance",
-    "spectrum_fine", "roughness", "color_distance", "value_distance",
+    "foreign_share", "coverage", with_fixed("coverage"), "precision", with_fixed("precision"), "train_nearer_fraction",
+    "fid", "kid", "kernel_distance", with_fixed("kernel_distance"), "spectrum_fine", "roughness", "color_distance",
+    "value_distance",
 )  # fmt: skip
 WORST = ("bad", "watch", "good", "")  # marks, the worst first
 WIDE = 100  # terminal width that has room for explanations
@@ -60,12 +61,18 @@ def health_panel(health: Health, width: int = 120, *, everything: bool = False) 
     parts += [Text(f"  {printable(health.compared_by)}", style="dim")] if health.compared_by else []
     if not health.panel:
         return parts + (_details(health) if everything else [])
-    figures = [figure for figure in health.panel if everything or figure.key in MAIN]
+    figures = health.panel if everything else _main(health.panel)
     title = f"{health.samples} samples on each side, {health.weights} weights"
     parts.append(_panel(figures, title, explained=width >= WIDE))
     if hidden := len(health.panel) - len(figures):
         parts.append(Text(f"{hidden} more metrics, histograms and spectra: --all", style="dim"))
     return [*parts, *_advice(figures), *(_details(health) if everything else []), head]
+
+
+def _main(panel: Sequence[Figure]) -> list[Figure]:
+    """Those that the verdict rests on; with fixed features where there are both kinds."""
+    keys = {figure.key for figure in panel}
+    return [figure for figure in panel if figure.key in MAIN and with_fixed(figure.key) not in keys]
 
 
 def _details(health: Health) -> list[Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Literal
 
-from gancli.health import Figure
+from gancli.health import Figure, with_fixed
 from gancli.results import Progress, silent
 from gancli.stats import clusters, frechet, kernel, measures, neighbors
 from gancli.stats.batch_std import batch_std, contrast
@@ -115,11 +115,6 @@ class FigureSpec:
         )
 
 
-def with_fixed(key: str) -> str:
-    """The key of a figure that is computed once more with fixed features where its content has trained ones."""
-    return f"{key}_fixed"
-
-
 def panel(c: Comparison, *, quick: bool = False, progress: Progress = silent) -> tuple[Figure, ...]:
     """All figures of a comparison, with meanings and marks. quick: skip the slower ones."""
     wanted = [spec for spec in FIGURES.values() if c.kind in spec.kinds and (spec.quick or not quick)]
@@ -214,12 +209,12 @@ FIGURES = _table(
     ),
     FigureSpec(
         "missing_share", "missing share", "neighbors", measures.missing_share,
-        "share of the reals that a classifier finds unlike nine in ten samples: what the generator leaves out",
+        "share of the reals that a classifier finds unlike nine in ten samples; above the foreign share: left out",
         above(0.1, 0.3), MORE_VARIED, content=True,
     ),
     FigureSpec(
         "foreign_share", "foreign share", "neighbors", measures.foreign_share,
-        "share of the samples that a classifier finds unlike nine in ten reals: what the data does not have",
+        "share of the samples that a classifier finds unlike nine in ten reals; if both shares are high: texture",
         above(0.1, 0.3), TEXTURE, content=True,
     ),
     FigureSpec(
@@ -242,11 +237,11 @@ FIGURES = _table(
     FigureSpec(
         with_fixed("coverage"), "coverage, fixed features", "neighbors", on(fixed, neighbors.coverage),
         "coverage without the trained features, to which all samples of a small generator look unlike the data",
-        below(0.7, 0.3), MORE_VARIED,
+        below(0.7, 0.3), MORE_VARIED, PICTURES,
     ),
     FigureSpec(
         with_fixed("precision"), "precision, fixed features", "neighbors", on(fixed, neighbors.precision),
-        "precision without the trained features", below(0.7, 0.3), TEXTURE,
+        "precision without the trained features", below(0.7, 0.3), TEXTURE, PICTURES,
     ),
     FigureSpec(
         "density", "density", "neighbors", on(content, neighbors.density),
@@ -279,7 +274,7 @@ FIGURES = _table(
     ),
     FigureSpec(
         with_fixed("kernel_distance"), "kernel distance, fixed features", "distance", on(fixed, kernel.kernel_distance),
-        "kernel distance without the trained features", above(0.2, 1.0), TEXTURE,
+        "kernel distance without the trained features", above(0.2, 1.0), TEXTURE, PICTURES,
     ),
     FigureSpec(
         "sliced_wasserstein", "sliced Wasserstein", "distance", measures.texture_by_level,

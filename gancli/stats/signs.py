@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite, log2, log10, sqrt
 
-from gancli.health import Figure
-from gancli.stats.figures import FIGURES, with_fixed
+from gancli.health import Figure, with_fixed
+from gancli.stats.figures import FIGURES
 
 TINY, LARGEST = 1e-9, 1e9
 
@@ -192,6 +192,8 @@ COVERED_MATCHED = _share("coverage_color_matched", "{} of the data has a sample 
 
 
 def _both(p: Panel) -> str:
+    if p.figure("contrast_ratio") is None:
+        return SPREAD(p)
     spread, contrast = p.value("batch_std_ratio"), p.value("contrast_ratio")
     return f"batch std is {spread:.2f} and contrast {contrast:.2f} times that of the reals"
 
@@ -244,7 +246,7 @@ def _copied(p: Panel) -> str:
 
 SIGNS = (
     Sign("same", "batch_std_ratio", _same, 1.5, SPREAD, 4),
-    Sign("flat", "batch_std_ratio", halvings("batch_std_ratio"), 0.5, SPREAD),
+    Sign("flat", "batch_std_ratio", halvings("batch_std_ratio"), 0.5, _both),
     Sign("loud", "batch_std_ratio", doublings("batch_std_ratio"), 0.4, SPREAD),
     Sign("pale", "contrast_ratio", _pale, 0.3, _both),
     Sign("few", "unique_fraction", _fewer, 0.93, UNIQUE, 16),
