@@ -13,11 +13,12 @@ import pytest
 import torch
 from conftest import make_pictures, write_preset
 from PIL import Image
+from rich.console import Console
 
 from gancli import results, runs
 from gancli.cli import app, live, options, show, tables
 from gancli.errors import UsageError
-from gancli.health import WORDS
+from gancli.health import WORDS, Figure, Health
 
 COMMANDS = [
     "train",
@@ -591,6 +592,26 @@ def test_the_panel_is_short_unless_all_is_asked_for(gancli, trained):
     assert short.rstrip().endswith(heads[-1])
     assert "--all" in short
     assert len(everything.splitlines()) > len(short.splitlines()) + 15
+
+
+def test_the_short_panel_prefers_fixed_features():
+    """Trained ones find no sample of a small generator near the data, and say no more. --all shows both."""
+    panel = [Figure(key, key, 0.5, 0.5) for key in ("coverage", "coverage_fixed", "precision", "grain")]
+    short, everything = (_shown(tables.health_panel(_health(panel), everything=all_)) for all_ in (False, True))
+    assert [line.split()[0] for line in short] == ["coverage_fixed", "precision"]
+    assert len(everything) == 4
+
+
+def _health(panel):
+    return Health("healthy", "high", (), panel=tuple(panel), samples=500)
+
+
+def _shown(parts):
+    """The lines of the table that have a number."""
+    console = Console(width=120, file=io.StringIO())
+    for part in parts:
+        console.print(part)
+    return [line.strip() for line in console.file.getvalue().splitlines() if "0.5" in line]
 
 
 class TestNumbersOfAnySize:
