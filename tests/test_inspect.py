@@ -207,8 +207,10 @@ class TestFeatures:
         assert code == 0
         assert without["compared_by"].startswith("content compared by fixed features")
         figures = [{f["key"]: f["value"] for f in each["panel"]} for each in (body, without)]
-        assert figures[0].keys() == figures[1].keys()
-        assert figures[0]["coverage"] != figures[1]["coverage"]
+        both = {key for key in figures[1] if f"{key}_fixed" in figures[0]}
+        assert both == {"coverage", "precision", "kernel_distance"}
+        assert figures[0].keys() == figures[1].keys() | {f"{key}_fixed" for key in both}
+        assert all(figures[0][f"{key}_fixed"] == figures[1][key] != figures[0][key] for key in both)
         assert figures[0]["batch_std_ratio"] == figures[1]["batch_std_ratio"]
 
     def test_a_generator_is_not_judged_by_what_it_was_trained_against(self, tmp_path, tiny, monkeypatch):
