@@ -10,7 +10,7 @@ from gancli.stats.signs import SIGNS, Panel
 
 # By sign: figures (value, baseline, fake, real) that put it exactly at its limit, computed by hand.
 AT_LIMIT = {
-    "same": {"batch_std_ratio": (2**-1.75, 1.0), "contrast_ratio": (2**-0.25, 1.0)},
+    "same": {"batch_std_ratio": (2**-2.25, 1.0), "contrast_ratio": (2**-0.25, 1.0)},
     "flat": {"batch_std_ratio": (1.1 * 2**-0.5, 1.1)},
     "loud": {"batch_std_ratio": (1.1 * 2**0.4, 1.1)},
     "pale": {"batch_std_ratio": (2**-0.9, 1.0), "contrast_ratio": (2**-0.3, 1.0)},

@@ -106,6 +106,13 @@ class TestShipped:
 
 
 class TestStrengths:
+    def test_samples_that_are_all_alike_explain_everything(self):
+        """Whatever the one picture is, it has other colors and other detail than the data."""
+        alone, both = (strengths(Panel(at_limit(*keys))) for keys in (("fine",), ("fine", "same")))
+        assert alone["fine"] == pytest.approx(0.5)
+        assert both["same"] == pytest.approx(0.5)
+        assert both["fine"] == pytest.approx(0.25)
+
     def test_noise_explains_the_rest(self):
         """Half of it at the limit of `white`: noise alone has no content, and trained features find it all alike."""
         alone, both = (strengths(Panel(at_limit(*keys))) for keys in (("absent",), ("absent", "white")))
@@ -117,8 +124,8 @@ class TestStrengths:
         """Values pulled together have less power at every frequency."""
         alone, both = (strengths(Panel(at_limit(*keys))) for keys in (("detail",), ("detail", "flat")))
         assert alone["detail"] == pytest.approx(0.5)
-        assert both["flat"] == pytest.approx(0.5)
-        assert both["detail"] == pytest.approx(0.25)
+        assert both["flat"] == pytest.approx(0.5, abs=1e-3)
+        assert both["detail"] == pytest.approx(0.25, abs=1e-3)
 
     def test_repeats_are_not_foreign(self):
         """If 30% of the samples are repeats, 30% look unlike the data: that many equal ones are not in it."""
@@ -297,4 +304,4 @@ class TestClasses:
 @pytest.mark.parametrize("key", AT_LIMIT)
 def test_the_strength_of_every_sign_is_known(key):
     """By its name."""
-    assert strengths(panel(AT_LIMIT[key]))[key] == pytest.approx(0.5, abs=1e-6)
+    assert strengths(panel(AT_LIMIT[key]))[key] == pytest.approx(0.5, abs=1e-3)

@@ -245,7 +245,7 @@ def _copied(p: Panel) -> str:
 
 
 SIGNS = (
-    Sign("same", "batch_std_ratio", _same, 1.5, SPREAD, 4),
+    Sign("same", "batch_std_ratio", _same, 2.0, SPREAD, 8),
     Sign("flat", "batch_std_ratio", halvings("batch_std_ratio"), 0.5, _both),
     Sign("loud", "batch_std_ratio", doublings("batch_std_ratio"), 0.4, SPREAD),
     Sign("pale", "contrast_ratio", _pale, 0.3, _both),

@@ -21,7 +21,7 @@ from typing import Any
 from gancli.health import Figure
 from gancli.stats.classes import ClassCoverage
 from gancli.stats.modes import ModeCoverage
-from gancli.stats.signs import SIGNS, Panel, pairs
+from gancli.stats.signs import KEYS, SIGNS, Panel, pairs
 
 MIN_SAMPLES = 64  # per side; below it the verdict is `undecided`
 CONFIDENT_SAMPLES = 250  # per side; below it the confidence is always low
@@ -53,7 +53,8 @@ AGAINST = {
     "diverged": "copied close repeated few pale",
 }
 CONTENT = "missing absent told bare uncovered foreign alien imprecise distant"
-EXPLAINS = {
+EXPLAINS = {  # the first ones first
+    "same": " ".join(key for key in KEYS if key != "same"),  # one picture differs from the data in everything
     "pale": "foreign",
     "flat": "detail",
     "white": f"{CONTENT} few repeated close narrow fine",
