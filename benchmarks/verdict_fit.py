@@ -17,7 +17,7 @@ from gancli.stats.verdict import AGAINST, FOR, Model, strengths
 Row = Mapping[str, Any]
 WORDS = ("healthy", *FOR)
 PENALTY = 1e-4  # of the squared weights
-HEALTHY = 4.0  # an accused healthy set counts as much as so many other errors
+HEALTHY = 3.0  # an accused healthy set counts as much as so many other errors
 STEPS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)  # probabilities at which the reliability may change
 IN_A_STEP = 30  # verdicts, at least
 

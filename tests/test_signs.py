@@ -37,7 +37,7 @@ AT_LIMIT = {
     "white": {"roughness": (0.64, 0.0, 0.84, 0.2)},
     "smooth": {"roughness": (-0.06, 0.0, 0.14, 0.2)},
     "tinted": {
-        "color_distance": (1.0 + 0.14 * 127.5 * 0.5, 1.0),
+        "color_distance": (1.0 + 0.12 * 127.5 * 0.5, 1.0),
         "channel_variance_distance": (0.0, 0.0, 0.0, 0.25),
     },
 }

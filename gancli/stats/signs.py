@@ -274,6 +274,6 @@ SIGNS = (
     Sign("spike", "spectrum_spike", lambda p: p.excess("spectrum_spike"), 0.5, _spike, 4),
     Sign("white", "roughness", _white, 0.8, _roughness, 8),
     Sign("smooth", "roughness", _smooth, 0.3, _roughness, 4),
-    Sign("tinted", "color_distance", Panel.colors, 0.14, _tint, 4),
+    Sign("tinted", "color_distance", Panel.colors, 0.12, _tint, 4),
 )  # fmt: skip
 KEYS = tuple(sign.key for sign in SIGNS)
