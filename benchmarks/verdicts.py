@@ -1,226 +1,191 @@
-"""Is the verdict to be believed? Hundreds of labeled sample sets, thresholds from one half, a table of the other.
+"""Is the verdict to be believed on data that it has never seen? More than a thousand labeled sample sets.
 
-    python benchmarks/verdicts.py DATA [--runs LIST] [--fit]
+    python benchmarks/verdicts.py measure DATA [--out FILE] [--sources NAME...] [--seed S] [--runs LIST]
+    python benchmarks/verdicts.py fit [FILE] [--write]
 
-DATA is a folder with the five files of labeled.FILES. LIST names trained runs, a line each: a word, a run folder.
-What was measured is kept in --out as JSON lines, so that the same command goes on where it was stopped.
-The first of SEEDS chose the limits of gancli/stats/verdict.py (--fit prints what would be best on it); the second tests
-them, with another split of the data, other samples, other strengths; the third was drawn when they stood. Of the runs
-every second one is in each of the first two.
+`fit` leaves out one source after the other: the weights are fitted to the others, and tested on it. All figures that it
+prints are of sources that were left out. --write fits the weights to all sources, and writes verdict_weights.json and
+docs/verdicts.md. Without FILE it takes what was measured for the current weights.
+
+`measure` computes the figures of every set of labeled.py, with fixed and with trained features, and appends them to a
+file of JSON lines; the same command goes on where it was stopped. DATA is the folder with the files of labeled.SOURCES.
+LIST names trained runs, which were labeled by looking at their samples: a line each with a verdict, a source and a run.
 """
 
 import argparse
 import json
+import lzma
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from labeled import COUNTS, OTHERS, Case, Source, cases, load
+import verdict_fit
+import verdict_report
+from labeled import SOURCES, Case, Maker, Source, load
+from verdict_report import Judged
 
 from gancli import checkpoint
 from gancli.health import Figure
+from gancli.networks.feature_extractors import FeatureExtractor, pretrained
+from gancli.results import silent
 from gancli.sampling import Generator
-from gancli.stats import inspect, memorization, sample_sets
+from gancli.stats import memorization, sample_sets
 from gancli.stats.comparison import Comparison, Reference
-from gancli.stats.figures import panel
+from gancli.stats.figures import FIGURES, panel
+from gancli.stats.inspect import reals_of
 from gancli.stats.sample_sets import prepared
-from gancli.stats.verdict import LIMITS, Limits, decide
 
 Row = dict[str, Any]
-RUN_SAMPLES = 500
-SEEDS = (1, 2, 3)
-PARTS = ("chosen on", "tested on", "not looked at before the limits stood")
+ROOT = Path(__file__).parents[1]
+MOST = 1_000  # samples of a trained run
+MEASURED, PAGE = ROOT / "benchmarks" / "results" / "verdicts.jsonl.xz", ROOT / "docs" / "verdicts.md"
 
 
 def main() -> None:
-    """Measure what is missing, then fit or report."""
-    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    words.add_argument("data", type=Path)
-    words.add_argument("--runs", type=Path)
-    words.add_argument("--out", type=Path, default=Path("verdicts.jsonl"))
-    words.add_argument("--threads", type=int, default=2)
-    words.add_argument("--fit", action="store_true")
-    words.add_argument("--sources", nargs="+", default=list(COUNTS), choices=list(COUNTS))
-    words.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
-    words.add_argument("--samples", type=int, help="of each side; left out: those of COUNTS")
-    given = words.parse_args()
-    torch.set_num_threads(given.threads)
-    wanted = {name: (given.samples,) if given.samples else COUNTS[name] for name in given.sources}
-    measure(given.data, given.runs, given.out, wanted, given.seeds)
-    rows = read(given.out)
-    if given.fit:
-        print(fit([row for row in rows if row["half"] == 0]))
-    report(rows)
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    measuring = commands.add_parser("measure")
+    measuring.add_argument("data", type=Path)
+    measuring.add_argument("--out", type=Path, default=Path("verdicts.jsonl"))
+    measuring.add_argument("--sources", nargs="+", default=list(SOURCES), choices=list(SOURCES))
+    measuring.add_argument("--samples", type=int, nargs="+", help="per side; default: those of SOURCES")
+    measuring.add_argument("--seed", type=int, default=1)
+    measuring.add_argument("--runs", type=Path)
+    measuring.add_argument("--threads", type=int, default=1)
+    measuring.set_defaults(run=measure)
+    fitting = commands.add_parser("fit")
+    fitting.add_argument("file", type=Path, nargs="?", default=MEASURED)
+    fitting.add_argument("--write", action="store_true")
+    fitting.set_defaults(run=fit)
+    given = parser.parse_args()
+    given.run(given)
 
 
 def read(path: Path) -> list[Row]:
-    """What was measured so far."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """What was measured so far: JSON lines, possibly compressed by xz."""
+    if not path.exists():
+        return []
+    with lzma.open(path, "rt") if path.suffix == ".xz" else path.open() as file:
+        return [json.loads(line) for line in file]
 
 
-def measure(
-    folder: Path, runs: Path | None, out: Path, wanted: dict[str, tuple[int, ...]], seeds: Sequence[int]
-) -> None:
+def measure(given: argparse.Namespace) -> None:
     """Append a line for every set that has none yet."""
-    there = {(row["source"], row["seed"], row["samples"], row["case"]) for row in read(out)}
-    with out.open("a") as file:
-        for row in every_case(folder, there, wanted, seeds):
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-        for row in every_run(runs, there):
+    torch.set_num_threads(given.threads)
+    extractor = pretrained()
+    if extractor is None:
+        sys.exit("install gancli[pretrained]: every set is measured with both kinds of features")
+    there = {(row["source"], row["seed"], row["samples"], row["case"]) for row in read(given.out)}
+    with given.out.open("a") as file:
+        for row in every_row(given, extractor, there):
             file.write(json.dumps(row) + "\n")
             file.flush()
 
 
-def every_case(
-    folder: Path, there: set[tuple[Any, ...]], wanted: dict[str, tuple[int, ...]], seeds: Sequence[int]
+def every_row(given: argparse.Namespace, extractor: FeatureExtractor, there: set[tuple[Any, ...]]) -> Iterator[Row]:
+    """Of the trained runs if there is a list of them, else of the labeled sets."""
+    if given.runs is not None:
+        yield from rows_of_runs(given.runs, extractor, there)
+        return
+    for name in given.sources:
+        for count in given.samples or SOURCES[name].counts:
+            yield from rows_of(name, count, given.seed, given.data, extractor, there)
+
+
+def rows_of_runs(path: Path, extractor: FeatureExtractor, there: set[tuple[Any, ...]]) -> Iterator[Row]:
+    """The averaged weights of trained runs, as `gancli inspect-stats` compares them with their data."""
+    for line in filter(None, path.read_text().splitlines()):
+        word, source, run = line.split(maxsplit=2)
+        opened = checkpoint.read(checkpoint.locate(run))
+        generator, dataset = Generator.of(opened), reals_of(opened, None, silent)
+        count, case = min(MOST, len(dataset.values) // 2), f"run {Path(run).name}, {opened.images // 1000} kimg"
+        if (source, opened.config.train.seed, count, case) in there:
+            continue
+        made, fakes = [], None
+        for each in (None, extractor):
+            reals = sample_sets.of_generator(generator, dataset, trained=True, extractor=each)
+            reference, _ = reals.reference(count, quick=False, progress=silent)
+            fakes = sample_sets.generated(generator, reference.others, silent) if fakes is None else fakes
+            made.append(Comparison(fakes, reference))
+        yield {
+            **{"source": source, "kind": dataset.kind, "seed": opened.config.train.seed, "samples": count},
+            **{"case": case, "word": None if word == "-" else word, "strength": 0.0},
+            **measured(*made),
+        }
+
+
+def measured(fixed: Comparison, trained: Comparison) -> Row:
+    """The figures of both kinds of features; signals have no trained ones."""
+    return {
+        "fixed": [packed(figure) for figure in panel(fixed, quick=True)],
+        "trained": [packed(figure) for figure in content(trained)] if fixed.kind == "image" else [],
+    }
+
+
+def fit(given: argparse.Namespace) -> None:
+    """Judge every source by the weights that were fitted to the others; then fit to all."""
+    judged, models = {}, {}
+    for name in ("fixed", "trained"):
+        sets = verdict_fit.sets_of(read(given.file), trained=name == "trained")
+        if not sets.rows:
+            continue
+        one = judged[name] = Judged(sets, verdict_fit.left_out(sets))
+        models[name] = replace(verdict_fit.fitted(sets), reliability=one.steps(), seen=one.seen())
+    page = verdict_report.page(judged)
+    print(page)
+    if given.write:
+        text = json.dumps({name: asdict(model) for name, model in models.items()}, indent=1)
+        (resources.files("gancli.stats") / "verdict_weights.json").write_text(text + "\n")
+        PAGE.write_text(page)
+
+
+def rows_of(
+    name: str, count: int, seed: int, folder: Path, extractor: FeatureExtractor, there: set[tuple[Any, ...]]
 ) -> Iterator[Row]:
-    """The made sets, source by source."""
-    for name, counts in wanted.items():
-        for seed in seeds:
-            done = [key for key in there if key[:2] == (name, seed)]
-            source = None
-            for count in counts:
-                if (name, seed, count, "black and white") in done:
-                    continue
-                source = source or load(name, folder, seed)
-                others = load(OTHERS[name][0], folder, seed, *OTHERS[name][1:]) if name in OTHERS else None
-                reference, began = reference_of(source, count), time.time()
-                for case in cases(source, count, seed, others):
-                    if (name, seed, count, case.name) not in there:
-                        yield row_of(case, seed, count, figures_of(case.fakes, reference))
-                print(f"{name}, seed {seed}, {count} samples: {time.time() - began:.0f} s", file=sys.stderr)
+    """The sets of one source at one size that are not there yet."""
+    began, source = time.time(), load(name, folder, seed)
+    others = [load(other, folder, seed, like=source) for other in SOURCES[name].others]
+    fixed, trained = (reference_of(source, count, each) for each in (None, extractor))
+    made = 0
+    for case in Maker(source, count, seed, others).cases():
+        if (name, seed, count, case.name) in there:
+            continue
+        made += 1
+        yield {
+            **{"source": name, "kind": source.kind, "seed": seed, "samples": count},
+            **{"case": case.name, "word": case.word, "strength": round(case.strength, 4)},
+            **measured(compared(case, fixed), compared(case, trained)),
+        }
+    print(f"{name}, {count} samples: {made} sets in {time.time() - began:.0f} s", file=sys.stderr, flush=True)
 
 
-def reference_of(source: Source, count: int) -> Reference:
+def reference_of(source: Source, count: int, extractor: FeatureExtractor | None) -> Reference:
     """Two halves of what was trained on, and all of it."""
     train, held = (prepared(x, source.kind) for x in (source.train, source.held_out))
-    halves = train[:count], train[count : 2 * count]
-    return Reference(*halves, source.kind, memorization.small(train), memorization.small(held))
+    small = memorization.small(train), memorization.small(held)
+    return Reference(train[:count], train[count : 2 * count], source.kind, *small, extractor=extractor)
 
 
-def figures_of(fakes: torch.Tensor, reference: Reference) -> tuple[Figure, ...]:
-    """The figures that the verdict rests on."""
-    return panel(Comparison(prepared(fakes, reference.kind), reference), quick=True)
+def compared(case: Case, reference: Reference) -> Comparison:
+    """The inputs of the figures."""
+    return Comparison(prepared(case.fakes, reference.kind), reference)
 
 
-def row_of(case: Case, seed: int, count: int, figures: tuple[Figure, ...]) -> Row:
-    """One line of the file."""
-    about = {"source": case.source, "seed": seed, "samples": count, "case": case.name, "half": SEEDS.index(seed)}
-    return {**about, "word": case.word, "strength": case.strength, "figures": [packed(f) for f in figures]}
+def content(c: Comparison) -> Sequence[Figure]:
+    """The figures that differ between fixed and trained features."""
+    return [figure for spec in FIGURES.values() if spec.content for figure in spec.figures(c)]
 
 
 def packed(figure: Figure) -> list[Any]:
     """A figure as a short list."""
     numbers = (figure.value, figure.baseline, figure.fake, figure.real)
     return [figure.key, figure.part, *(None if number is None else float(f"{number:.6g}") for number in numbers)]
-
-
-def every_run(runs: Path | None, there: set[tuple[Any, ...]]) -> Iterator[Row]:
-    """Trained runs, judged without their known modes, as a stranger's would be."""
-    lines = [line.split(maxsplit=1) for line in runs.read_text().splitlines() if line.strip()] if runs else []
-    for number, (word, path) in enumerate(lines):
-        for raw in (False, True):
-            name = f"{path}{' (raw)' if raw else ''}"
-            if ("run", SEEDS[0], RUN_SAMPLES, name) in there:
-                continue
-            opened = checkpoint.read(path.strip())
-            dataset = inspect.reals_of(opened, None, inspect.silent)
-            generator = Generator.of(opened, raw=raw)
-            reals = sample_sets.of_generator(generator, dataset, trained=True)
-            count = min(RUN_SAMPLES, len(dataset.values) // 2)
-            halves, (_, train, unseen) = reals.halves(count), reals.training_set()
-            fakes = sample_sets.generated(generator, halves[1], inspect.silent)
-            reference = Reference(*halves, dataset.kind, train, unseen)
-            label = None if word == "-" else word.replace("_", " ")
-            case = Case("run", name, label, fakes, train, halves[0], dataset.kind)
-            yield {**row_of(case, SEEDS[0], RUN_SAMPLES, figures_of(fakes, reference)), "half": number % 2}
-
-
-def word_of(row: Row, limits: Limits) -> tuple[str, str]:
-    """(word, confidence) of the verdict."""
-    figures = [Figure(key, key, *numbers, part=part) for key, part, *numbers in row["figures"]]
-    verdict = decide(figures, row["samples"], None, limits)
-    return verdict.word, verdict.confidence
-
-
-def errors(rows: list[Row], limits: Limits) -> float:
-    """Sets that got another word, a false alarm on an honest set counting five times."""
-    wrong = [row for row in rows if row["word"] and word_of(row, limits)[0] != row["word"]]
-    return sum(5.0 if row["case"].startswith("honest") else 1.0 for row in wrong)
-
-
-def fit(rows: list[Row], rounds: int = 3) -> Limits:
-    """Limit by limit: the middle of the widest range in which the fewest sets are wrong."""
-    limits, factors = LIMITS, np.exp(np.linspace(-0.7, 0.7, 41))
-    for _ in range(rounds):
-        for field in fields(Limits):
-            start = getattr(limits, field.name)
-            found = [errors(rows, replace(limits, **{field.name: start * factor})) for factor in factors]
-            best = np.array(found) == min(found)
-            limits = replace(limits, **{field.name: float(f"{start * factors[middle(best)]:.3g}")})
-        print(f"{errors(rows, limits):g} wrong of {len(rows)}", file=sys.stderr)
-    return limits
-
-
-def middle(good: np.ndarray) -> int:
-    """The middle of the longest run of True."""
-    runs, start = [], None
-    for i, value in enumerate([*good, False]):
-        if value and start is None:
-            start = i
-        elif not value and start is not None:
-            runs.append((i - start, (start + i - 1) // 2))
-            start = None
-    return max(runs)[1]
-
-
-def report(rows: list[Row]) -> None:
-    """Both halves: the share that is right, the confusion table, and every set that is wrong."""
-    for half in sorted({row["half"] for row in rows}):
-        scored = [(row, *word_of(row, LIMITS)) for row in rows if row["word"] and row["half"] == half]
-        right = [row["word"] == word for row, word, _ in scored]
-        print(f"\n{PARTS[half]}: {sum(right)} of {len(right)} right, {np.mean(right):.1%}")
-        for level in ("high", "low"):
-            some = [row["word"] == word for row, word, sure in scored if sure == level]
-            print(f"confidence {level}: {sum(some)} of {len(some)} right")
-        honest = [word for row, word, _ in scored if row["case"].startswith("honest") and row["samples"] >= 500]
-        alarms = sum(word != "healthy" for word in honest)
-        print(f"honest sets of 500 and more: {len(honest)}, of them not called healthy: {alarms}")
-        confusion(scored)
-        for row, word, sure in scored:
-            if row["word"] != word:
-                where = f"{row['source']} {row['samples']} seed {row['seed']}"
-                print(f"wrong: {where}: {row['case']}: {row['word']}, called {word} ({sure})")
-    smallest_loss(rows)
-
-
-def confusion(scored: list[tuple[Row, str, str]]) -> None:
-    """Rows are labels, columns verdicts, as Markdown."""
-    names = sorted({row["word"] for row, _, _ in scored} | {word for _, word, _ in scored})
-    counts = Counter((row["word"], word) for row, word, _ in scored)
-    print("\n| made as | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
-    for label in names:
-        print(f"| {label} | " + " | ".join(str(counts[label, word] or "") for word in names) + " |")
-
-
-def smallest_loss(rows: list[Row]) -> None:
-    """How many sets without some of the modes, or of distinct samples, are noticed, by what is left."""
-    print("\n| left | sets | not called healthy |\n|---|---|---|")
-    for low, high in ((0, 0.101), (0.101, 0.35), (0.35, 0.55), (0.55, 0.65), (0.65, 0.8), (0.8, 0.95)):
-        for kind in ("modes", "repeated"):
-            some = [
-                row for row in rows if kind in row["case"] and low < row["strength"] <= high and row["source"] != "run"
-            ]
-            seen = sum(word_of(row, LIMITS)[0] != "healthy" for row in some)
-            if some:
-                print(f"| {low:.0%} to {high:.0%}, {kind} | {len(some)} | {seen} |")
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ def figure_row(spec: FigureSpec) -> str:
 def health_schema() -> str:
     """The JSON schema of `inspect-stats --json`."""
     body = pydantic.TypeAdapter(Health).json_schema()
+    del body["$defs"]["Examples"]["properties"]["pictures"]  # of the Python API only
     body["properties"] = {"schema_version": {"const": SCHEMA_VERSION}, **body["properties"]}
     return json.dumps(body, indent=2) + "\n"
 

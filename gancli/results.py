@@ -7,11 +7,11 @@ A field may be added without notice; renaming or removing one raises `schema_ver
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 MAX_COUNT = 1 << 53  # limit of a number of images or steps in a file: the integers that a float holds exactly
 
@@ -29,7 +29,8 @@ def silent(what: str, done: int, total: int | None) -> None:
 def plain(value: Any) -> Any:
     """Convert a result to JSON values: paths become text, NaN and infinity become null."""
     if hasattr(value, "__dataclass_fields__"):
-        return plain(asdict(value))
+        shown = (f.name for f in fields(value) if f.metadata.get("json", True))
+        return {name: plain(getattr(value, name)) for name in shown}
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, Path):
@@ -127,6 +128,8 @@ class Tick:
     ema_std_ratio: float = math.nan  # batch std of 64 samples of the EMA generator, over that of the reals
     ema_nearest_ratio: float = math.nan  # median distance to the nearest other sample, EMA fakes over reals
     overfitting: float = math.nan  # (D(train) - D(held-out)) / (D(train) - D(fake)); near 1 the critic is overfitted
+    held_out_gap: float = math.nan  # D(train) - D(held-out), the numerator of `overfitting`
+    verdict: str | None = None  # what the signs at this tick say: see VERDICTS of training/alarms.py
     warnings: tuple[Warned, ...] = ()  # new warnings at this tick
 
 

@@ -6,8 +6,9 @@ that references only tensors, whose sizes are those of the entries (`safe_pickle
 which gets a copy of what was checked.
 """
 
+import hashlib
+import io
 from collections.abc import Mapping
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from gancli.safe_pickle import Refused
 
 def digest(path: Path) -> str:
     """A hash of the file, which identifies the source of a grown run."""
-    whole = blake2b(digest_size=16)
+    whole = hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
         while block := file.read(1 << 22):
             whole.update(block)
@@ -66,6 +67,21 @@ def read_state_dict(file: str | Path) -> dict[str, Tensor]:
         raise CheckpointError(error.what, where=error.where, hint=hint) from error
     named = found if isinstance(found, dict) else {}
     return {name: tensor for name, tensor in named.items() if isinstance(name, str) and isinstance(tensor, Tensor)}
+
+
+def read_pinned(path: Path, sha256: str) -> dict[str, Tensor]:
+    """All named tensors of a file that is known by its SHA-256, in any format of torch. Raises CheckpointError.
+
+    These bytes were examined when the digest was written down, so that the format need not be checked again.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise refusal(path, f"it cannot be read ({error.strerror or error})") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise refusal(path, "it is not the file that was published: its SHA-256 differs")
+    found: dict[str, Tensor] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return found
 
 
 def fitting(

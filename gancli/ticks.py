@@ -11,7 +11,8 @@ from gancli.results import MAX_COUNT, Tick, Warned
 
 COUNTS = ("images", "generator_steps", "resolution", "batch")
 ALWAYS = (*COUNTS, "kimg", "alpha")  # never null
-NUMBERS = {field.name: field.default is MISSING for field in fields(Tick) if field.name != "warnings"}  # is required?
+WORDS = ("verdict", "warnings")  # fields that are not numbers
+NUMBERS = {field.name: field.default is MISSING for field in fields(Tick) if field.name not in WORDS}  # is required?
 PARTS = {"name": str, "text": str, "since": int, "checkpoint": str | None}
 assert PARTS.keys() == {field.name for field in fields(Warned)}
 
@@ -49,6 +50,8 @@ def _tick(line: bytes) -> dict[str, Any]:
     row = row | absent
     for name in NUMBERS.keys() & row.keys():
         row[name] = _number(row[name], name)
+    if not isinstance(row.setdefault("verdict", None), str | None):
+        raise TypeError("verdict")
     row["warnings"] = [_warning(said) for said in row["warnings"]]
     return row
 

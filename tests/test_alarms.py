@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -108,6 +109,55 @@ def test_overfitting_is_an_average_over_ticks():
     assert warned(knows, [knows] * 4) == ["overfitting"]
     assert warned(replace(HEALTHY, overfitting=0.3), [knows, *[replace(HEALTHY, overfitting=0.1)] * 4]) == []
     assert warned(HEALTHY, [HEALTHY] * 9) == []
+
+
+def test_a_ratio_of_two_noises_is_no_overfitting():
+    """The critic scores everything alike: the gaps are near zero and change their signs, only their ratio is large."""
+    gaps = (0.012, -0.004, 0.009, -0.006, 0.011)
+    noise = [replace(HEALTHY, overfitting=0.9, held_out_gap=gap) for gap in gaps]
+    assert warned(noise[-1], noise[:-1]) == []
+    clear = [replace(HEALTHY, overfitting=0.9, held_out_gap=1 + gap) for gap in gaps]
+    assert warned(clear[-1], clear[:-1]) == ["overfitting"]
+
+
+def test_noise_in_the_gap_to_the_fakes_counts_as_well():
+    """The critic knows the training set, but hardly tells fakes from it."""
+    rows = [replace(HEALTHY, overfitting=share, held_out_gap=0.01) for share in (0.9, 9.0, -2.0, 0.7, 5.0)]
+    assert warned(rows[-1], rows[:-1]) == []
+
+
+def test_four_standard_errors_are_sure():
+    """Five gaps with mean 1 and standard error 0.245 or 0.255."""
+    for error, names in ((0.245, ["overfitting"]), (0.255, [])):
+        gaps = [1 + error * 8**0.5 * x for x in (-1, -0.5, 0, 0.5, 1)]  # of these x, 1 / sqrt(8)
+        rows = [replace(HEALTHY, overfitting=0.9, held_out_gap=gap) for gap in gaps]
+        assert warned(rows[-1], rows[:-1]) == names
+
+
+@pytest.mark.parametrize(
+    ("changes", "judged", "word"),
+    [
+        ({}, True, "healthy"),
+        ({"std_ratio": 0.1}, False, "early"),
+        ({"std_ratio": 0.1}, True, "collapsed"),
+        ({"ema_std_ratio": 0.1}, True, "collapsed"),
+        ({"ema_nearest_ratio": 0.1}, True, "collapsed"),
+        ({"std_ratio": 0.5}, True, "low-diversity"),
+        ({"std_ratio": 0.5, "alpha": 0.5}, True, "healthy"),  # lower during a fade
+        ({"critic_loss": math.nan}, False, "diverged"),
+    ],
+)
+def test_each_tick_has_a_word(changes, judged, word):
+    """What this tick alone shows; a warning comes later, when it lasts."""
+    assert alarms.verdict(replace(HEALTHY, **changes), [], judged=judged) == word
+    assert word in alarms.VERDICTS
+
+
+def test_the_word_of_a_lasting_sign():
+    """Overfitting and a dead generator are seen in several ticks only."""
+    knows, still = replace(HEALTHY, overfitting=0.9), replace(HEALTHY, change=0.0)
+    assert alarms.verdict(knows, [plain(knows)] * 4, judged=True) == "overfitting"
+    assert alarms.verdict(still, [plain(still)] * 2, judged=True) == "dead"
 
 
 def test_a_dead_generator_is_said():

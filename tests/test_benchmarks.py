@@ -1,6 +1,7 @@
 """Every script of benchmarks/ runs, at toy size: a figure that nobody can measure again is no figure."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import make_pictures, write_preset
+
+from gancli.stats.verdict import model
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="an installed package has no benchmarks")
@@ -55,17 +58,40 @@ def test_health_makes_a_table_of_runs(tmp_path, preset):
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == ["toy", "baseline (reals)"]
 
 
-def test_verdicts_makes_labeled_sets_and_counts_what_is_right(tmp_path):
-    """A line a set in its file, and the report."""
+def test_verdicts_measures_labeled_sets_and_judges_them_by_other_sources(tmp_path):
+    """A line per set; every scored one is either right or listed as an error."""
     draw = np.random.RandomState(0)
     np.save(tmp_path / "magic-wand-2x128.npy", draw.randn(400, 2, 128).astype(np.float32).cumsum(2))
     np.save(tmp_path / "magic-wand-labels.npy", draw.randint(0, 10, 400).astype(np.uint8))
+    np.save(tmp_path / "ecg-beats-2x256.npy", draw.randn(400, 2, 256).astype(np.float32).cumsum(2))
+    np.save(tmp_path / "ecg-beats-labels.npy", draw.randint(0, 6, 400).astype(np.uint8))
+    measure = ("measure", ".", "--sources", "strokes", "ecg", "--samples", "64", "--out", "rows.jsonl")
 
-    out = run("verdicts.py", ".", "--sources", "signals", "--seeds", "1", "--samples", "64", cwd=tmp_path)
+    run("verdicts.py", *measure, cwd=tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    run("verdicts.py", *measure, cwd=tmp_path)
+    page = run("verdicts.py", "fit", "rows.jsonl", cwd=tmp_path)
 
-    rows = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
-    assert {row["word"] for row in rows} >= {"healthy", "collapsed", "memorizing"}
-    assert f"of {sum(row['word'] is not None for row in rows)} right" in out
+    assert {row["word"] for row in rows} >= {"healthy", "collapsed", "memorizing", "diverged"}
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == len(rows), "measured once"
+    right, scored = re.search(r"\| right \| (\d+) \| (\d+) \|", page).groups()
+    assert int(scored) == sum(row["word"] is not None for row in rows)
+    assert int(scored) - int(right) == len(re.findall(r"^- (strokes|ecg) 64, ", page, re.MULTILINE))
+
+
+def test_the_shipped_weights_are_those_of_the_measured_sets(monkeypatch):
+    """After a change of a sign or of its limit, `verdicts.py fit --write` must run again."""
+    monkeypatch.syspath_prepend(FOLDER)
+    import verdict_fit
+    import verdicts
+
+    for name in ("fixed", "trained"):
+        found = verdict_fit.fitted(verdict_fit.sets_of(verdicts.read(verdicts.MEASURED), trained=name == "trained"))
+        shipped = model(name == "trained")
+        assert found.bias == pytest.approx(shipped.bias, abs=0.5)
+        for word, weights in found.weights.items():
+            known = dict.fromkeys(weights, 0.0) | dict(shipped.weights[word])
+            assert dict.fromkeys(known, 0.0) | dict(weights) == pytest.approx(known, abs=0.5)
 
 
 def test_mutants_counts_what_the_tests_notice(monkeypatch):

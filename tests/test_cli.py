@@ -13,11 +13,12 @@ import pytest
 import torch
 from conftest import make_pictures, write_preset
 from PIL import Image
+from rich.console import Console
 
 from gancli import results, runs
 from gancli.cli import app, live, options, show, tables
 from gancli.errors import UsageError
-from gancli.health import WORDS
+from gancli.health import WORDS, Figure, Health
 
 COMMANDS = [
     "train",
@@ -124,7 +125,7 @@ class TestStreams:
 
         body = json.loads(out)
         ticks = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
-        assert (code, body["schema_version"], body["state"], body["images"]) == (0, 3, "finished", 160)
+        assert (code, body["schema_version"], body["state"], body["images"]) == (0, 4, "finished", 160)
         assert [tick["images"] for tick in ticks] == [40, 80, 120, 160]
 
     def test_inspect_stats_json_has_a_verdict_on_top(self, gancli, trained):
@@ -132,7 +133,7 @@ class TestStreams:
         code, out, _ = gancli("inspect-stats", trained[0], "--json")
 
         body = json.loads(out)
-        assert (code, body["schema_version"]) == (0, 3)
+        assert (code, body["schema_version"]) == (0, 4)
         assert body["verdict"] in WORDS
         assert set(body["panel"][0]) == {
             "key", "part", "label", "value", "baseline", "fake", "real", "note", "group", "mark", "advice"
@@ -275,7 +276,7 @@ class TestErrors:
         """The result is printed first."""
         from gancli.stats.verdict import Verdict
 
-        monkeypatch.setattr("gancli.stats.evaluate.decide", lambda *a: Verdict("collapsed", "high", ("told to",)))
+        monkeypatch.setattr("gancli.stats.evaluate.decide", lambda *_, **__: Verdict("collapsed", "high", ("told to",)))
         code, out, _ = gancli("inspect-stats", trained[0], "--fail-on", "collapse", "--json")
         assert (code, json.loads(out)["verdict"]) == (4, "collapsed")
         assert gancli("inspect-stats", trained[0], "--fail-on", "low-diversity")[0] == 0
@@ -462,7 +463,7 @@ class TestShow:
         """NaN is null, paths are text, nested results are objects."""
         rejected = results.Rejected("a", "b")
         assert json.loads(show.as_json([rejected, float("nan")])) == {
-            "schema_version": 3, "items": [{"name": "a", "reason": "b"}, None],
+            "schema_version": 4, "items": [{"name": "a", "reason": "b"}, None],
         }  # fmt: skip
 
     @pytest.mark.parametrize(
@@ -591,6 +592,26 @@ def test_the_panel_is_short_unless_all_is_asked_for(gancli, trained):
     assert short.rstrip().endswith(heads[-1])
     assert "--all" in short
     assert len(everything.splitlines()) > len(short.splitlines()) + 15
+
+
+def test_the_short_panel_prefers_fixed_features():
+    """Trained ones find no sample of a small generator near the data, and say no more. --all shows both."""
+    panel = [Figure(key, key, 0.5, 0.5) for key in ("coverage", "coverage_fixed", "precision", "grain")]
+    short, everything = (_shown(tables.health_panel(_health(panel), everything=all_)) for all_ in (False, True))
+    assert [line.split()[0] for line in short] == ["coverage_fixed", "precision"]
+    assert len(everything) == 4
+
+
+def _health(panel):
+    return Health("healthy", "high", (), panel=tuple(panel), samples=500)
+
+
+def _shown(parts):
+    """The lines of the table that have a number."""
+    console = Console(width=120, file=io.StringIO())
+    for part in parts:
+        console.print(part)
+    return [line.strip() for line in console.file.getvalue().splitlines() if "0.5" in line]
 
 
 class TestNumbersOfAnySize:

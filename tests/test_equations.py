@@ -254,7 +254,7 @@ def split(values):
 @torch.no_grad()
 def share_known(state, feed, config, scores):
     """gancli's figure of overfitting, from the critic's means on training samples and fakes."""
-    return overfitting(state, feed, phase_of(config, state.images), scores)
+    return overfitting(state, feed, phase_of(config, state.images), scores)["overfitting"]
 
 
 def opened_at(run, config):

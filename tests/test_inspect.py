@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 import shutil
 import tarfile
 import zipfile
@@ -19,11 +20,12 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 import gancli
-from gancli import growth, runs
+from gancli import growth, runs, safe_load
 from gancli.cli import live
 from gancli.data.sources import find
 from gancli.health import GROUPS, WORDS, Health
 from gancli.networks import vgg
+from gancli.networks.feature_extractors import SHA256
 from gancli.results import SCHEMA_VERSION, silent
 from gancli.stats import figures, inspect
 from gancli.stats.figures import FIGURES
@@ -37,6 +39,23 @@ def sets(tmp_path_factory):
     """Two disjoint folders of 70 and 150 images of one distribution, 20 px."""
     base = tmp_path_factory.mktemp("sets")
     return make_pictures(base / "fakes", 70), make_pictures(base / "reals", 150, seed=1)
+
+
+@pytest.fixture
+def draw_stripes():
+    """Vertical stripes of many phases, some horizontal instead, and some with a dot pattern."""
+
+    def made(count, across=(), dots=()):
+        place, draw = np.arange(20), np.random.RandomState(count)
+        x = np.stack([np.tile(np.sin(place / 2 + draw.rand() * 6), (20, 1)) for _ in range(count)])
+        for i in across:
+            x[i] = x[i].T
+        for i in dots:
+            x[i] = np.sin(place) * np.sin(place)[:, None] * (1 + draw.rand() / 5)
+        noisy = x * 100 + 128 + draw.normal(0, 4, x.shape)
+        return np.repeat(noisy.clip(0, 255).astype(np.uint8)[..., None], 3, axis=3)
+
+    return made
 
 
 def inspected(gancli, *words):
@@ -178,11 +197,56 @@ class TestFeatures:
         assert code == 65
         assert all(name in json.dumps(body) for name in ("vgg16", "inception-v3"))
 
+    def test_trained_features_compare_the_content_if_they_are_installed(self, gancli, sets, monkeypatch):
+        """Without the extra everything works with fixed ones. The result says which it was."""
+        _, body = inspected(gancli, sets[0], "--against", sets[1])
+        assert body["compared_by"].startswith("content compared by EfficientNet-Lite0")
+
+        monkeypatch.setattr(inspect, "pretrained", lambda device: None)
+        code, without = inspected(gancli, sets[0], "--against", sets[1])
+        assert code == 0
+        assert without["compared_by"].startswith("content compared by fixed features")
+        figures = [{f["key"]: f["value"] for f in each["panel"]} for each in (body, without)]
+        both = {key for key in figures[1] if f"{key}_fixed" in figures[0]}
+        assert both == {"coverage", "precision", "kernel_distance"}
+        assert figures[0].keys() == figures[1].keys() | {f"{key}_fixed" for key in both}
+        assert all(figures[0][f"{key}_fixed"] == figures[1][key] != figures[0][key] for key in both)
+        assert figures[0]["batch_std_ratio"] == figures[1]["batch_std_ratio"]
+
+    def test_a_generator_is_not_judged_by_what_it_was_trained_against(self, tmp_path, tiny, monkeypatch):
+        """Other features are used, and FID on the same network is called too low."""
+        torch.save(vgg.random_weights(), tmp_path / "vgg16.pt")  # noqa: TID251  # somebody else's
+        run = trained(tiny, tmp_path)
+        monkeypatch.setattr(inspect, "trained_against", lambda config: SHA256)
+        found = gancli.inspect_stats(run)
+        assert found.compared_by.endswith("because the generator was trained against efficientnet-lite0")
+
+        monkeypatch.setattr(inspect, "trained_against", lambda config: safe_load.digest(tmp_path / "vgg16.pt"))
+        found = gancli.inspect_stats(run, features=tmp_path / "vgg16.pt")
+        assert found.compared_by.startswith("content compared by EfficientNet-Lite0")
+        assert any(text.endswith("its FID and KID are too low") for text in found.evidence)
+
+
+class TestExamples:
+    def test_what_is_foreign_and_what_is_missing_is_shown(self, draw_stripes):
+        """Samples that the data does not have, by index; data that the samples do not have, by row."""
+        fakes, reals = draw_stripes(80, across=range(8)), draw_stripes(200, dots=range(30, 42))
+
+        found = {shown.side: shown for shown in gancli.inspect_stats(fakes, reals).examples}
+
+        assert set(found["samples"].ids) == set(range(8))
+        assert set(found["reals"].ids) <= set(range(30, 42))
+        assert [shown.figure for shown in found.values()] == ["foreign_share", "missing_share"]
+        assert all(
+            np.array_equal(p, fakes[i]) for i, p in zip(found["samples"].ids, found["samples"].pictures, strict=True)
+        )
+
 
 class TestOutput:
     def test_json_is_what_the_schema_says(self, gancli, sets):
         """docs/health.schema.json is the schema of the class, and the output is of that class."""
         expected = TypeAdapter(Health).json_schema()
+        del expected["$defs"]["Examples"]["properties"]["pictures"]  # for the plot and the page only
         if SCHEMA.exists():  # an installed package has no docs
             written = json.loads(SCHEMA.read_text())
             assert written["properties"].pop("schema_version") == {"const": SCHEMA_VERSION}
@@ -199,7 +263,7 @@ class TestOutput:
         root = ElementTree.fromstring(text)
         assert (code, root.tag) == (0, "{http://www.w3.org/2000/svg}svg")
         assert all(figure["label"] in text for figure in json.loads(out)["panel"])
-        assert "href" not in text
+        assert all(address.startswith("data:image/png;base64,") for address in re.findall(r'href="([^"]*)"', text))
         assert gancli("inspect-stats", sets[0], "--against", sets[1], "--plot", "p.png")[0] == 2
         assert gancli("inspect-stats", sets[0], "--against", sets[1], "--plot", tmp_path / "no" / "p.svg")[0] == 73
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchmetrics.image.kid import poly_mmd
 
-from gancli.stats import clusters, kernel, neighbors, random_features, rank
+from gancli.stats import clusters, fixed_features, kernel, neighbors, rank
 
 
 def normal(n, seed=0, shift=0.0, dim=6):
@@ -212,15 +212,15 @@ class TestRandomFeatures:
     def test_do_not_depend_on_batch_or_order(self):
         """The features of a sample do not depend on other samples, and are fixed."""
         x = self.pictures(70)
-        rows = random_features.of_samples(x, "image")
-        torch.testing.assert_close(random_features.of_samples(x.flip(0)[:30], "image"), rows.flip(0)[:30])
-        assert rows.shape == (70, 512)
+        rows = fixed_features.of_samples(x, "image")
+        torch.testing.assert_close(fixed_features.of_samples(x.flip(0)[:30], "image"), rows.flip(0)[:30])
+        assert rows.shape == (70, 704)
         assert rows.std(0).min() > 0
 
     def test_gray_pictures_and_signals_have_features_too(self):
         """All kinds of data."""
-        assert random_features.of_samples(torch.zeros(3, 1, 16, 16), "image").shape == (3, 512)
-        assert random_features.of_samples(torch.zeros(3, 2, 50), "signal").shape == (3, 100)
+        assert fixed_features.of_samples(torch.zeros(3, 1, 16, 16), "image").shape == (3, 704)
+        assert fixed_features.of_samples(torch.zeros(3, 2, 50), "signal").shape == (3, 168)
 
 
 @pytest.mark.parametrize(

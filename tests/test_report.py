@@ -17,6 +17,7 @@ from gancli.health import Figure, Health, Histogram, Nearest, Spectrum
 from gancli.report import pictures, run_page, svg
 from gancli.results import Tick, Warned, plain
 from gancli.runs import Run
+from gancli.training.alarms import VERDICTS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = "<script>alert(1)</script>"
@@ -372,3 +373,23 @@ def browse(tmp_path, page, script):
     done = subprocess.run(words, capture_output=True, check=True, timeout=60, text=True)
     lines = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     return done.stdout, [line for line in lines if "Uncaught" in line or "ERROR" in line or "violates" in line]
+
+
+class TestWordsOfTicks:
+    def test_ticks_with_the_same_word_are_one_span(self):
+        """From the end of the span before it to its last tick; a tick without a word is skipped."""
+        words = ["early", "early", "healthy", None, "healthy", "collapsed"]
+        ticks_ = [tick(i + 1) | {"kimg": i + 1.0, "verdict": word} for i, word in enumerate(words)]
+        spans = [(span.name, span.start, span.end) for span in run_page.verdicts(ticks_)]
+        assert spans == [("early", 0.0, 2.0), ("healthy", 2.0, 5.0), ("collapsed", 5.0, 6.0)]
+        chart = run_page.charts(tiny_config(), ticks_)[0]
+        assert "collapsed from 5 to 6" in chart
+        assert chart.count("<rect") == 3
+
+    def test_logs_of_earlier_versions_have_no_strip(self):
+        """Nor do unknown words."""
+        assert run_page.verdicts([tick(1), tick(2) | {"verdict": "splendid"}]) == []
+
+    def test_every_word_has_a_color(self):
+        """Also one that is added later."""
+        assert run_page.TICK_COLORS.keys() == set(VERDICTS)

@@ -16,7 +16,12 @@ from gancli.latents import from_seeds
 from gancli.stats.batch_std import batch_std
 from gancli.training import tick_metrics
 from gancli.training.state import TrainState
-from gancli.training.tick_metrics import TickMetrics, change, nearness, overfitting
+from gancli.training.tick_metrics import TickMetrics, change, nearness
+
+
+def overfitting(*given):
+    """The ratio alone."""
+    return tick_metrics.overfitting(*given)["overfitting"]
 
 
 def noise(*shape, seed=0):
@@ -125,7 +130,7 @@ class TestACheckup:
         found = TickMetrics().take(state, feed, phase, real, (1.0, -1.0))
 
         assert 0 < phase.alpha < 1
-        assert found.keys() == {"ema_std_ratio", "ema_nearest_ratio", "overfitting"}
+        assert found.keys() == {"ema_std_ratio", "ema_nearest_ratio", "overfitting", "held_out_gap"}
         spread = [x.double().numpy().std(0).mean() for x in (fakes, real)]
         assert found["ema_std_ratio"] == pytest.approx(spread[0] / spread[1], rel=1e-5)
         middle = np.sort(nearest(areas(fakes, fakes.shape[2])))[31]  # torch's median: the lower of the two
@@ -192,6 +197,8 @@ class TestOverfitting:
         with torch.no_grad():
             assert overfitting(state, feed, phase, (held + 1, held - 3)) == pytest.approx(1 / 4, abs=1e-5)
             assert overfitting(state, feed, phase, (held - 2, held + 2)) == pytest.approx(1 / 2, abs=1e-5)
+            gap = tick_metrics.overfitting(state, feed, phase, (held - 2, held + 2))["held_out_gap"]
+            assert gap == pytest.approx(-2, abs=1e-5)
 
     def test_is_unknown_without_held_out_samples_or_a_gap(self):
         """Nothing to compare, or nothing to divide by: less than a millionth, either way."""

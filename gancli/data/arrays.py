@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ MAX_RATIO, RATIO_FROM = 200, 512 << 20  # an array that expands to more bytes an
 BLOCK = 1 << 24  # bytes read or converted at once
 
 
+Read = TypeVar("Read")
+
+
 @dataclass(frozen=True)
 class Samples:
     """Samples of one kind: images (N, H, W, C) uint8, signals (N, C, L) or points (N, D) float32."""
@@ -37,14 +40,25 @@ class Samples:
 
 def reader(path: Path) -> Callable[[Path], Samples]:
     """A function that reads this array file. Raises DataError if the format is unknown."""
+    load = _loader(path)
+    return lambda p: _read(lambda: classify(load(p), str(p)), p)
+
+
+def read_plain(path: Path) -> NDArray[Any]:
+    """An array file as it is, such as one of labels. Raises DataError."""
+    load = _loader(path)
+    return _read(lambda: load(path), path)
+
+
+def _loader(path: Path) -> Callable[[Path], NDArray[Any]]:
     with path.open("rb") as file:
         head = file.read(6)
     if head == b"\x93NUMPY":
-        return lambda p: _read(_from_npy, p)
+        return _from_npy
     if path.suffix.lower() == ".npz":
-        return lambda p: _read(_from_npz, p)
+        return _from_npz
     if head[:2] == archives.GZIP or head[:2] == b"\0\0":
-        return lambda p: _read(_from_idx, p)
+        return _from_idx
     raise DataError(
         "not a folder, zip, tar, idx, .npy or .npz",
         where=printable(str(path)),
@@ -52,12 +66,12 @@ def reader(path: Path) -> Callable[[Path], Samples]:
     )
 
 
-def _read(load: Callable[[Path], NDArray[Any]], path: Path) -> Samples:
+def _read(load: Callable[[], Read], path: Path) -> Read:
     """Raises DataError for any error: numpy evaluates headers as literals, so a damaged one can raise anything."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numbers that become infinite in float32 are rejected by the scan
-            return classify(load(path), str(path))
+            return load()
     except (GancliError, Interrupted):
         raise
     except Exception as error:

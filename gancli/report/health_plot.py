@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gancli import files
 from gancli.health import GROUPS, Figure, Health
-from gancli.report import svg
+from gancli.report import pictures, svg
 
 WIDTH, ROW, NAMES, BARS = 900, 20, 330, 360  # px: page width, row height, width of the name column, width of the bars
+TILE = 84  # px; an example with its gap
 SIGNS = {"good": ("●", "#2e8b3d"), "watch": ("▲", "#b26a00"), "bad": ("✖", "#c43131"), "": ("", "#667788")}
 STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#1d2330}.soft{fill:#667}.head{font-weight:600;font-size:14px}"
@@ -26,13 +28,19 @@ def write(health: Health, path: Path) -> None:
 
 def plot(health: Health) -> str:
     """A standalone SVG: a bar per figure with a line at its baseline, then histograms and spectra."""
-    parts, down = [_text(16, 26, f"{health.verdict} (confidence {health.confidence})", "head")], 44
+    parts, down = [_text(16, 26, f"{health.verdict} ({health.certainty})", "head")], 44
     for line in (
         *health.evidence,
+        *([health.compared_by] if health.compared_by else []),
         f"{health.samples} samples per side; bar: value of the figure, dark line: its baseline",
     ):
         parts.append(_text(16, down, line, "soft"))
         down += ROW
+    for shown in health.examples:
+        if len(shown.pictures):
+            parts.append(_text(16, down + 14, shown.caption, "soft"))
+            parts += [_picture(picture, 16 + i * TILE, down + 22) for i, picture in enumerate(shown.pictures)]
+            down += 22 + TILE
     for group in GROUPS:
         figures = [figure for figure in health.panel if figure.group == group]
         if figures:
@@ -48,6 +56,13 @@ def plot(health: Health) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{down + 40}" '
         f'viewBox="0 0 {WIDTH} {down + 40}" role="img" aria-label="{label}"><style>{STYLE}</style>'
         f'<rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
+    )
+
+
+def _picture(pixels: NDArray[np.uint8], right: float, down: float) -> str:
+    side, address = TILE - 4, pictures.address(pixels, TILE)
+    return (
+        f'<image x="{right}" y="{down}" width="{side}" height="{side}" href="{address}" image-rendering="pixelated"/>'
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gancli import files
 from gancli.config import ResolvedConfig, yaml
 from gancli.health import GROUPS as ORDER
-from gancli.health import Figure, Health, Histogram, Nearest, Spectrum
+from gancli.health import Examples, Figure, Health, Histogram, Nearest, Spectrum
 from gancli.report import pages, pictures, svg
 from gancli.results import printable, warnings_of
 from gancli.runs import Run
@@ -40,6 +40,16 @@ GROUPS = {
     "texture": "Texture: fine detail, noise and grid artifacts",
     "values": "Values: brightness and colors",
 }
+TICK_COLORS = {
+    "early": "#c9c9c9",
+    "healthy": "#009e73",
+    "low-diversity": "#e69f00",
+    "collapsed": "#d55e00",
+    "overfitting": "#cc79a7",
+    "dead": "#555555",
+    "diverged": "#111111",
+}  # of the words of ticks, see training.alarms.VERDICTS
+EXAMPLE_SIDE = 128  # px; longest side of an example
 PAIR_SIDE = 320  # px; longest side of a neighbor image
 WARNINGS = 12  # shown by default; the rest is collapsed
 
@@ -70,6 +80,7 @@ def page(run: Run, health: Health, pairs: Sequence[Pair] = ()) -> str:
         "charts": charts(config, ticks),
         "phases": bool(phases(ticks)),
         "gallery": pictures.gallery(run, config, steps),
+        "examples": [(shown.caption, examples(shown)) for shown in health.examples if len(shown.pictures)],
         "pairs": [neighbors(pair) for pair in pairs],
         "config": yaml.read_text(run.config_file).splitlines(),
     }
@@ -150,11 +161,29 @@ def charts(config: ResolvedConfig, ticks: Ticks) -> list[str]:
         sides = {"samples": "saturation", "reals": "saturation_real"}
         wanted["saturation: share of values at the limits of the range"] = sides
     kimg, shades = _column(ticks, "kimg"), phases(ticks)
-    drawn = [
+    words = verdicts(ticks)
+    strip = svg.strip(words, TICK_COLORS, "kimg", "what each tick shows") if words else ""
+    drawn = [strip] + [
         svg.line_chart([svg.Line(k, kimg, _column(ticks, key)) for k, key in lines.items()], "kimg", title, shades)
         for title, lines in wanted.items()
     ]
     return [chart for chart in drawn if chart]
+
+
+def verdicts(ticks: Ticks) -> list[svg.Phase]:
+    """Spans of ticks with the same word. Older logs have none."""
+    found: list[svg.Phase] = []
+    start = 0.0
+    for tick in ticks:
+        word, end = tick.get("verdict"), tick["kimg"]
+        if word not in TICK_COLORS or not _is_finite(end):
+            continue
+        if found and found[-1].name == word:
+            found[-1] = replace(found[-1], end=float(end))
+        else:
+            found.append(svg.Phase(word, start, float(end)))
+        start = float(end)
+    return found
 
 
 def phases(ticks: Ticks) -> list[svg.Phase]:
@@ -168,6 +197,15 @@ def phases(ticks: Ticks) -> list[svg.Phase]:
         found.append(svg.Phase(str(resolution), start, end, fading))
         start = end
     return found
+
+
+def examples(shown: Examples) -> list[tuple[str, str]]:
+    """(data: URL, description) of each picture."""
+    what = "sample" if shown.side == "samples" else "real"
+    return [
+        (pictures.address(picture, EXAMPLE_SIDE), f"{what} {number}")
+        for picture, number in zip(shown.pictures, shown.ids, strict=True)
+    ]
 
 
 def neighbors(pair: Pair) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Charts as SVG text: line charts with bands, and histograms. Pure functions."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -17,6 +17,8 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#55
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 24, 22, 40
 MOST_POINTS = 600  # of a line; more are not visible
+STRIP = 34  # px; height of a strip
+MOST_SAID = 20  # spans of a strip in its description
 HATCH = 6  # px between the strokes of a fade-in phase
 LARGEST = 1e100  # values are drawn at this, at most, so that no difference overflows
 SMALLEST = 1e-100  # smaller differences count as none
@@ -168,6 +170,30 @@ def _shade(left: float, right: float, *, dark: bool, hatched: bool) -> str:
     strokes = [f"M{x:.1f} {TOP}V{bottom}" for x in np.arange(left + HATCH / 2, right, HATCH)] if hatched else []
     box = f'x="{left}" y="{TOP}" width="{max(0.0, right - left):.1f}" height="{bottom - TOP}"'
     return f'<rect class="{"dark" if dark else "light"} phase" {box}/><path class="hatch" d="{"".join(strokes)}"/>'
+
+
+def strip(spans: Sequence[Phase], colors: Mapping[str, str], x_name: str, title: str) -> str:
+    """Named spans side by side on one axis, each in its color, with a legend."""
+    frame = Frame(spans[0].start, spans[-1].end, 0.0, 1.0)
+    parts, bottom = [], TOP + STRIP
+    for span in spans:
+        left, right = frame.place(span.start, 0)[0], frame.place(span.end, 0)[0]
+        width = max(1.0, right - left)
+        parts.append(f'<rect x="{left}" y="{TOP}" width="{width:.1f}" height="{STRIP}" fill="{colors[span.name]}"/>')
+    for value in ticks(frame.x_low, frame.x_high, 7):
+        x = frame.place(value, 0)[0]
+        parts.append(f'<text x="{x}" y="{bottom + 16}" text-anchor="middle">{_number(value)}</text>')
+    parts.append(
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{bottom + 34}" text-anchor="middle">{label(x_name)}</text>'
+    )
+    names = list(dict.fromkeys(span.name for span in spans))
+    legend = "".join(f'<span class="key"><i style="background:{colors[n]}"></i>{label(n)}</span>' for n in names)
+    said = ", ".join(f"{span.name} from {_number(span.start)} to {_number(span.end)}" for span in spans[:MOST_SAID])
+    return (
+        f'<figure><figcaption>{label(title)}</figcaption><div class="legend">{legend}</div>'
+        f'<svg viewBox="0 0 {WIDTH} {bottom + 40}" role="img" aria-label="{label(f"{title}: {said}")}">'
+        f"{''.join(parts)}</svg></figure>"
+    )
 
 
 def histogram(real: Sequence[float], fake: Sequence[float], color: str, title: str) -> str:

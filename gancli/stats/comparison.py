@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from gancli.networks.feature_extractors import FeatureExtractor
-from gancli.stats import clusters, memorization, moments, neighbors, random_features, spectrum
+from gancli.stats import classes, classifier, clusters, fixed_features, memorization, moments, neighbors, spectrum
+from gancli.stats.classes import ClassCoverage, ClassLabels
+from gancli.stats.classifier import Scores
 from gancli.stats.histograms import Levels, levels
 from gancli.stats.memorization import Memorization
 from gancli.stats.modes import ModeCoverage
@@ -34,6 +36,8 @@ class Reference:
     kind: str = "image"
     train: Tensor | None = None  # the training set as returned by memorization.small, (M, C, *s)
     unseen: Tensor | None = None  # held-out reals in the same form; None if there are none
+    labels: ClassLabels | None = None  # of both halves
+    extractor: FeatureExtractor | None = None  # trained features of images; None: the fixed ones
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -43,31 +47,45 @@ class Reference:
         return COLORS[count] if word is None else tuple(f"{word} {i + 1}" for i in range(count))
 
     @cached_property
-    def features(self) -> tuple[Tensor, Tensor]:
-        """Random features of reals and others, standardized by the reals. (N, F) each, float64."""
-        return self.standardized(self._raw), self.features_of(self.others)
+    def space(self) -> "FeatureSpace":
+        """The features that stand for the content of samples: trained ones if there are any, else the fixed ones."""
+        if self.extractor is None or self.kind != "image":
+            return self.fixed_space
+        return FeatureSpace(self.extractor, self.reals, self.others)
+
+    @cached_property
+    def fixed_space(self) -> "FeatureSpace":
+        """Fixed features, which need no trained network."""
+        return FeatureSpace(partial(fixed_features.of_samples, kind=self.kind), self.reals, self.others)
+
+    @cached_property
+    def matched_space(self) -> "FeatureSpace":
+        """Features for samples whose colors are matched: fixed ones for images, the values themselves otherwise."""
+        if self.kind != "signal":
+            return self.fixed_space
+        return FeatureSpace(lambda x: x.double().flatten(1), self.reals, self.others)
 
     @cached_property
     def others_matched(self) -> Tensor:
         """Features of the others after matching their colors and contrast to the reals, as for the fakes."""
-        return self.features_of(matched(self.others, self.reals))
+        return self.matched_space.of(matched(self.others, self.reals))
+
+
+class FeatureSpace:
+    """One kind of features of two halves of the reals and of other samples, standardized by the first half."""
+
+    def __init__(self, extract: Features, reals: Tensor, others: Tensor) -> None:
+        self._extract, self._raw = extract, extract(reals)
+        self.reals, self.others = fixed_features.standardized(self._raw, self._raw), self.of(others)
+
+    def of(self, x: Tensor) -> Tensor:
+        """Standardized features of samples. (N, C, *S) -> (N, F), float64."""
+        return fixed_features.standardized(self._extract(x), self._raw)
 
     @cached_property
     def clusters(self) -> Tensor:
         """Centers of the clusters of the reals. (K, F)."""
-        return clusters.centers(self.features[0])
-
-    def features_of(self, x: Tensor) -> Tensor:
-        """Standardized random features of samples. (N, F)."""
-        return self.standardized(random_features.of_samples(x, self.kind))
-
-    def standardized(self, rows: Tensor) -> Tensor:
-        """Standardize features with the mean and standard deviation of the reals."""
-        return random_features.standardized(rows, self._raw)
-
-    @cached_property
-    def _raw(self) -> Tensor:
-        return random_features.of_samples(self.reals, self.kind)
+        return clusters.centers(self.reals)
 
 
 @dataclass(frozen=True)
@@ -91,25 +109,53 @@ class Comparison:
         return self.reference.kind
 
     @property
+    def trained(self) -> bool:
+        """Whether content is compared by trained features."""
+        return self.reference.extractor is not None and self.kind == "image"
+
+    @property
     def channels(self) -> tuple[str, ...]:
         """Names of the channels."""
         return self.reference.names
 
     @cached_property
     def features(self) -> Sides:
-        """Random features of fakes, reals and others. (N, F) each, float64."""
-        return self.reference.features_of(self.fakes), *self.reference.features
+        """Features of fakes, reals and others: trained ones if there are any. (N, F) each, float64."""
+        space = self.reference.space
+        return space.of(self.fakes), space.reals, space.others
+
+    @cached_property
+    def fixed(self) -> Sides:
+        """Fixed features of fakes, reals and others. (N, F) each, float64."""
+        space = self.reference.fixed_space
+        return self.features if space is self.reference.space else (space.of(self.fakes), space.reals, space.others)
 
     @cached_property
     def matched(self) -> Sides:
-        """Features after matching the mean and standard deviation of each channel to the reals.
+        """Features without training, after matching the mean and standard deviation of each channel to the reals.
 
         They do not depend on differences of color and contrast.
         """
         if self.kind == "points":  # matching would remove all information
-            return self.features
-        fakes = self.reference.features_of(matched(self.fakes, self.reference.reals))
-        return fakes, self.features[1], self.reference.others_matched
+            return self.fixed
+        space = self.reference.matched_space
+        return space.of(matched(self.fakes, self.reference.reals)), space.reals, self.reference.others_matched
+
+    @cached_property
+    def classified(self) -> tuple[Scores, Scores]:
+        """Scores of a classifier of reals (both halves) and fakes, and of one of the two halves of the reals."""
+        f, r, o = self.features
+        return classifier.scores(torch.cat([r, o]), f), classifier.scores(r, o)
+
+    @cached_property
+    def classes(self) -> tuple[ClassCoverage, ClassCoverage] | None:
+        """The classes in the fakes, and in the others by the labels of the first half; None without labels."""
+        labels, (f, r, o) = self.reference.labels, self.features
+        if labels is None:
+            return None
+        fakes = classes.coverage(f, torch.cat([r, o]), torch.cat([labels.reals, labels.others]), labels.names)
+        others = classes.coverage(o, r, labels.reals, labels.names)
+        return None if fakes is None or others is None else (fakes, others)
 
     @cached_property
     def critic_features(self) -> Sides | None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Literal
 
-from gancli.health import Figure
+from gancli.health import Figure, with_fixed
 from gancli.results import Progress, silent
 from gancli.stats import clusters, frechet, kernel, measures, neighbors
 from gancli.stats.batch_std import batch_std, contrast
 from gancli.stats.comparison import Comparison
-from gancli.stats.measures import Compute, Measured, color_matched, in_clusters, on, random_features, ratio_of
+from gancli.stats.measures import Compute, Measured, color_matched, content, fixed, in_clusters, on, ratio_of
 
 KINDS = ("image", "signal", "points")
 
@@ -90,6 +90,7 @@ class FigureSpec:
     advice: tuple[str, ...] = ()  # what to try if the mark is watch or bad: alternatives
     kinds: tuple[str, ...] = KINDS  # kinds of data that it is computed for
     quick: bool = True  # cheap enough for --quick?
+    content: bool = False  # computed on the features of content: trained ones if there are any
 
     def figures(self, c: Comparison) -> Iterator[Figure]:
         """The figure, or one per part, with its group, meaning, mark and, if the mark is not good, advice."""
@@ -175,18 +176,21 @@ FIGURES = _table(
     FigureSpec(
         "effective_rank_ratio", "effective rank ratio", "spread", measures.effective_rank_ratio,
         "number of directions in which the samples vary, over that of the reals", below(0.8, 0.5), MORE_VARIED,
+        content=True,
     ),
     FigureSpec(
         "unique_fraction", "unique fraction", "spread", measures.unique_fraction,
         "fraction of unique samples; near-duplicates count once", below(0.9, 0.6), MORE_VARIED,
+        content=True,
     ),
     FigureSpec(
-        "cluster_coverage", "cluster coverage", "spread", in_clusters(color_matched, clusters.coverage),
-        "share of the data in clusters that the fakes cover", below(0.9, 0.6), MORE_VARIED,
+        "cluster_coverage", "cluster coverage", "spread", in_clusters(content, clusters.coverage),
+        "share of the data in clusters that the fakes cover", below(0.9, 0.6), MORE_VARIED, content=True,
     ),
     FigureSpec(
-        "cluster_overlap", "cluster overlap", "spread", in_clusters(random_features, clusters.overlap),
+        "cluster_overlap", "cluster overlap", "spread", in_clusters(content, clusters.overlap),
         "overlap of the two histograms over clusters of the data; 1 if they are equal", below(0.87, 0.6), MORE_VARIED,
+        content=True,
     ),
     FigureSpec(
         "cluster_overlap_color_matched", "cluster overlap, colors matched", "spread",
@@ -194,35 +198,67 @@ FIGURES = _table(
         "cluster overlap after matching colors and contrast", below(0.87, 0.6), MORE_VARIED,
     ),
     FigureSpec(
-        "coverage", "coverage", "neighbors", on(random_features, neighbors.coverage),
-        "share of the reals with a fake nearby", below(0.7, 0.3), MORE_VARIED,
+        "nearest_distance_ratio", "distance between samples", "spread", measures.nearest_distance,
+        "distance to the nearest other sample, over that of the reals; near 0: repetition", below(0.7, 0.4),
+        MORE_VARIED,
+    ),
+    FigureSpec(
+        "classifier_auc", "classifier AUC", "neighbors", measures.classifier_auc,
+        "how well a classifier tells samples from reals; 0.5: not at all, 1: always", above(0.1, 0.3), TEXTURE,
+        content=True,
+    ),
+    FigureSpec(
+        "missing_share", "missing share", "neighbors", measures.missing_share,
+        "share of the reals that a classifier finds unlike nine in ten samples; above the foreign share: left out",
+        above(0.1, 0.3), MORE_VARIED, content=True,
+    ),
+    FigureSpec(
+        "foreign_share", "foreign share", "neighbors", measures.foreign_share,
+        "share of the samples that a classifier finds unlike nine in ten reals; if both shares are high: texture",
+        above(0.1, 0.3), TEXTURE, content=True,
+    ),
+    FigureSpec(
+        "coverage", "coverage", "neighbors", on(content, neighbors.coverage),
+        "share of the reals with a fake nearby", below(0.7, 0.3), MORE_VARIED, content=True,
     ),
     FigureSpec(
         "coverage_color_matched", "coverage, colors matched", "neighbors", on(color_matched, neighbors.coverage),
         "coverage after matching colors and contrast", below(0.7, 0.3), MORE_VARIED,
     ),
     FigureSpec(
-        "recall", "recall", "neighbors", on(random_features, neighbors.recall),
-        "share of the reals within a nearest-neighbor ball of a fake", below(0.6, 0.2), MORE_VARIED,
+        "recall", "recall", "neighbors", on(content, neighbors.recall),
+        "share of the reals within a nearest-neighbor ball of a fake", below(0.6, 0.2), MORE_VARIED, content=True,
     ),
     FigureSpec(
-        "precision", "precision", "neighbors", on(random_features, neighbors.precision),
+        "precision", "precision", "neighbors", on(content, neighbors.precision),
         "share of the fakes within a nearest-neighbor ball of a real; blur or low contrast raises it",
-        below(0.7, 0.3), TEXTURE,
+        below(0.7, 0.3), TEXTURE, content=True,
     ),
     FigureSpec(
-        "density", "density", "neighbors", on(random_features, neighbors.density),
+        with_fixed("coverage"), "coverage, fixed features", "neighbors", on(fixed, neighbors.coverage),
+        "coverage without the trained features, to which all samples of a small generator look unlike the data",
+        below(0.7, 0.3), MORE_VARIED, PICTURES,
+    ),
+    FigureSpec(
+        with_fixed("precision"), "precision, fixed features", "neighbors", on(fixed, neighbors.precision),
+        "precision without the trained features", below(0.7, 0.3), TEXTURE, PICTURES,
+    ),
+    FigureSpec(
+        "density", "density", "neighbors", on(content, neighbors.density),
         "number of nearest-neighbor balls of reals that a fake is in, over k; blur or low contrast raises it",
+        content=True,
     ),
     FigureSpec(
         "nn_accuracy_reals", "1-NN accuracy, reals", "neighbors", measures.nn_accuracy(0),
         "how often the nearest neighbor is on the same side; 0.5: indistinguishable, 1: distinguishable, 0: copies",
         away(0.25, 0.4), ("read with the other figures: near 1 for the fakes only means repetition or blur",),
+        content=True,
     ),
     FigureSpec(
         "nn_accuracy_fakes", "1-NN accuracy, fakes", "neighbors", measures.nn_accuracy(1),
         "how often the nearest neighbor is on the same side; 0.5: indistinguishable, 1: distinguishable, 0: copies",
         away(0.25, 0.4), ("read with the other figures: near 1 for the fakes only means repetition or blur",),
+        content=True,
     ),
     FigureSpec(
         "train_distance_ratio", "distance to the training set", "memorization", measures.train_distance,
@@ -233,8 +269,12 @@ FIGURES = _table(
         "share of samples nearer to a training sample than 95% of unseen reals are", above(0.15, 0.35), LESS_COPYING,
     ),
     FigureSpec(
-        "kid_random", "KID, random features", "distance", on(random_features, kernel.kernel_distance),
-        "unbiased kernel distance on fixed random features; 0 for equal distributions", above(0.2, 1.0), TEXTURE,
+        "kernel_distance", "kernel distance", "distance", on(content, kernel.kernel_distance),
+        "unbiased kernel distance of the features; 0 for equal distributions", above(0.2, 1.0), TEXTURE, content=True,
+    ),
+    FigureSpec(
+        with_fixed("kernel_distance"), "kernel distance, fixed features", "distance", on(fixed, kernel.kernel_distance),
+        "kernel distance without the trained features", above(0.2, 1.0), TEXTURE, PICTURES,
     ),
     FigureSpec(
         "sliced_wasserstein", "sliced Wasserstein", "distance", measures.texture_by_level,
@@ -263,6 +303,11 @@ FIGURES = _table(
         "spectrum_spike", "spectrum, highest spike", "texture", measures.spectrum_of(measures.spike),
         "highest peak that the reals do not have (a checkerboard or grid), in powers of ten", above(0.5, 1.0), TEXTURE,
         NOT_POINTS,
+    ),
+    FigureSpec(
+        "roughness", "roughness", "texture", measures.roughness,
+        "how little adjacent values have in common, minus that of the reals; white noise has 1", above(0.1, 0.3),
+        TEXTURE, NOT_POINTS,
     ),
     FigureSpec(
         "grain", "grain", "texture", measures.grain_distance,
@@ -305,6 +350,16 @@ FIGURES = _table(
     FigureSpec(
         "modes_covered", "known modes covered", "modes", measures.modes_covered,
         "number of modes with at least three samples", below(0.8, 0.6), MORE_VARIED,
+    ),
+    FigureSpec(
+        "classes_covered", "classes covered", "modes", measures.classes_covered,
+        "number of classes of the labeled data that the samples have, of those that can be recognized",
+        below(0.999, 0.6), MORE_VARIED, content=True,
+    ),
+    FigureSpec(
+        "class_overlap", "class overlap", "modes", measures.class_overlap,
+        "overlap of the class histograms of samples and data; 1 if they are equal", below(0.8, 0.6), MORE_VARIED,
+        content=True,
     ),
     FigureSpec(
         "recognized_fraction", "recognizable share", "modes", measures.recognized,

@@ -12,10 +12,11 @@ from gancli.config import ResolvedConfig
 from gancli.config.family import USUAL_SIZE
 from gancli.data import Dataset, Shape, open_dataset, picture_size
 from gancli.data.given import Data, place_of
+from gancli.data.labels import labels_of
 from gancli.errors import DataError, GancliError, InputMissing, UsageError
 from gancli.growth import Schedule
 from gancli.health import Health
-from gancli.networks.feature_extractors import FeatureExtractor, open_feature_extractor
+from gancli.networks.feature_extractors import FeatureExtractor, open_feature_extractor, pretrained
 from gancli.results import Progress, printable, silent, warnings_of
 from gancli.runs import Run, StoredVerdict
 from gancli.sampling import Generator
@@ -43,6 +44,7 @@ def inspect_stats(
     raw: bool = False,
     quick: bool = False,
     features: str | Path | None = None,
+    labels: str | Path | None = None,
     need_reals: bool = False,
     device: str = "cpu",
     threads: int | None = None,
@@ -53,13 +55,15 @@ def inspect_stats(
     target: defaults to the newest run under `outdir`. It may also be a folder, zip, tar, array or tensor of samples
     of any source; `data` must then name the reals. data: the reals, if they have moved since training. raw: evaluate
     the raw weights instead of their EMA. quick: use at most 400 samples and skip the slower figures. features: weights
-    of a feature network, for FID. Both sides have the same N: min(samples, reals / 2). Without reals the verdict is
-    `undecided`, or InputMissing is raised if `need_reals`. Raises UsageError, InputMissing, CheckpointError, DataError.
+    of a feature network, for FID. labels: classes of the reals, a .csv, .npy or idx file; by default a labels.csv
+    beside them, or their folders. With the extra `pretrained`, the content of images is compared by the features of
+    EfficientNet-Lite0. Both sides have the same N: min(samples, reals / 2). Without reals the verdict is `undecided`,
+    or InputMissing is raised if `need_reals`. Raises UsageError, InputMissing, CheckpointError, DataError.
     """
     target, data = place_of(target), place_of(data)
     wanted = min(samples, QUICK_SAMPLES) if quick else samples
     network = open_feature_extractor(features, device=str(devices.choose(device))) if features is not None else None
-    how = How(wanted, quick=quick, network=network, device=device, progress=progress)
+    how = How(wanted, quick, network, labels, device, progress)
     if target is not None and not target.startswith("builtin:") and not Path(target).exists():
         hint = "give a run folder, a .pt file, or samples: a folder, zip, tar or array"
         raise InputMissing("no such file or folder", where=printable(target), hint=hint)
@@ -88,9 +92,14 @@ class How:
 
     samples: int  # per side, at most
     quick: bool
-    network: FeatureExtractor | None
+    network: FeatureExtractor | None  # of the user, for FID
+    labels: str | Path | None  # file of labels
     device: str
     progress: Progress
+
+    def extractor(self, kind: str) -> FeatureExtractor | None:
+        """Trained features, if they are installed and the samples are images."""
+        return pretrained(str(devices.choose(self.device))) if kind == "image" else None
 
 
 def _is_samples(target: str | Path) -> bool:
@@ -126,17 +135,19 @@ def _files(target: str, data: str | None, how: How) -> Health:
     base = _undecided(count, "files", target, data, reals.kind, how)
     if count < MIN_SAMPLES:
         return _too_few(base)
-    reference, trained = Reals(reals, center=center, scale=scale).reference(
-        count, quick=how.quick, progress=how.progress
-    )
+    labels, extractor = labels_of(data, reals, how.labels), how.extractor(reals.kind)
+    sets = Reals(reals, center=center, scale=scale, labels=labels, extractor=extractor)
+    reference, trained = sets.reference(count, quick=how.quick, progress=how.progress)
     places = permutation(0, 1, len(fakes.values)).numpy()[:count]
     x = Reals(fakes, center=center, scale=scale).shown(places)
     c = Comparison(x, reference, network=how.network, count_modes=mode_counter(data, center, scale))
-    health = evaluate(base, c, places.tolist(), rows=trained, quick=how.quick, progress=how.progress)
+    health = evaluate(
+        base, c, places.tolist(), reals=sets.both(count), rows=trained, quick=how.quick, progress=how.progress
+    )
     if 2 * reals.report.enlarged <= len(reals.values):
         return health
     enlarged = f"{reals.report.enlarged} of the reals were upscaled to the size of the samples: sharpness is unreliable"
-    return replace(health, confidence="low", evidence=(*health.evidence, enlarged))
+    return replace(health, confidence="low", right=None, evidence=(*health.evidence, enlarged))
 
 
 def _undecided(count: int, weights: str, source: str, reals: str, kind: str, how: How) -> Health:
@@ -215,7 +226,11 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
         return _too_few(base)
     first = Generator.of(opened, raw=raw, device=how.device)
     trained = dataset.fingerprint == config.samples.fingerprint and not first.network.enlarges
-    reals = sample_sets.of_generator(first, dataset, trained=trained)
+    labels, extractor = labels_of(source, dataset, how.labels), how.extractor(dataset.kind)
+    if extractor is not None and extractor.digest == trained_against(config):
+        why = f"content compared by fixed features, because the generator was trained against {extractor.name}"
+        extractor, base = None, replace(base, compared_by=why)
+    reals = sample_sets.of_generator(first, dataset, trained=trained, labels=labels, extractor=extractor)
     reference, rows = reals.reference(count, quick=how.quick, progress=how.progress)
     count_modes = mode_counter(
         source if config.data.source == source else "", config.samples.center, config.samples.scale
@@ -227,10 +242,13 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
         fakes = sample_sets.generated(generator, reference.others, how.progress)
         c = Comparison(fakes, reference, sample_sets.critic_features(generator), network, count_modes)
         seeds = range(FIRST_SEED, FIRST_SEED + count)
-        health = evaluate(base, c, seeds, rows=rows, quick=quick, progress=how.progress)
+        health = evaluate(base, c, seeds, reals=reals.both(count), rows=rows, quick=quick, progress=how.progress)
         return _early(replace(health, panel=figures.advised(health.panel, used)), generator)
 
     health = evaluated(first, how.network, quick=how.quick)
+    if how.network is not None and how.network.digest == trained_against(config):
+        too_low = "the generator was trained against the network of --features: its FID and KID are too low"
+        health = replace(health, evidence=(*health.evidence, too_low))
     if not {"G", "ema"} <= opened.weights.keys():
         return health
     other = evaluated(Generator.of(opened, raw=not raw, device=how.device), None, quick=True)
@@ -238,6 +256,11 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
     if other.verdict != health.verdict:
         evidence += (f"the verdict on the {names[1]} weights differs: {other.verdict}",)
     return replace(health, evidence=evidence, raw_verdict=health.verdict if raw else other.verdict)
+
+
+def trained_against(config: ResolvedConfig) -> str | None:
+    """Digest of the weights of the feature network that the generator was trained against; None: without one."""
+    return None if config.loss.perceptual is None else config.loss.perceptual.digest
 
 
 def _used(config: ResolvedConfig) -> set[str]:
@@ -262,7 +285,7 @@ def _early(health: Health, generator: Generator) -> Health:
         return health
     found = f"ignoring this, the verdict would be {health.verdict}"
     evidence = (why, *health.evidence, *([found] if health.verdict != "undecided" else []))
-    return replace(health, verdict="undecided", confidence="low", evidence=evidence)
+    return replace(health, verdict="undecided", confidence="low", right=None, evidence=evidence)
 
 
 def trained_share(opened: Opened) -> float:

@@ -52,13 +52,18 @@ def on(sides: Callable[[Comparison], Sides | None], statistic: Callable[[Tensor,
     return compute
 
 
-def random_features(c: Comparison) -> Sides:
-    """Fixed random features of each side."""
+def content(c: Comparison) -> Sides:
+    """Features of each side: trained ones if there are any, else fixed ones."""
     return c.features
 
 
+def fixed(c: Comparison) -> Sides | None:
+    """Fixed features of each side, if the content has trained ones."""
+    return c.fixed if c.trained else None
+
+
 def color_matched(c: Comparison) -> Sides:
-    """Fixed random features of each side after matching colors and contrast."""
+    """Untrained features of each side after matching colors and contrast."""
     return c.matched
 
 
@@ -76,14 +81,19 @@ def critic_feature_std_ratio(c: Comparison) -> list[Measured]:
 
 
 def effective_rank_ratio(c: Comparison) -> list[Measured]:
-    """The ratio of the effective ranks of the random features."""
+    """The ratio of the effective ranks of the features."""
     return [ratio(rank.effective_rank(x) for x in c.features)]
 
 
 def unique_fraction(c: Comparison) -> list[Measured]:
-    """See `neighbors.unique_fraction`; with colors and contrast matched."""
-    fakes, reals, others = c.matched
-    return [Measured(neighbors.unique_fraction(fakes, reals), neighbors.unique_fraction(others, reals))]
+    """See `neighbors.unique_fraction`; with colors and contrast matched. Trained features see more repetition.
+
+    They do not see that an image moved by a pixel; the fixed ones see noise in it less.
+    """
+    spaces = [c.matched, *([c.features] if c.trained else [])]
+    each = [[neighbors.unique_fraction(x, reals) for x in (fakes, others)] for fakes, reals, others in spaces]
+    value, baseline = (min(found) for found in zip(*each, strict=True))
+    return [Measured(value, baseline)]
 
 
 def in_clusters(sides: Callable[[Comparison], Sides], count: Callable[[Tensor, Tensor, Tensor], float]) -> Compute:
@@ -91,10 +101,34 @@ def in_clusters(sides: Callable[[Comparison], Sides], count: Callable[[Tensor, T
 
     def compute(c: Comparison) -> list[Measured]:
         fakes, reals, others = sides(c)
-        value, baseline = (count(c.reference.clusters, reals, x) for x in (fakes, others))
+        space = c.reference.space if sides is content else c.reference.matched_space
+        value, baseline = (count(space.clusters, reals, x) for x in (fakes, others))
         return [Measured(value, baseline)]
 
     return compute
+
+
+def classifier_auc(c: Comparison) -> list[Measured]:
+    """See `Scores.auc`."""
+    found, base = c.classified
+    return [Measured(found.auc, base.auc)]
+
+
+def missing_share(c: Comparison) -> list[Measured]:
+    """See `Scores.missing`."""
+    found, base = c.classified
+    return [Measured(float(found.missing.double().mean()), float(base.missing.double().mean()))]
+
+
+def foreign_share(c: Comparison) -> list[Measured]:
+    """See `Scores.foreign`."""
+    found, base = c.classified
+    return [Measured(float(found.foreign.double().mean()), float(base.foreign.double().mean()))]
+
+
+def nearest_distance(c: Comparison) -> list[Measured]:
+    """The ratio of the median distances to the nearest other sample of the same side."""
+    return [ratio(float(neighbors.nearest_other(x).median()) for x in c.fixed)]
 
 
 def nn_accuracy(side: int) -> Compute:
@@ -158,6 +192,12 @@ def spike(frequency: Tensor, difference: Tensor) -> Tensor:
     return (difference - difference[frequency >= FINE].median())[frequency >= MIDDLE].max()
 
 
+def roughness(c: Comparison) -> list[Measured]:
+    """See `spectrum.roughness`."""
+    fake, real, other = (spectrum.roughness(x) for x in c.each)
+    return [Measured(fake - real, other - real, fake, real)]
+
+
 def grain_distance(c: Comparison) -> list[Measured]:
     """Difference of the noise standard deviations in flat areas, in gray levels."""
     fake, real, other = (127.5 * spectrum.grain(x) for x in c.each)
@@ -214,6 +254,20 @@ def recognized(c: Comparison) -> list[Measured]:
 def reverse_kl(c: Comparison) -> list[Measured]:
     """KL divergence of the mode frequencies to uniform, in nats."""
     return [Measured(f.reverse_kl, o.reverse_kl) for f, o in _modes(c)]
+
+
+def classes_covered(c: Comparison) -> list[Measured]:
+    """Number of classes that are not missing, of those that can be recognized."""
+    if c.classes is None:
+        return []
+    (fake, other), judged = c.classes, c.classes[0].judged
+    covered = judged - len(fake.missing)
+    return [Measured(covered, judged - len(other.missing), covered, judged)]
+
+
+def class_overlap(c: Comparison) -> list[Measured]:
+    """Overlap of the class histograms."""
+    return [] if c.classes is None else [Measured(c.classes[0].overlap, c.classes[1].overlap)]
 
 
 def mode_std_ratio(c: Comparison) -> list[Measured]:

@@ -82,7 +82,7 @@ def _win_rate(own: Tensor, other: Tensor) -> Tensor:
     return ((own < other).double() + 0.5 * (own == other).double()).mean()
 
 
-def unique_fraction(x: Tensor, reals: Tensor, near: float = 0.5) -> float:
+def unique_fraction(x: Tensor, reals: Tensor, near: float = 0.8) -> float:
     """Fraction of unique samples: each group of near-duplicates counts once. (N, F), (M, F) -> 1/N to 1.
 
     Two samples are near-duplicates if they are closer than `near` times the 5% quantile of the reals' nearest-neighbor

@@ -10,14 +10,17 @@ from torch import Tensor
 from gancli import checkpoint, latents, signals
 from gancli.critic_view import CriticView
 from gancli.data import Dataset, fade, scaled, to_unit
+from gancli.data.labels import Labels
 from gancli.growth import Phase
 from gancli.networks import build
 from gancli.networks.base import statistics_kept
+from gancli.networks.feature_extractors import FeatureExtractor
 from gancli.networks.layers import downscale
 from gancli.results import Progress, silent
 from gancli.sampling import Generator
 from gancli.seeds import permutation
 from gancli.stats import memorization
+from gancli.stats.classes import ClassLabels
 from gancli.stats.comparison import Features, Reference
 
 MAX_HEIGHT = 128  # px; larger images are downscaled by 2x2 means to at most this height
@@ -36,24 +39,32 @@ class Reals:
     center: float = 0.0
     scale: float = 1.0
     trained: bool = True  # whether the generator was trained on this data set
+    labels: Labels | None = None  # classes of the samples of the data set
+    extractor: FeatureExtractor | None = None  # trained features
 
     @property
     def kind(self) -> str:
         """image, signal or points."""
         return self.dataset.kind
 
-    def halves(self, count: int) -> tuple[Tensor, Tensor]:
-        """Two disjoint sets of reals. (count, C, *S) each."""
+    def halves(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Row numbers of two disjoint sets of reals. (count,) each."""
         rows = permutation(0, 0, len(self.dataset.values)).numpy()
-        return self.shown(rows[:count]), self.shown(rows[count : 2 * count])
+        return rows[:count], rows[count : 2 * count]
+
+    def both(self, count: int) -> list[int]:
+        """Row numbers of the reals of both halves."""
+        return [int(row) for half in self.halves(count) for row in half]
 
     def reference(self, count: int, *, quick: bool, progress: Progress) -> tuple[Reference, NDArray[np.int64] | None]:
         """The reference for fakes, and the rows of the training set if copies are searched for."""
-        halves = self.halves(count)
+        halves, found = self.halves(count), self.labels
+        labels = ClassLabels(found.names, *(torch.from_numpy(found.rows[half]) for half in halves)) if found else None
+        reals, others = (self.shown(half) for half in halves)
         if quick or not self.trained:
-            return Reference(*halves, self.kind), None
+            return Reference(reals, others, self.kind, labels=labels, extractor=self.extractor), None
         rows, train, unseen = self.training_set(progress)
-        return Reference(*halves, self.kind, train, unseen), rows
+        return Reference(reals, others, self.kind, train, unseen, labels, self.extractor), rows
 
     def shown(self, rows: NDArray[np.int64]) -> Tensor:
         """Samples by row number, at the size and alpha of the phase. (len(rows), C, *S)."""
@@ -83,10 +94,17 @@ class Reals:
         return prepared(fade(x, phase.alpha) if phase.fading else x, self.kind)
 
 
-def of_generator(generator: Generator, dataset: Dataset, *, trained: bool) -> Reals:
+def of_generator(
+    generator: Generator,
+    dataset: Dataset,
+    *,
+    trained: bool,
+    labels: Labels | None = None,
+    extractor: FeatureExtractor | None = None,
+) -> Reals:
     """The reals at the size and alpha of a generator."""
     samples = generator.checkpoint.config.samples
-    return Reals(dataset, generator.phase, samples.center, samples.scale, trained)
+    return Reals(dataset, generator.phase, samples.center, samples.scale, trained, labels, extractor)
 
 
 def prepared(x: Tensor, kind: str) -> Tensor:

@@ -68,3 +68,14 @@ def grain(x: Tensor) -> float:
     x = x[:, :, :h, :w]
     diagonal = (x[..., ::2, ::2] - x[..., 1::2, ::2] - x[..., ::2, 1::2] + x[..., 1::2, 1::2]) / 2
     return float(diagonal.abs().flatten().median()) / 0.6745
+
+
+def roughness(x: Tensor) -> float:
+    """1 minus the correlation of adjacent values within samples: 1 for white noise, near 0 for photographs.
+
+    (N, C, *S) -> 0 to 2; contrast and color do not change it. The mean squared difference of neighbors along each axis
+    over twice the variance within a sample and channel.
+    """
+    inside = x.float().flatten(2).var(2, correction=0).mean()
+    steps = [x.float().diff(dim=axis).square().mean() for axis in range(2, x.ndim) if x.shape[axis] > 1]
+    return float(torch.stack(steps).mean() / (2 * inside).clamp(min=1e-12)) if steps else 0.0

@@ -35,7 +35,7 @@ from gancli.training.tick_metrics import TickMetrics
 
 OUTDIR = "ablations"
 SHOW = (
-    "coverage", "modes_covered", "recall", "unique_fraction", "kid_random",
+    "coverage", "modes_covered", "recall", "unique_fraction", "kernel_distance",
     "critic_loss", "score_gap", "std_ratio", "color_distance", "saturation",
 )  # fmt: skip
 EVALUATED = 400  # samples per side

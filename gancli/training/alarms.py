@@ -7,7 +7,7 @@ The thresholds were chosen on healthy and collapsing runs of the quickstart pres
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import mean, median, stdev
 from typing import Any
 
 from gancli.errors import UsageError
@@ -21,6 +21,7 @@ WARM_UP = 0.1  # in a run with one resolution, the share of it before diversity 
 FEW_KINDS = 0.15  # limit of ema_nearest_ratio; below it, the samples repeat
 OVERFITTING = 0.6  # limit for the median of the last measured ticks
 MEASURED = 5  # number of ticks in that median; a single value is too noisy
+SURE = 4.0  # standard errors by which the gaps of these ticks must differ from 0: a ratio of two noises may be large
 DEAD = 1e-3  # limit of `change`
 DEAD_TICKS = 3  # number of ticks in a row
 
@@ -33,6 +34,8 @@ STOP_WORDS = {
     "dead": "dead",
 }  # values of --stop-on -> names of alarms
 BY_TICK_METRICS = {"collapsed", "overfitting"}  # alarms that also use the tick metrics
+
+VERDICTS = ("early", "healthy", "low-diversity", "collapsed", "overfitting", "dead", "diverged")  # of a tick
 
 Row = Mapping[str, Any]
 Sign = Callable[[Row], bool]
@@ -97,7 +100,7 @@ def raised(tick: Tick, history: Sequence[Row], *, judged: bool) -> dict[str, Ala
         text = f"{tick.saturation:.0%} of the generated values are at the ends of the range (-1 or 1)"
         found["saturation"] = Alarm(text, tick.images)
     measured = [row for row in rows if row.get("overfitting") is not None]
-    if (known := overfitted(measured)) > OVERFITTING:
+    if (known := overfitted(measured)) > OVERFITTING and beyond_noise(measured):
         text = (
             "the critic overfits: it scores training samples higher than held-out samples, by "
             f"{known:.2f} of the gap between training samples and fakes"
@@ -168,6 +171,35 @@ def overfitted(rows: Sequence[Row]) -> float:
     """Median of the last measured values of `overfitting`, since one may be an outlier; NaN if there are too few."""
     found = [float(row["overfitting"]) for row in rows[-MEASURED:]]
     return median(found) if len(found) == MEASURED else math.nan
+
+
+def beyond_noise(rows: Sequence[Row]) -> bool:
+    """Whether both gaps of `overfitting` are clear of their own noise over the last measured ticks.
+
+    Near the start the critic scores fakes, training and held-out samples alike, and the ratio of two gaps near 0 may
+    have any value. Rows of older logs, without the gap, count as before.
+    """
+    last = rows[-MEASURED:]
+    if any(row.get("held_out_gap") is None for row in last):
+        return True
+    gaps = [float(row["held_out_gap"]) for row in last]
+    fakes = [gap / float(row["overfitting"]) for gap, row in zip(gaps, last, strict=True) if row["overfitting"]]
+    return all(len(x) == MEASURED and mean(x) > SURE * stdev(x) / math.sqrt(MEASURED) for x in (gaps, fakes))
+
+
+def verdict(tick: Tick, history: Sequence[Row], *, judged: bool) -> str:
+    """What the signs at this tick say, one of VERDICTS. A warning needs more: two ticks in a row, or the last five."""
+    row = plain(tick)
+    found = raised(tick, history, judged=judged)
+    if "diverged" in found:
+        return "diverged"
+    if not judged:
+        return "early"
+    if collapsed(row) or repeating(row):
+        return "collapsed"
+    if narrow(row):
+        return "low-diversity"
+    return next((name for name in ("overfitting", "dead") if name in found), "healthy")
 
 
 def _last(rows: Sequence[Row], key: str) -> float:

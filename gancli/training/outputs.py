@@ -40,7 +40,8 @@ def take_tick(session: Session, state: TrainState, phase: Phase, *more: Warned) 
         for name, alarm in alarms.unsaid(raised, session.history).items()
         if name not in {warned.name for warned in more}
     }
-    tick = replace(tick, warnings=(*_warnings(unsaid, session), *more))
+    word = alarms.verdict(tick, session.history, judged=judged)
+    tick = replace(tick, verdict=word, warnings=(*_warnings(unsaid, session), *more))
     found = (f"{name}: {alarm.text}" for name, alarm in raised.items() if name in session.stop_on)
     session.finding = next(found, None)
     session.history.append(log.append(session.run, tick))

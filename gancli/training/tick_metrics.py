@@ -42,7 +42,7 @@ class TickMetrics:
     def take(
         self, state: TrainState, feed: Feed, phase: Phase, real: Tensor, scores: tuple[float, float]
     ) -> dict[str, float]:
-        """The fields ema_std_ratio, ema_nearest_ratio and overfitting of a Tick. Each may be NaN.
+        """The fields ema_std_ratio, ema_nearest_ratio, overfitting and held_out_gap of a Tick. Each may be NaN.
 
         real: training samples. scores: mean critic scores of training samples and of fakes.
         """
@@ -53,7 +53,7 @@ class TickMetrics:
                 "ema_std_ratio": batch_std(fakes) / max(batch_std(real), 1e-12),
                 "ema_nearest_ratio": float(nearness(fakes).median())
                 / max(float(apart(nearness(real)).median()), 1e-12),
-                "overfitting": overfitting(state, feed, phase, scores),
+                **overfitting(state, feed, phase, scores),
             }
         self.spent += time.monotonic() - began
         return found
@@ -89,16 +89,18 @@ def nearness(x: Tensor) -> Tensor:
     return nearest_other(_at_most(x, THUMBNAIL).flatten(1).float().cpu())
 
 
-def overfitting(state: TrainState, feed: Feed, phase: Phase, scores: tuple[float, float]) -> float:
-    """(E D(train) - E D(held-out)) / (E D(train) - E D(fake)): near 1 if the critic has memorized the training set.
+def overfitting(state: TrainState, feed: Feed, phase: Phase, scores: tuple[float, float]) -> dict[str, float]:
+    """The fields overfitting and held_out_gap of a Tick. NaN without held-out samples.
 
-    NaN without held-out samples. The heuristic r_v of Karras et al. 2020, arXiv:2006.06676.
+    (E D(train) - E D(held-out)) / (E D(train) - E D(fake)), near 1 if the critic has memorized the training set, and
+    its numerator. The heuristic r_v of Karras et al. 2020, arXiv:2006.06676.
     """
     held = feed.unseen(SAMPLES, phase, state.images)
     train, fake = scores
     if held is None or abs(train - fake) < 1e-6:
-        return math.nan
+        return {"overfitting": math.nan, "held_out_gap": math.nan}
     with statistics_kept(state.D):
         parts = held.to(state.device).tensor_split(math.ceil(len(held) / max(2, phase.batch_size)))
         scored = torch.cat([state.critic_view(phase).scores(part) for part in parts])
-    return (train - float(scored.float().mean())) / (train - fake)
+    gap = train - float(scored.float().mean())
+    return {"overfitting": gap / (train - fake), "held_out_gap": gap}
