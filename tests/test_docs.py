@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gancli.cli.commands import SUMMARIES
-from gancli.config import presets
+from gancli.folders import preset_names
 from gancli.results import Tick
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +71,7 @@ def test_every_field_of_the_log_is_documented():
 
 def test_the_readme_names_every_preset_and_every_command():
     """Users find them all."""
-    assert not [name for name in presets.names() if f"`{name}`" not in README]
+    assert not [name for name in preset_names() if f"`{name}`" not in README]
     assert not [name for name in SUMMARIES if f"gancli {name}" not in README]
 
 

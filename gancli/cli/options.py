@@ -11,6 +11,7 @@ import typer
 from gancli import process
 from gancli.cli import show
 from gancli.errors import CannotCreate, UsageError
+from gancli.folders import preset_names, run_folders
 from gancli.results import MAX_COUNT, printable
 
 MAX_SEED = 2**32 - 1  # limit of numpy's RandomState
@@ -60,17 +61,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 def complete_preset(incomplete: str) -> list[str]:
     """Shell completion: presets that start with the text."""
-    from gancli.config import presets
-
-    return [name for name in presets.names() if name.startswith(incomplete)]
+    return [name for name in preset_names() if name.startswith(incomplete)]
 
 
 def complete_run(incomplete: str) -> list[str]:
     """Shell completion: run folders that start with the text, in runs/ or in the folder typed so far."""
-    from gancli import runs
-
     outdir = Path(incomplete).parent if "/" in incomplete else Path("runs")
-    return [path for run in runs.all_runs(outdir) if (path := str(run.path)).startswith(incomplete)]
+    return sorted(path for run in run_folders(outdir) if (path := str(run)).startswith(incomplete))
 
 
 Checkpoint = Annotated[
