@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-import typer
 from pydantic.fields import FieldInfo
 
 from gancli import errors
-from gancli.cli import app
+from gancli.cli import commands
 from gancli.config import networks, schema
 from gancli.config.family import Family, FixedFamily, MinibatchStd
 from gancli.health import GROUPS, Health
@@ -72,8 +71,8 @@ def health_schema() -> str:
 
 def commands_page() -> str:
     """Every command with its arguments and options."""
-    root = typer.main.get_command(app)
-    sections = [command_section(name, command) for name, command in leaves(root, "gancli")]
+    every = ((f"gancli {name}", commands.load(name)) for name in commands.SUMMARIES)
+    sections = [command_section(*leaf) for name, command in every for leaf in leaves(command, name)]
     return (
         "# Commands\n\n"
         "Generated from the command line by `python docs/generate.py`. `gancli COMMAND -h` prints the same.\n\n"

@@ -12,6 +12,7 @@ from typing import Any
 from gancli import files, locks, ticks
 from gancli.config import ResolvedConfig, as_text, presets, renamed, yaml
 from gancli.errors import CannotCreate, ConfigError, GancliError, InputMissing, RunBusy, UsageError
+from gancli.folders import run_folders
 from gancli.results import MAX_COUNT, RunSummary, printable, warnings_of
 
 RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
@@ -161,7 +162,7 @@ def identity(config: ResolvedConfig, *, data: bool = True) -> dict[str, Any]:
 
 def all_runs(outdir: Path) -> list[Run]:
     """The run folders under `outdir`, oldest first."""
-    found = [Run(file.parent) for file in outdir.glob("[!.]*/config.yaml")]  # a hidden one is not complete
+    found = [Run(path) for path in run_folders(outdir)]
     return sorted(found, key=lambda run: (_modified(run.config_file), run.path.name))
 
 

@@ -1,3 +1,4 @@
+import inspect
 import io
 import json
 import math
@@ -16,7 +17,7 @@ from PIL import Image
 from rich.console import Console
 
 from gancli import results, runs
-from gancli.cli import app, live, options, show, tables
+from gancli.cli import commands, live, options, show, tables
 from gancli.errors import UsageError
 from gancli.health import WORDS, Figure, Health
 
@@ -71,10 +72,17 @@ class TestHelp:
         assert "Example: gancli" in " ".join(out.split())
 
     def test_the_list_of_commands_is_the_list_of_commands(self, gancli):
-        """The help lists exactly the registered commands."""
+        """The help lists exactly the commands, each with the first line of its own help."""
         _, out, _ = gancli("--help")
         assert re.findall(r"│ ([a-z][a-z-]+) ", out) == COMMANDS
-        assert {c.name or c.callback.__name__ for c in app.registered_commands} == set(COMMANDS[:-1])
+        first = {name: inspect.cleandoc(commands.load(name).help).splitlines()[0] for name in COMMANDS}
+        assert first == commands.SUMMARIES
+
+    def test_a_misspelled_command_names_the_closest(self, gancli):
+        """Although none of them is loaded."""
+        code, _, err = gancli("sampel")
+        assert code == 2
+        assert "sample" in err
 
     def test_version(self, gancli):
         """Printed to standard output."""
@@ -89,6 +97,18 @@ class TestHelp:
             "import sys; sys.argv = ['gancli', *sys.argv[1:]]\n"
             "import gancli.cli\ntry: gancli.cli.main()\nexcept SystemExit: pass\n"
             "sys.exit(3 if 'torch' in sys.modules or 'numpy' in sys.modules else 0)"
+        )
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, cwd=tmp_path, check=False)
+        assert done.returncode == 0
+
+    @pytest.mark.parametrize("words", [["--help"], ["--version"], ["train", "-h"]])
+    def test_help_and_version_need_no_models_of_the_config(self, tmp_path, words):
+        """They take longer to import than all else. The list of the commands needs none of the commands."""
+        code = (
+            "import sys; sys.argv = ['gancli', *sys.argv[1:]]\n"
+            "import gancli.cli\ntry: gancli.cli.main()\nexcept SystemExit: pass\n"
+            "loaded = {'gancli.config', *(['gancli.cli.train'] if len(sys.argv) == 2 else [])} & set(sys.modules)\n"
+            "sys.exit(3 if loaded else 0)"
         )
         done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, cwd=tmp_path, check=False)
         assert done.returncode == 0

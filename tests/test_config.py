@@ -11,6 +11,7 @@ from conftest import TINY, tiny_config, write_preset
 from gancli import config as configs
 from gancli.config import overrides, presets, yaml
 from gancli.errors import ConfigError, InputMissing, UsageError
+from gancli.folders import preset_names
 
 
 class TestYaml:
@@ -545,7 +546,7 @@ def damaged(text, draw):
 def test_damaged_presets_and_settings_are_config_errors(tmp_path, seed):
     """Never another exception, never a long message, and what is valid survives its text."""
     draw, path = random.Random(seed), tmp_path / "p.yaml"
-    texts = [presets.find(name).read_text() for name in presets.names()]
+    texts = [presets.find(name).read_text() for name in preset_names()]
     keys = [
         *overrides.flattened(configs.load("quickstart").model_dump(mode="json")),
         "growth.at.4.lr",

@@ -13,8 +13,8 @@ from conftest import make_pictures, write_preset
 from rich.table import Table
 from rich.text import Text
 
+from gancli import folders
 from gancli.cli import live, show
-from gancli.config import presets
 from gancli.report import pages, svg
 from gancli.results import Rejected, Tick, Warned
 from gancli.runs import Run
@@ -76,7 +76,7 @@ class TestPresets:
         """Stories, and names of files."""
         (tmp_path / f"{TITLE}.yaml").write_text("")
         (tmp_path / "other.yaml").write_text(f"# {HIDDEN[:-2]}\n")
-        monkeypatch.setattr(presets, "FOLDERS", (tmp_path,))
+        monkeypatch.setattr(folders, "PRESETS", (tmp_path,))
 
         code, out, err = gancli("presets", "list")
 

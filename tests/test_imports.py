@@ -10,7 +10,7 @@ import gancli
 
 PACKAGE = Path(gancli.__file__).parent
 ROWS = [
-    {"errors", "files", "health", "locks", "process", "results", "version"},
+    {"errors", "files", "folders", "health", "locks", "process", "results", "version"},
     {"config", "runs", "ticks"},
     {
         "devices",

@@ -27,7 +27,7 @@ from gancli.health import GROUPS, WORDS, Health
 from gancli.networks import vgg
 from gancli.networks.feature_extractors import SHA256
 from gancli.results import SCHEMA_VERSION, silent
-from gancli.stats import figures, inspect
+from gancli.stats import figures, inspect, sliced_wasserstein
 from gancli.stats.figures import FIGURES
 from gancli.stats.measures import Measured
 
@@ -285,6 +285,18 @@ class TestOutput:
         missing = {f["key"] for f in full["panel"]} - {f["key"] for f in quick["panel"]}
         assert any("sliced" in name for name in missing)
         assert (quick["quick"], full["quick"]) == (True, False)
+
+    def test_what_is_not_shown_is_not_computed(self, gancli, sets, monkeypatch):
+        """The figures that take longest, unless --all, --plot or --json shows them. The verdict is the same."""
+        asked = []
+        monkeypatch.setattr(
+            sliced_wasserstein, "distance", lambda sets, reals: asked.append(len(sets)) or [0.0] * len(sets)
+        )
+        short = gancli("inspect-stats", sets[0], sets[1])[1]
+        assert not asked
+        everything = gancli("inspect-stats", sets[0], sets[1], "--all")[1]
+        assert asked
+        assert short.splitlines()[1:4] == everything.splitlines()[1:4]
 
     def test_a_generator_that_is_not_finite_has_diverged(self, tmp_path, tiny, monkeypatch):
         """No figures are computed."""

@@ -31,7 +31,7 @@ from PIL import Image
 import gancli
 from gancli import checkpoint
 from gancli import config as configs
-from gancli.config import presets
+from gancli.folders import preset_names
 
 Progress = Callable[[int], None]  # cases done
 BUGS = ("Traceback", "a bug in gancli", "Fatal Python", "Segmentation", "terminate called", "Aborted")
@@ -398,5 +398,5 @@ def warm(work: Path) -> None:
     done = gancli.train(str(preset), str(folder / "d.npy"), outdir=folder / "r", threads=1)
     gancli.inspect_stats(done.checkpoint, quick=True, samples=64)
     os.environ["GANCLI_CACHE_DIR"] = before or str(work / "cache")
-    assert presets.names()
+    assert preset_names()
     Image.init()

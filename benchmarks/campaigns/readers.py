@@ -20,7 +20,7 @@ from PIL import Image
 
 import gancli
 from campaigns import harness
-from gancli import checkpoint, runs
+from gancli import checkpoint, folders, runs
 from gancli import config as configs
 from gancli.config import overrides, presets
 from gancli.data import Shape, images, open_dataset
@@ -70,7 +70,7 @@ def kinds(work: Path) -> list[Kind]:
     run = work / "r/x"
     shutil.copytree(work / "cache", work / "good-cache")
     cached = next((work / "cache").glob("*/meta.json")).parent
-    yaml_files = [p for folder in presets.FOLDERS for p in sorted(folder.glob("*.yaml"))]
+    yaml_files = [p for folder in folders.PRESETS for p in sorted(folder.glob("*.yaml"))]
     samples = [*archives(work), *arrays()]
     found = [
         Kind("checkpoint", read_files([run / "last.pt"]), read_checkpoint, exact=True, edits=True),

@@ -1,4 +1,4 @@
-"""The command line, with one file per command. Loading it does not import torch.
+"""The command line, with one file per command. Loading it imports neither torch nor the commands.
 
 The signature of a command function is its list of options, so these functions are longer than others.
 """
@@ -11,19 +11,7 @@ import typer
 
 from gancli import process, signals
 from gancli.cli import show
-from gancli.cli.ablate import ablate
-from gancli.cli.doctor import doctor
-from gancli.cli.grow import grow
-from gancli.cli.help import Command
-from gancli.cli.inspect_stats import inspect_stats
-from gancli.cli.interpolate import interpolate
-from gancli.cli.live import announce_end
-from gancli.cli.presets import app as presets
-from gancli.cli.report import report
-from gancli.cli.resume import resume
-from gancli.cli.runs import runs
-from gancli.cli.sample import sample
-from gancli.cli.train import train
+from gancli.cli.commands import Commands
 from gancli.errors import (
     Finding,
     GancliError,
@@ -46,21 +34,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    cls=Commands,
 )
-for _name, _function in (
-    ("train", train),
-    ("resume", resume),
-    ("grow", grow),
-    ("sample", sample),
-    ("interpolate", interpolate),
-    ("inspect-stats", inspect_stats),
-    ("report", report),
-    ("ablate", ablate),
-    ("runs", runs),
-    ("doctor", doctor),
-):
-    app.command(_name, cls=Command)(_function)
-app.add_typer(presets, name="presets")
 
 
 def _version(value: bool) -> None:
@@ -98,6 +73,8 @@ def main() -> None:
         raise SystemExit(Finding.exit_code) from None
     except Interrupted as stop:
         if stop.report is not None:
+            from gancli.cli.live import announce_end
+
             announce_end(stop.report)
             show.result(stop.report, json_wanted=json_wanted)
         signals.die_by(stop.signum)

@@ -100,13 +100,15 @@ def inspect_stats(
         what = "--quick does not search for copies of training samples"
         raise UsageError(what, where="--quick, --fail-on memorizing", hint="leave out --quick")
     drawing = None if plot is None else _target(Path(plot))
+    shown_all = json or everything or drawing is not None
 
     import gancli
 
     with show.progress() as progress, piped.spooled(target) as place:
         health = gancli.inspect_stats(
-            place, data or against, outdir=outdir, samples=samples, raw=raw, quick=quick, features=features,
-            labels=labels, need_reals=bool(wanted), device=device, threads=threads, progress=progress,
+            place, data or against, outdir=outdir, samples=samples, raw=raw, quick=quick, slow=shown_all,
+            features=features, labels=labels, need_reals=bool(wanted), device=device, threads=threads,
+            progress=progress,
         )  # fmt: skip
     if target == "-":
         health = replace(health, source="-")

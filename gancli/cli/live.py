@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.live import Live
@@ -15,7 +15,6 @@ from rich.text import Text
 
 from gancli import process
 from gancli.cli import show, tables
-from gancli.config import ResolvedConfig
 from gancli.errors import UsageError
 from gancli.results import (
     COLLAPSED_RATIO,
@@ -28,7 +27,10 @@ from gancli.results import (
     TrainReport,
     plain,
 )
-from gancli.runs import Run
+
+if TYPE_CHECKING:
+    from gancli.config import ResolvedConfig
+    from gancli.runs import Run
 
 ROWS = 12  # number of ticks shown
 WIDE = 116  # terminal width that has room for all columns
@@ -83,7 +85,7 @@ class Lines(Teller):
         super().__init__()
         self.as_json = as_json
 
-    def start(self, run: Run, config: ResolvedConfig, images: int, forecast: Forecaster | None) -> None:
+    def start(self, run: "Run", config: "ResolvedConfig", images: int, forecast: Forecaster | None) -> None:
         """Print the run folder and, for a new run, its estimated cost."""
         quiet = show.voice.quiet or images > 0
         announce(run, config, images, None if forecast is None or quiet else forecast())
@@ -104,7 +106,7 @@ def key_values(tick: Tick) -> str:
     return " ".join(pairs + [f"warning={show.json_text(str(w))}" for w in tick.warnings])
 
 
-def announce(run: Run, config: ResolvedConfig, images: int, expected: Forecast | None) -> None:
+def announce(run: "Run", config: "ResolvedConfig", images: int, expected: Forecast | None) -> None:
     """Print the run folder and, for a new run, its estimated cost and advice."""
     if images > 0:
         return
@@ -164,7 +166,7 @@ class LiveTable(Teller):
         self.images = self.total = self.began_at = 0
         self.began = time.monotonic()
 
-    def start(self, run: Run, config: ResolvedConfig, images: int, forecast: Forecaster | None) -> None:
+    def start(self, run: "Run", config: "ResolvedConfig", images: int, forecast: Forecaster | None) -> None:
         """Print the run folder and the estimated cost, then open the table in place of the progress bar."""
         self._stack.close()
         expected = None if forecast is None else forecast()

@@ -1,14 +1,17 @@
-"""Options that several commands share, and parsers for their values. Does not import torch."""
+"""Options that several commands share, and parsers for their values.
+
+Imports neither torch nor the models of the config: with those, the Tab key would be slow.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gancli import process, runs
+from gancli import process
 from gancli.cli import show
-from gancli.config import overrides, presets
 from gancli.errors import CannotCreate, UsageError
+from gancli.folders import preset_names, run_folders
 from gancli.results import MAX_COUNT, printable
 
 MAX_SEED = 2**32 - 1  # limit of numpy's RandomState
@@ -58,13 +61,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 def complete_preset(incomplete: str) -> list[str]:
     """Shell completion: presets that start with the text."""
-    return [name for name in presets.names() if name.startswith(incomplete)]
+    return [name for name in preset_names() if name.startswith(incomplete)]
 
 
 def complete_run(incomplete: str) -> list[str]:
     """Shell completion: run folders that start with the text, in runs/ or in the folder typed so far."""
     outdir = Path(incomplete).parent if "/" in incomplete else Path("runs")
-    return [path for run in runs.all_runs(outdir) if (path := str(run.path)).startswith(incomplete)]
+    return sorted(path for run in run_folders(outdir) if (path := str(run)).startswith(incomplete))
 
 
 Checkpoint = Annotated[
@@ -284,6 +287,8 @@ QuickOption = Annotated[bool, typer.Option("--quick", help="Use at most 400 samp
 
 def checkpoint_of(ckpt: str | None, outdir: str) -> Path:
     """The checkpoint argument, or the newest run if it is missing. Raises InputMissing."""
+    from gancli import runs
+
     return Path(ckpt) if ckpt is not None else runs.newest(Path(outdir)).path
 
 
@@ -319,6 +324,8 @@ def changes(ctx: typer.Context, sets: list[str] | None, **flags: Any) -> dict[st
 
     --set has priority over environment variables. Raises UsageError if --set and an option set the same key.
     """
+    from gancli.config import overrides
+
     keys = {
         "seed": "train.seed",
         "kimg": "train.duration",

@@ -8,6 +8,7 @@ from gancli import config
 from gancli.cli import show
 from gancli.cli.options import JsonOption, SetOption, complete_preset
 from gancli.config import overrides, presets
+from gancli.folders import preset_names
 from gancli.growth import Schedule
 
 app = typer.Typer(help="List, show and check presets.", no_args_is_help=True)
@@ -25,9 +26,9 @@ def list_presets(json: JsonOption = False) -> None:
     Example: gancli presets list
     """
     if json:
-        show.out(show.as_json([summary(name) for name in presets.names()]))
+        show.out(show.as_json([summary(name) for name in preset_names()]))
         return
-    lines = [presets.story(name).partition("\n")[0] or name for name in presets.names()]
+    lines = [presets.story(name).partition("\n")[0] or name for name in preset_names()]
     show.out("".join(f"{line}\n" for line in lines))
 
 

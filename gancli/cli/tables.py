@@ -7,7 +7,6 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from gancli.config import yaml
 from gancli.health import GROUPS, Figure, Health, Histogram, with_fixed
 from gancli.results import Ablation, Doctor, Forecast, RunSummary, printable
 
@@ -155,6 +154,8 @@ def duration(seconds: float | None) -> str:
 
 def forecast_table(forecast: Forecast) -> list[Any]:
     """Config, schedule with estimated costs, totals and advice."""
+    from gancli.config import yaml  # with the models of the config: nothing else that is printed needs them
+
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("size", "fade kimg", "stable kimg", "batch", "rate", "time (estimate)"):
         table.add_column(name, justify="right")

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from gancli import folders
 from gancli.config import overrides, renamed, yaml
 from gancli.config.family import Family
 from gancli.config.networks import FAMILIES
@@ -15,27 +16,20 @@ from gancli.config.schema import Config, ResolvedConfig
 from gancli.errors import ConfigError
 from gancli.results import printable
 
-_HERE = Path(__file__).parent
 MOST_BASES = 8  # presets that extend one another
 RUN_SECTIONS = ("samples", "origin")  # sections of a run's config.yaml that a preset does not have
-FOLDERS = (_HERE / "shipped", _HERE.parents[1] / "presets")  # in a wheel; in a checkout
-
-
-def names() -> list[str]:
-    """Names of the built-in presets, sorted."""
-    return sorted({file.stem for folder in FOLDERS for file in folder.glob("*.yaml")})
 
 
 def find(preset: str) -> Path:
     """The file of a preset, given as a name or as a path ending in .yaml. Raises ConfigError with the closest name."""
     if preset.endswith((".yaml", ".yml")):
         return Path(preset)
-    if preset in names():
-        return next(file for folder in FOLDERS if (file := folder / f"{preset}.yaml").is_file())
+    if preset in folders.preset_names():
+        return next(file for folder in folders.PRESETS if (file := folder / f"{preset}.yaml").is_file())
     raise ConfigError(
         f"unknown preset {yaml.shown(preset)}",
         where="--preset",
-        hint=_nearest(preset, names()) + " A preset may also be the path of a .yaml file",
+        hint=_nearest(preset, folders.preset_names()) + " A preset may also be the path of a .yaml file",
     )
 
 

@@ -16,7 +16,7 @@ from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, conv2d
 from gancli.seeds import stream
 
 WIDTHS = (3, 64, 128, 256)  # channels before and after each of three 4 x 4 convolutions of stride 2
-CHUNK = 64
+CHUNK = 16  # images at once: more do not fit into the caches
 LEAST = 8  # px; smaller images are upscaled by an integer factor
 LAYOUT = 8  # px; the image at this size tells where things are, which the convolutions' means over positions do not
 POSITIONS = 64  # values of a signal, at most; longer ones are averaged

@@ -43,6 +43,7 @@ def inspect_stats(
     samples: int = SAMPLES,
     raw: bool = False,
     quick: bool = False,
+    slow: bool = True,
     features: str | Path | None = None,
     labels: str | Path | None = None,
     need_reals: bool = False,
@@ -54,8 +55,9 @@ def inspect_stats(
 
     target: defaults to the newest run under `outdir`. It may also be a folder, zip, tar, array or tensor of samples
     of any source; `data` must then name the reals. data: the reals, if they have moved since training. raw: evaluate
-    the raw weights instead of their EMA. quick: use at most 400 samples and skip the slower figures. features: weights
-    of a feature network, for FID. labels: classes of the reals, a .csv, .npy or idx file; by default a labels.csv
+    the raw weights instead of their EMA. quick: use at most 400 samples, skip the slower figures, and do not search for
+    copies. slow: compute the figures that take longest, too; the verdict does not rest on them. features: weights of a
+    feature network, for FID. labels: classes of the reals, a .csv, .npy or idx file; by default a labels.csv
     beside them, or their folders. With the extra `pretrained`, the content of images is compared by the features of
     EfficientNet-Lite0. Both sides have the same N: min(samples, reals / 2). Without reals the verdict is `undecided`,
     or InputMissing is raised if `need_reals`. Raises UsageError, InputMissing, CheckpointError, DataError.
@@ -63,7 +65,7 @@ def inspect_stats(
     target, data = place_of(target), place_of(data)
     wanted = min(samples, QUICK_SAMPLES) if quick else samples
     network = open_feature_extractor(features, device=str(devices.choose(device))) if features is not None else None
-    how = How(wanted, quick, network, labels, device, progress)
+    how = How(wanted, quick, slow and not quick, network, labels, device, progress)
     if target is not None and not target.startswith("builtin:") and not Path(target).exists():
         hint = "give a run folder, a .pt file, or samples: a folder, zip, tar or array"
         raise InputMissing("no such file or folder", where=printable(target), hint=hint)
@@ -92,6 +94,7 @@ class How:
 
     samples: int  # per side, at most
     quick: bool
+    slow: bool  # also the figures that take longest
     network: FeatureExtractor | None  # of the user, for FID
     labels: str | Path | None  # file of labels
     device: str
@@ -142,7 +145,7 @@ def _files(target: str, data: str | None, how: How) -> Health:
     x = Reals(fakes, center=center, scale=scale).shown(places)
     c = Comparison(x, reference, network=how.network, count_modes=mode_counter(data, center, scale))
     health = evaluate(
-        base, c, places.tolist(), reals=sets.both(count), rows=trained, quick=how.quick, progress=how.progress
+        base, c, places.tolist(), reals=sets.both(count), rows=trained, quick=not how.slow, progress=how.progress
     )
     if 2 * reals.report.enlarged <= len(reals.values):
         return health
@@ -153,7 +156,15 @@ def _files(target: str, data: str | None, how: How) -> Health:
 def _undecided(count: int, weights: str, source: str, reals: str, kind: str, how: How) -> Health:
     """A Health with the verdict `undecided`, before any figure is computed."""
     return Health(
-        "undecided", "low", (), samples=count, weights=weights, source=source, reals=reals, kind=kind, quick=how.quick
+        "undecided",
+        "low",
+        (),
+        samples=count,
+        weights=weights,
+        source=source,
+        reals=reals,
+        kind=kind,
+        quick=not how.slow,
     )
 
 
@@ -245,7 +256,7 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
         health = evaluate(base, c, seeds, reals=reals.both(count), rows=rows, quick=quick, progress=how.progress)
         return _early(replace(health, panel=figures.advised(health.panel, used)), generator)
 
-    health = evaluated(first, how.network, quick=how.quick)
+    health = evaluated(first, how.network, quick=not how.slow)
     if how.network is not None and how.network.digest == trained_against(config):
         too_low = "the generator was trained against the network of --features: its FID and KID are too low"
         health = replace(health, evidence=(*health.evidence, too_low))
