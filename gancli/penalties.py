@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, avg_pool2d
 
+from gancli.convolution import input_gradients_only
+
 
 def squared_gradients(score: Tensor, *images: Tensor) -> tuple[Tensor, ...]:
     """|grad_x D(x)|^2 per sample, for every batch of images. Shapes (), (N, C, *S) ... -> (N,) ...
@@ -12,7 +14,8 @@ def squared_gradients(score: Tensor, *images: Tensor) -> tuple[Tensor, ...]:
     generated ones. `score` is the sum of all scores (minibatch std makes the scores of a group depend on
     each other, so the sum is differentiated); `images` must require grad.
     """
-    gradients = torch.autograd.grad(score, images, create_graph=True)
+    with input_gradients_only():
+        gradients = torch.autograd.grad(score, images, create_graph=True)
     return tuple(g.float().flatten(1).square().sum(dim=1) for g in gradients)
 
 

@@ -4,10 +4,12 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import make_pictures, write_preset
 
 from gancli.stats.verdict import model
@@ -32,11 +34,53 @@ def preset(tmp_path):
 
 
 def test_speed_compares_gancli_with_the_plain_formulation(tmp_path):
-    """A ratio for every round, and their median."""
-    found = json.loads(run("speed.py", "toy", "--rounds", "1", cwd=tmp_path))
+    """Images per second of each, and the median of the ratios; a peer comes in by a file."""
+    peer = tmp_path / "peer.py"
+    peer.write_text("def step_of(workload):\n    return lambda: sum(range(workload['batch'] * 1000))\n")
 
-    assert found["speedup_median"] > 0
-    assert set(found["images_per_s"]) == {"plain", "gancli"}
+    table = run("speed.py", "toy", "--rounds", "3", "--peer", peer, "--out", "found.json", cwd=tmp_path)
+
+    (found,) = json.loads((tmp_path / "found.json").read_text())["rows"]
+    ratios = [times["plain"] / times["gancli"] for times in found["rounds"]]
+    assert found["speedup"]["plain"] == pytest.approx([sorted(ratios)[1], min(ratios), max(ratios)])
+    assert set(found["images_per_s"]) == {"plain", "gancli", "peer"}
+    assert 0 < found["share_of_roof"] < 1
+    assert "| toy | fp32 |" in table
+
+
+def test_speed_measures_presets_by_the_plain_formulas(tmp_path):
+    """A step of a preset, at one of its resolutions."""
+    run("speed.py", "quickstart:4", "ring8", "--rounds", "1", "--out", "found.json", cwd=tmp_path)
+
+    found = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert [row["what"] for row in found] == ["quickstart, 4 px", "ring8, 2 px"]
+
+
+def test_the_plain_formulas_of_the_benchmark_compute_what_gancli_computes(monkeypatch):
+    """The same losses from the same weights: the baseline is slow, not another algorithm."""
+    monkeypatch.syspath_prepend(FOLDER)
+    import contenders
+
+    task = contenders.task_of("quickstart", {"train.shared_fakes": False}, 8)
+    losses = []
+    for within in (nullcontext, contenders.plainly):
+        with within():
+            state, feed = contenders.TrainState.fresh(task.config, torch.device("cpu")), contenders.Feed(*task[1::-1])
+            found, inputs = contenders.train_critic(state, task.config, feed, task.phase, 0)
+            found |= contenders.train_generator(state, task.config, task.phase, inputs)
+        losses.append({name: loss.detach() for name, loss in found.items()})
+
+    assert {"critic_loss", "penalty", "generator_loss"} <= losses[0].keys()
+    torch.testing.assert_close(*losses, rtol=1e-3, atol=1e-5)
+
+
+def test_speed_measures_start_up_and_the_feed(tmp_path):
+    """Seconds of processes and images per second of the cache."""
+    run("speed.py", "W5", "feed", "--rounds", "1", "--out", "found.json", cwd=tmp_path)
+
+    found = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert len(found) == 5
+    assert all(row["seconds"]["gancli"] > 0 for row in found)
 
 
 def test_quickstart_trains_and_judges_each_seed(tmp_path, preset):

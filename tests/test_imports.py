@@ -13,6 +13,8 @@ ROWS = [
     {"errors", "files", "folders", "health", "locks", "process", "results", "version"},
     {"config", "runs", "ticks"},
     {
+        "activations",
+        "convolution",
         "devices",
         "ema",
         "losses",

@@ -699,8 +699,8 @@ def _multiplications(config, stage):
     total = 8 * 8 * 16 + 9 * 8 * 8 * 16  # generator: dense, first
     total += 9 * 9 * 8 * 16 + 8 * 16 * 8 + 8  # critic: last (one channel more), dense, score
     for s in range(1, stage + 1):
-        up = 16 * c[s - 1] * c[s] * area[s - 1]  # 4x4 kernel, once per input pixel
-        down = 16 * c[s] * c[s - 1] * area[s - 1]  # 4x4 kernel, once per output pixel
+        up = 9 * c[s - 1] * c[s] * area[s - 1]  # 3x3 kernel, once per input pixel
+        down = 9 * c[s] * c[s - 1] * area[s - 1]  # 3x3 kernel, once per output pixel
         total += up + 9 * c[s] * c[s] * area[s] * 2 + down
     return total + 2 * 3 * c[stage] * area[stage]  # to and from RGB
 

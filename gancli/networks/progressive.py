@@ -10,9 +10,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from gancli.activations import leaky_relu, pixel_norm
 from gancli.config.networks import ProgressiveConfig
 from gancli.networks import base
-from gancli.networks.layers import Conv, Dense, Resample, WeightInit, downscale, leaky, pixel_norm, upscale
+from gancli.networks.layers import Conv, Dense, Resample, WeightInit, downscale, upscale
 from gancli.networks.output import Moments, Shape
 
 
@@ -69,7 +70,7 @@ class Generator(base.Generator):
         return [list(block.children()) for block in list(self.blocks)[: max(0, count)]]
 
     def _activate(self, x: Tensor) -> Tensor:
-        x = leaky(x)
+        x = leaky_relu(x)
         return pixel_norm(x) if self.pixel_norm else x
 
 
@@ -100,21 +101,21 @@ class Critic(base.Critic):
 
     def head(self, h: Tensor) -> Tensor:
         """A convolution, a dense layer, the score. (N, C_0 + extra, h0, w0) -> (N, 1)."""
-        h = leaky(self.last(h)).contiguous().flatten(1)
-        return cast(Tensor, self.score(leaky(self.dense(h))))
+        h = leaky_relu(self.last(h)).contiguous().flatten(1)
+        return cast(Tensor, self.score(leaky_relu(self.dense(h))))
 
     def features(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """Features before minibatch std. (N, C, H, W) -> (N, C_0, h0, w0)."""
         stage = self.stages - 1 if stage is None else stage
         x = x.to(self.compute_dtype).contiguous(memory_format=torch.channels_last)
-        h = leaky(self.from_rgb[stage](x))
+        h = leaky_relu(self.from_rgb[stage](x))
         for s in range(stage, 0, -1):
             h = self._block(h, s)
             if s == stage and alpha < 1:
-                h = torch.lerp(leaky(self.from_rgb[s - 1](downscale(x))), h, alpha)
+                h = torch.lerp(leaky_relu(self.from_rgb[s - 1](downscale(x))), h, alpha)
         return h
 
     def _block(self, h: Tensor, stage: int) -> Tensor:
         conv, conv_down = self.blocks[stage - 1].children()
-        h = leaky(conv_down(leaky(conv(h))))
+        h = leaky_relu(conv_down(leaky_relu(conv(h))))
         return h if self.fused_down else downscale(h)
