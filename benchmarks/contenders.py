@@ -37,7 +37,8 @@ WORKLOADS = {
     "W2": {"resolution": 64, "channels": [128, 128, 128, 64, 32], "z_dim": 128, "batch": 16},
     "toy": {"resolution": 64, "channels": [4, 4, 4, 4, 4], "z_dim": 4, "batch": 16},
 }
-SHAPES = {"signal-1d": (2, 256), "ring8": (2,), "grid25": (2,)}  # (C, L) and (D,); all other presets are of images
+GRAY = {name: (28, 28, 1) for name in ("bn-mlp-28", "moments-conv", *(f"moments-{k}" for k in range(1, 8)))}
+SHAPES = {"signal-1d": (2, 256), "ring8": (2,), "grid25": (2,), **GRAY}  # (C, L), (D,), (H, W, C); others are RGB
 
 
 class Task(NamedTuple):
@@ -187,6 +188,7 @@ PLAIN: dict[str, Any] = {
     "gancli.networks.layers.Conv.forward": _convolution,
     "gancli.networks.progressive.leaky_relu": _leaky,
     "gancli.networks.progressive.pixel_norm": plain.norm,
+    "gancli.networks.progressive.leaky_pixel_norm": lambda x: plain.norm(_leaky(x)),
     "gancli.networks.build.channels_last": lambda network: None,
     "gancli.critic_view.CriticView.both": lambda self, x, y: (self.scores(x), self.scores(y)),
     "gancli.penalties.input_gradients_only": nullcontext,

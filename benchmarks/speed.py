@@ -21,9 +21,10 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from gancli import process
@@ -50,6 +51,7 @@ PRESETS = (
     "ring8",
     "superres-4x",
 )
+DENSE = {"network.generator": {"hidden": [128, 384]}, "network.critic": {"hidden": [128]}}  # of W3
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -131,11 +133,14 @@ def of_workload(name: str, options: argparse.Namespace, *, samples: bool = False
     return row(label, workload["batch"], parts, options)
 
 
-def of_preset(preset: str, options: argparse.Namespace, height: int = 0) -> dict[str, Any]:
+def of_preset(
+    preset: str, options: argparse.Namespace, height: int = 0, changes: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
     """The step of a preset, by gancli and by the plain formulas."""
-    task = contenders.task_of(preset, {"train.precision": options.precision}, height)
+    task = contenders.task_of(preset, {**changes, "train.precision": options.precision}, height)
     with plainly():
-        plain = contenders.step_of(contenders.task_of(preset, contenders.plain_changes(preset), height))
+        plain_task = contenders.task_of(preset, {**changes, **contenders.plain_changes(preset)}, height)
+        plain = contenders.step_of(plain_task)
     parts = {"gancli": Contender(contenders.step_of(task)), "plain": Contender(plain, plainly)}
     return row(f"{preset}, {task.phase.height} px", task.phase.batch_size, parts, options)
 
@@ -146,7 +151,7 @@ def rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         if what in WORKLOADS:
             yield of_workload(what, options)
         elif what == "W3":
-            yield of_preset("bn-mlp-28", options)
+            yield of_preset("moments-1", options, changes=DENSE)
         elif what == "W4":
             yield from (of_workload(name, options, samples=True) for name in ("W1", "W2"))
         elif what == "W5":

@@ -66,25 +66,43 @@ def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
     The mean square is taken in float32. Differentiable once: a penalty on the gradient is an error.
     Source: Karras et al. 2018, section 4.2.
     """
-    y: Tensor = _PixelNorm.apply(x, eps)
+    y: Tensor = _PixelNorm.apply(x, eps, 1.0)
+    return y
+
+
+def leaky_pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
+    """`pixel_norm` of `leaky_relu`, in one pass."""
+    y: Tensor = _PixelNorm.apply(x, eps, SLOPE)
     return y
 
 
 class _PixelNorm(Function):
-    """y = r x with r = 1 / sqrt(mean_C x^2 + eps). Its gradient is r (g - y mean_C(g y))."""
+    """y = r h with r = 1 / sqrt(mean_C h^2 + eps), h = max(x, slope x). The gradient for h is r (g - y mean_C(g y))."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        r = wide.square().mean(dim=1, keepdim=True).add_(eps).rsqrt_()
-        y = (wide * r).to(x.dtype)
+    def forward(ctx: Any, x: Tensor, eps: float, slope: float) -> Tensor:
+        wide = _wide(x)
+        is_copy = wide is not x
+        if slope < 1:
+            wide, is_copy = F.leaky_relu(wide, slope, inplace=is_copy), True
+        norm = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+        r = norm.square_().div_(x.shape[1]).add_(eps).rsqrt_()
+        y = (wide.mul_(r) if is_copy else wide * r).to(x.dtype)
         ctx.save_for_backward(y, r)
+        ctx.slope = slope
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
         y, r = ctx.saved_tensors
-        wide, y = g.to(r.dtype), y.to(r.dtype)
-        along = (wide * y).mean(dim=1, keepdim=True)
-        return torch.addcmul(wide, y, along, value=-1).mul_(r).to(g.dtype), None
+        g, wide = _wide(g), _wide(y)
+        along = (g * wide).mean(dim=1, keepdim=True)
+        g = torch.addcmul(g, wide, along, value=-1).mul_(r)
+        g = torch.ops.aten.leaky_relu_backward(g, wide, ctx.slope, True) if ctx.slope < 1 else g
+        return g.to(y.dtype), None, None
+
+
+def _wide(x: Tensor) -> Tensor:
+    """x in float32, or in float64 if it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gancli.activations import leaky_relu, pixel_norm
+from gancli.activations import leaky_pixel_norm, leaky_relu, pixel_norm
 from gancli.convolution import Window, convolve, convolve_transposed, input_gradients_only, sums_2x2
 from gancli.penalties import squared_gradients
 
@@ -167,6 +167,17 @@ class TestPixelNorm:
 
         torch.testing.assert_close(y, expected)
         torch.testing.assert_close(torch.autograd.grad(y, mine, g), torch.autograd.grad(expected, theirs, g))
+
+    def test_goes_with_leaky_relu_in_one_pass(self):
+        """The values and the gradient of both, one after the other."""
+        x, g = normal(3, 6, 4, 3), normal(3, 6, 4, 3, seed=1)
+        mine, theirs = leaves(x, x)
+
+        y, expected = leaky_pixel_norm(mine), pixel_norm(F.leaky_relu(theirs, 0.2))
+
+        torch.testing.assert_close(y, expected)
+        torch.testing.assert_close(torch.autograd.grad(y, mine, g), torch.autograd.grad(expected, theirs, g))
+        torch.testing.assert_close(mine.detach(), x, msg="its input has changed")
 
     def test_refuses_a_second_derivative(self):
         """An error, not a wrong number."""

@@ -63,7 +63,7 @@ class EqualizedWeight(nn.Module):
 
     def scaled(self, dtype: torch.dtype) -> Tensor:
         """The scaled weight in the compute dtype."""
-        return (self.weight * self.scale).to(dtype)
+        return (self.weight if self.scale == 1 else self.weight * self.scale).to(dtype)
 
 
 class Dense(EqualizedWeight):
@@ -124,7 +124,7 @@ class Conv(EqualizedWeight):
         if self.resample == "up" and weight.shape[2:] == (3, 3) and self.stride == 1 and self.padding == "same":
             # flipped: a transposed convolution convolves where a convolution correlates
             y = sums_2x2(convolve_transposed(x, weight.flip(2, 3).transpose(0, 1), Window(2)), pad=False)
-            return y if bias is None else y + bias.view(-1, 1, 1)
+            return y if bias is None else y.add_(bias.view(-1, 1, 1))
         if self.resample == "down":
             return convolve(sums_2x2(x, pad=True), weight * 0.25, bias, Window(2))
         x = upscale(x) if self.resample == "up" else x

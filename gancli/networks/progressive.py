@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from gancli.activations import leaky_relu, pixel_norm
+from gancli.activations import leaky_pixel_norm, leaky_relu, pixel_norm
 from gancli.config.networks import ProgressiveConfig
 from gancli.networks import base
 from gancli.networks.layers import Conv, Dense, Resample, WeightInit, downscale, upscale
@@ -70,8 +70,7 @@ class Generator(base.Generator):
         return [list(block.children()) for block in list(self.blocks)[: max(0, count)]]
 
     def _activate(self, x: Tensor) -> Tensor:
-        x = leaky_relu(x)
-        return pixel_norm(x) if self.pixel_norm else x
+        return leaky_pixel_norm(x) if self.pixel_norm else leaky_relu(x)
 
 
 class Critic(base.Critic):

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -105,6 +106,11 @@ class TrainState:
         """
         for name, network in self.networks().items():
             checkpoint.fill(network, {**network.state_dict(), **source.weights[name]}, source.path)
+
+    @cached_property
+    def has_dropout(self) -> bool:
+        """Whether a network uses torch's global random generator during training."""
+        return any(isinstance(m, nn.Dropout) and m.p > 0 for net in (self.G, self.D) for m in net.modules())
 
     def critic_view(self, phase: Phase) -> CriticView:
         """The critic as the losses use it in a phase."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gancli import growth, signals
 from gancli.config import ResolvedConfig
@@ -71,7 +71,7 @@ def train_critic(
         number = state.generator_steps * config.train.critic_steps.base + k
         losses |= critic_step(state, config, phase, inputs, penalize=number % config.loss.penalty_interval == 0)
         state.images += phase.batch_size
-        if signals.stop_requested() and not has_dropout(state):  # its random numbers go on in the generator step
+        if signals.stop_requested() and not state.has_dropout:  # its random numbers go on in the generator step
             return losses, None
     return losses, inputs
 
@@ -171,13 +171,8 @@ def inputs_at(state: TrainState, config: ResolvedConfig, phase: Phase, name: str
 
 def make_noise(state: TrainState, config: ResolvedConfig, name: str) -> None:
     """Seed torch's global generator, which dropout uses, from the number of images, if a network has dropout."""
-    if has_dropout(state):
+    if state.has_dropout:
         torch.manual_seed(stream(config.train.seed, name, state.images).initial_seed())
-
-
-def has_dropout(state: TrainState) -> bool:
-    """Whether a network uses torch's global random generator during training."""
-    return any(isinstance(layer, nn.Dropout) and layer.p > 0 for net in (state.G, state.D) for layer in net.modules())
 
 
 def _lr(config: ResolvedConfig, state: TrainState, phase: Phase) -> float:
