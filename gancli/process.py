@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-SPINS = "20000"  # the default of libgomp is 300,000
+SPINS = "8000"  # the default of libgomp is 300,000
+CHECK_SECONDS, CALM_SECONDS = 2.0, 30.0  # between two looks at the neighbors; of idle cores before they are used again
+WAITED = 0.15  # share of the time that threads wait for a core, above which there are too many
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # from malloc.h
 CGROUPS = Path("/sys/fs/cgroup")
 PARENT, WATCH_SECONDS = "GANCLI_PARENT", 0.5
@@ -59,6 +61,56 @@ def wait_politely() -> None:
     """Make waiting OpenMP threads sleep sooner. Call before importing torch. The user's settings take precedence."""
     if "OMP_WAIT_POLICY" not in os.environ and "torch" not in sys.modules:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+
+
+class Neighbors:
+    """How many threads to use while other processes use the same cores.
+
+    The threads of a training step wait for one another: one that has to wait for a core delays them all, so that two
+    trainings with two threads each on two cores are ten times as slow as one. With one thread each, both are fast.
+    Linux only; elsewhere the number never changes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most, self.calm = most, 0.0
+        self._start()
+
+    def threads(self, now: int) -> int:
+        """The number of threads from now on, at most `most`. Call it after every step; it decides every 2 seconds."""
+        elapsed = time.monotonic() - self._at
+        if elapsed < CHECK_SECONDS:
+            return now
+        share = (_waited() - self._waited) / (elapsed * now)
+        idle = (_idle() - self._idle) / elapsed
+        self._start()
+        if now > 1 and share > WAITED:
+            self.calm = 0.0
+            return max(1, int(now * (1 - share)))
+        self.calm = self.calm + elapsed if idle > 0.8 * (self.most - now) else 0.0
+        return self.most if self.calm >= CALM_SECONDS else now
+
+    def _start(self) -> None:
+        self._at, self._waited, self._idle = time.monotonic(), _waited(), _idle()
+
+
+def _waited() -> float:
+    """Seconds that the threads of this process have waited for a core."""
+    total = 0
+    with suppress(OSError):
+        for task in Path("/proc/self/task").iterdir():
+            with suppress(OSError, ValueError, IndexError):  # a thread that has ended
+                total += int((task / "schedstat").read_text().split()[1])
+    return total / 1e9
+
+
+def _idle() -> float:
+    """Seconds that the cores of this process have been idle since the system started, in all."""
+    total = 0
+    with suppress(OSError, ValueError, IndexError, AttributeError):
+        own = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+        rows = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+        total = sum(int(row[4]) + int(row[5]) for row in rows if row[0] in own)  # idle, and waiting for a disk
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def end_with_parent() -> None:

@@ -61,3 +61,142 @@ def wait_for(condition):
 def is_running(number):
     done = subprocess.run(["ps", "-o", "stat=", "-p", str(number)], capture_output=True, text=True, check=False)
     return done.stdout.strip()[:1] not in ("", "Z")
+
+
+class TestNeighbors:
+    """On a clock of its own, with what the kernel would report."""
+
+    @pytest.fixture
+    def machine(self, monkeypatch):
+        found = {"now": 0.0, "waited": 0.0, "idle": 0.0}
+        monkeypatch.setattr(process.time, "monotonic", lambda: found["now"])
+        monkeypatch.setattr(process, "_waited", lambda: found["waited"])
+        monkeypatch.setattr(process, "_idle", lambda: found["idle"])
+        return found
+
+    @staticmethod
+    def spend(machine, seconds, *, waited=0.0, idle=0.0):
+        """waited and idle: in seconds per second, of all threads and of all cores."""
+        machine["now"] += seconds
+        machine["waited"] += waited * seconds
+        machine["idle"] += idle * seconds
+
+    @pytest.mark.parametrize(("threads", "waited", "after"), [(2, 1.0, 1), (16, 8.0, 8), (4, 1.0, 3), (1, 0.5, 1)])
+    def test_threads_that_wait_for_a_core_are_given_up(self, machine, threads, waited, after):
+        """As many as wait on average, down to one."""
+        neighbors = process.Neighbors(threads)
+        self.spend(machine, 3, waited=waited)
+
+        assert neighbors.threads(threads) == after
+
+    def test_a_little_waiting_is_ignored(self, machine):
+        """One of sixteen threads shares its core: fifteen threads would be no faster."""
+        neighbors = process.Neighbors(16)
+        self.spend(machine, 3, waited=1.0)
+
+        assert neighbors.threads(16) == 16
+
+    def test_nothing_is_decided_at_every_step(self, machine):
+        """Two seconds are the least that is looked at."""
+        neighbors = process.Neighbors(2)
+        self.spend(machine, 1.5, waited=2)
+
+        assert neighbors.threads(2) == 2
+
+    def test_idle_cores_are_used_again_after_half_a_minute(self, machine):
+        """Not sooner: a neighbor that pauses would be slowed down as soon as it goes on."""
+        neighbors = process.Neighbors(2)
+        threads = []
+        for _ in range(12):
+            self.spend(machine, 3, idle=1)
+            threads.append(neighbors.threads(1))
+
+        assert threads[:9] == [1] * 9
+        assert threads[9] == 2
+
+    def test_a_busy_moment_starts_the_half_minute_again(self, machine):
+        """Idle means idle all the time."""
+        neighbors = process.Neighbors(2)
+        threads = []
+        for idle in (1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1):
+            self.spend(machine, 5, idle=idle)
+            threads.append(neighbors.threads(1))
+
+        assert threads == [1] * 11
+
+    @pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="the kernel does not tell")
+    def test_a_thread_that_shares_its_core_is_seen_to_wait(self):
+        """What the kernel reports: two busy processes on one core each wait about half of the time."""
+        own = sorted(os.sched_getaffinity(0))
+        hog = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        try:
+            os.sched_setaffinity(hog.pid, own[:1])
+            os.sched_setaffinity(0, own[:1])
+            before, end = process._waited(), time.monotonic() + 2
+            while time.monotonic() < end:
+                pass
+            waited = process._waited() - before
+        finally:
+            os.sched_setaffinity(0, own)
+            hog.kill()
+            hog.wait()
+
+        assert 0.4 < waited < 1.8
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "adapts"),
+    [
+        ([], {}, True),
+        (["--threads", "2"], {}, False),
+        ([], {"GANCLI_THREADS": "2"}, False),
+        ([], {"OMP_NUM_THREADS": "2"}, False),
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "resume"])
+def test_a_number_of_threads_that_the_user_sets_is_kept(monkeypatch, command, words, variables, adapts):
+    """By option, by gancli's variable or by OpenMP's; else the number adapts to other processes."""
+    import gancli
+    from gancli import cli
+
+    for name in ("GANCLI_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    given = []
+
+    def begin(*args, callback, **others):
+        given.append(callback.neighbors)
+        raise SystemExit
+
+    monkeypatch.setattr(gancli, command, begin, raising=False)
+    monkeypatch.setattr(sys, "argv", ["gancli", command, *words])
+    with pytest.raises(SystemExit):
+        cli.main()
+
+    assert [neighbors is not None for neighbors in given] == [adapts]
+
+
+def test_training_says_when_the_number_of_threads_changes(monkeypatch):
+    """And how to fix it."""
+    import torch
+
+    from gancli.cli import live
+
+    before, said = torch.get_num_threads(), []
+    with live.watcher("plain", process.Neighbors(2)) as callback:
+        monkeypatch.setattr(callback, "say", said.append)
+        monkeypatch.setattr(callback.neighbors, "threads", lambda now: 3 - now)
+        try:
+            torch.set_num_threads(2)
+            callback.step(1500)
+            assert torch.get_num_threads() == 1
+            callback.step(2500)
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(before)
+
+    assert said == [
+        "1 thread from 1.5 kimg on: other processes use the cores; --threads fixes the number",
+        "2 threads from 2.5 kimg on: cores are idle again; --threads fixes the number",
+    ]

@@ -59,7 +59,7 @@ def grow(
     import gancli
 
     source = options.checkpoint_of(ckpt, outdir)
-    with watcher(log_format) as callback:
+    with watcher(log_format, options.neighbors(ctx, threads)) as callback:
         report = gancli.grow(
             source, data, to=to, changes=changes, outdir=outdir, name=run, new=new, fresh_adam=not keep_adam,
             strict=strict, stop_on=options.words(stop_on), device=device, threads=threads, callback=callback,

@@ -38,12 +38,16 @@ REDRAW = 0.5  # redraws per second
 
 
 @contextmanager
-def watcher(log_format: str = "auto") -> Iterator["Lines | LiveTable"]:
-    """The callback for the log format, closed when training ends. Raises UsageError for an unknown format."""
+def watcher(log_format: str = "auto", neighbors: process.Neighbors | None = None) -> Iterator["Lines | LiveTable"]:
+    """The callback for the log format, closed when training ends. Raises UsageError for an unknown format.
+
+    neighbors: adapts the number of threads during training.
+    """
     if log_format not in ("auto", "plain", "jsonl"):
         raise UsageError(f"unknown log format {log_format!r}", where="--log-format", hint="use auto, plain or jsonl")
     live = log_format == "auto" and sys.stderr.isatty() and show.voice.progress and not show.voice.quiet
     callback = LiveTable() if live else Lines(as_json=log_format == "jsonl")
+    callback.neighbors = neighbors
     try:
         yield callback
     finally:
@@ -55,6 +59,7 @@ class Teller:
 
     def __init__(self) -> None:
         self.after_data = ""  # a message for when the data set is open
+        self.neighbors: process.Neighbors | None = None  # adapts the number of threads
         self._stack = ExitStack()
         self._progress = self._stack.enter_context(show.progress())
 
@@ -68,6 +73,20 @@ class Teller:
     def progress(self, what: str, done: int, total: int | None) -> None:
         """Update the progress bar."""
         self._progress(what, done, total)
+
+    def step(self, images: int) -> None:
+        """Use fewer threads while other processes use the cores."""
+        if self.neighbors is None:
+            return
+        import torch
+
+        now = torch.get_num_threads()
+        threads = self.neighbors.threads(now)
+        if threads != now:
+            torch.set_num_threads(threads)
+            count = "1 thread" if threads == 1 else f"{threads} threads"
+            why = "other processes use the cores" if threads < now else "cores are idle again"
+            self.say(f"{count} from {images / 1000:g} kimg on: {why}; --threads fixes the number")
 
     def say(self, text: str) -> None:
         """Print a message, above the table if there is one."""
@@ -89,9 +108,6 @@ class Lines(Teller):
         """Print the run folder and, for a new run, its estimated cost."""
         quiet = show.voice.quiet or images > 0
         announce(run, config, images, None if forecast is None or quiet else forecast())
-
-    def step(self, images: int) -> None:
-        """Do nothing; only ticks are printed."""
 
     def tick(self, tick: Tick) -> None:
         """Print the tick as one line."""
@@ -181,6 +197,7 @@ class LiveTable(Teller):
 
     def step(self, images: int) -> None:
         """Update the number of images for the next redraw."""
+        super().step(images)
         self.images = images
 
     def tick(self, tick: Tick) -> None:

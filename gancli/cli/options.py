@@ -3,6 +3,7 @@
 Imports neither torch nor the models of the config: with those, the Tab key would be slow.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,7 +105,7 @@ ThreadsOption = Annotated[
         envvar="GANCLI_THREADS",
         callback=_cores,
         help="Number of CPU threads.",
-        show_default="all available to this process",
+        show_default="all available to this process; in training, fewer while other processes use them",
     ),
 ]
 OutdirOption = Annotated[str, typer.Option(envvar="GANCLI_OUTDIR", help="Folder that contains the run folders.")]
@@ -317,6 +318,13 @@ def typed(ctx: typer.Context, name: str) -> bool:
     """Whether this parameter was given on the command line, not by a GANCLI_ variable."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def neighbors(ctx: typer.Context, threads: int | None) -> process.Neighbors | None:
+    """What adapts the number of threads to other processes; None if the user has set the number."""
+    source = ctx.get_parameter_source("threads")
+    is_set = source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
+    return None if is_set or "OMP_NUM_THREADS" in os.environ else process.Neighbors(threads or process.cores())
 
 
 def changes(ctx: typer.Context, sets: list[str] | None, **flags: Any) -> dict[str, Any]:

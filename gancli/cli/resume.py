@@ -12,6 +12,7 @@ from gancli.errors import Finding
 
 
 def resume(
+    ctx: typer.Context,
     run: Annotated[
         str | None,
         typer.Argument(
@@ -38,7 +39,7 @@ def resume(
     process.keep_memory()
     import gancli
 
-    with watcher(log_format) as callback:
+    with watcher(log_format, options.neighbors(ctx, threads)) as callback:
         report = gancli.resume(
             run, duration=options.images("kimg", kimg), outdir=outdir, stop_on=options.words(stop_on), device=device,
             threads=threads, callback=callback,

@@ -63,7 +63,7 @@ def train(
     process.keep_memory()
     import gancli  # torch is imported on the first use of a function, so --help is fast
 
-    with watcher(log_format) as callback:
+    with watcher(log_format, options.neighbors(ctx, threads)) as callback:
         if data and not preset and not start_from:
             callback.after_data = (
                 "using --preset quickstart (32 px); for photographs on a CPU use --preset progan-64-lite"
