@@ -18,6 +18,8 @@ import numpy as np
 import plain
 import torch
 from torch.nn import functional as F  # noqa: N812
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from gancli import config as configs
 from gancli.config import ResolvedConfig
@@ -41,6 +43,21 @@ GRAY = {name: (28, 28, 1) for name in ("bn-mlp-28", "moments-conv", *(f"moments-
 SHAPES = {"signal-1d": (2, 256), "ring8": (2,), "grid25": (2,), **GRAY}  # (C, L), (D,), (H, W, C); others are RGB
 
 
+class Operations(TorchDispatchMode):
+    """Counts floating-point operations by the formulas of torch's FlopCounterMode, which cannot count a penalty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation and count it."""
+        result = function(*args, **(kwargs or {}))
+        if formula := flop_registry.get(function._overloadpacket):
+            self.total += formula(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
 class Task(NamedTuple):
     """A config, samples that fit it, and the phase that is measured."""
 
@@ -49,27 +66,27 @@ class Task(NamedTuple):
     phase: Phase
 
 
-def random_samples(shape: tuple[int, ...]) -> Dataset:
-    """256 samples: images (H, W, C) as uint8, signals (C, L) and points (D,) as float32."""
+def random_samples(shape: tuple[int, ...], count: int = 256) -> Dataset:
+    """Random samples: images (H, W, C) as uint8, signals (C, L) and points (D,) as float32."""
     draw, kind = np.random.RandomState(0), ("points", "signal", "image")[len(shape) - 1]
-    values = draw.randn(256, *shape).astype(np.float32)
+    values = draw.randn(count, *shape).astype(np.float32)
     if kind == "image":
-        values = draw.randint(0, 256, (256, *shape)).astype(np.uint8)
+        values = draw.randint(0, 256, (count, *shape)).astype(np.uint8)
     report = DataReport("random", kind, len(values), 0, values.shape[1:])
     return Dataset(kind, values, np.zeros(len(values), dtype=bool), "random", report)
 
 
-def task_of(preset: str, changes: dict[str, Any], height: int = 0) -> Task:
+def task_of(preset: str, changes: dict[str, Any], height: int = 0, count: int = 256) -> Task:
     """A preset in its last stable phase, or in the one at `height` px."""
     config = configs.load(preset, {"train.duration": 10**9, **changes})
     shape = shape_of(config)
-    data = random_samples(SHAPES.get(preset, (shape.height, shape.width, shape.channels or 3)))
+    data = random_samples(SHAPES.get(preset, (shape.height, shape.width, shape.channels or 3)), count)
     config = resolve(config, data, "random")
     phases = [phase for phase in Schedule.of(config).phases if not phase.fading and height in (0, phase.height)]
     return Task(config, data, phases[-1])
 
 
-def task_of_workload(workload: dict[str, Any], precision: str, *, fused_down: bool = True) -> Task:
+def task_of_workload(workload: dict[str, Any], precision: str, *, fused_down: bool = True, count: int = 256) -> Task:
     """WGAN-GP with drift at every step, as in the preset progan-64, in the sizes of a workload."""
     changes = {
         "network.resolution": workload["resolution"],
@@ -80,7 +97,7 @@ def task_of_workload(workload: dict[str, Any], precision: str, *, fused_down: bo
         "train.batch_size": workload["batch"],
         "train.precision": precision,
     }
-    return task_of("progan-64", changes)
+    return task_of("progan-64", changes, count=count)
 
 
 def step_of(task: Task) -> Step:

@@ -34,9 +34,7 @@ process.wait_politely()
 import contenders  # noqa: E402  (after wait_politely, as the command line has it)
 import startup  # noqa: E402
 import torch  # noqa: E402
-from contenders import WORKLOADS, Step, plainly  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
-from torch.utils.flop_counter import flop_registry  # noqa: E402
+from contenders import WORKLOADS, Operations, Step, plainly  # noqa: E402
 
 LEAST = 0.3  # seconds that a contender runs for in a round
 SIDE = 2048  # of the matrices whose product is the roof
@@ -60,21 +58,6 @@ class Contender(NamedTuple):
 
     run: Step
     within: Callable[[], AbstractContextManager[Any]] = nullcontext
-
-
-class Operations(TorchDispatchMode):
-    """Counts floating-point operations by the formulas of torch's FlopCounterMode, which cannot count a penalty."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation and count it."""
-        result = function(*args, **(kwargs or {}))
-        if formula := flop_registry.get(function._overloadpacket):
-            self.total += formula(*args, **(kwargs or {}), out_val=result)
-        return result
 
 
 def seconds(contender: Contender, times: int) -> float:

@@ -83,6 +83,21 @@ def test_speed_measures_start_up_and_the_feed(tmp_path):
     assert all(row["seconds"]["gancli"] > 0 for row in found)
 
 
+def test_scaling_measures_every_axis_and_fits_the_growth(tmp_path):
+    """A row per point; seconds grow with the operations where these grow."""
+    axes, files = ("--axes", "resolution", "samples"), ("--out", "s.json", "--plot", "s.svg")
+    table = run("scaling.py", "--quick", "--rounds", "1", *axes, *files, cwd=tmp_path)
+
+    found = json.loads((tmp_path / "s.json").read_text())
+    assert [(row["axis"], row["value"]) for row in found["rows"]] == [
+        ("resolution", 4), ("resolution", 8), ("samples", 64), ("samples", 128),
+    ]  # fmt: skip
+    assert set(found["growth"]) == {"resolution"}
+    assert all(row["memory_mib"] > 50 for row in found["rows"])
+    assert "| samples | 128 |" in table
+    assert (tmp_path / "s.svg").read_text().startswith("<svg")
+
+
 def test_quickstart_trains_and_judges_each_seed(tmp_path, preset):
     """A row a run, with its verdict."""
     found = json.loads(run("quickstart.py", "--presets", preset, "--seeds", "3", "--samples", "64", cwd=tmp_path))
