@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from gancli.stats.remembered import remembered
+
 EDGE = 1 - 1 / 255  # absolute values from here up render as black or white
 
 
@@ -10,6 +12,7 @@ def batch_std(x: Tensor) -> float:
     return float(x.cpu().double().std(dim=0, correction=0).mean())
 
 
+@remembered
 def channel_std(x: Tensor) -> list[float]:
     """`batch_std` of each channel. (N, C, *S) -> C numbers."""
     spread = (

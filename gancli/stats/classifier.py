@@ -13,6 +13,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gancli.stats.remembered import remembered
+
 FOLDS = 5
 RIDGE = 1.0  # regularization: much, so that few samples of many features are not overfitted
 MOST = 1_000  # fakes, at most, and twice as many reals: the cost grows with the third power
@@ -47,6 +49,7 @@ class Scores:
         return self.fakes < self.reals.quantile(EXTREME)
 
 
+@remembered
 def scores(reals: Tensor, fakes: Tensor) -> Scores:
     """Cross-validated scores of all samples, up to MOST fakes and twice as many reals. (N, F), (M, F), standardized.
 

@@ -4,11 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gancli.stats.remembered import remembered
+
 Levels = NDArray[np.int64]  # (C, 256) counts
 
 BINS = 16
 
 
+@remembered
 def levels(x: Tensor) -> Levels:
     """Histogram of each channel over 256 equal levels of [-1, 1]. (N, C, *S) -> (C, 256)."""
     steps = x.detach().float().add(1).mul(127.5).round().clamp(0, 255).nan_to_num().byte().cpu()

@@ -9,6 +9,7 @@ from gancli.stats import histograms, ms_ssim, neighbors, rank, sliced_wasserstei
 from gancli.stats.batch_std import batch_std, channel_std, saturation
 from gancli.stats.comparison import Comparison, Sides
 from gancli.stats.modes import ModeCoverage
+from gancli.stats.remembered import remembered
 
 FINE = 0.25  # cycles per pixel; frequencies from here up are the fine half of the spectrum
 MIDDLE = 0.1  # cycles per pixel; spikes are searched for from here up
@@ -36,11 +37,13 @@ def ratio(each: Iterable[float], part: str = "") -> Measured:
 
 def ratio_of(quantity: Callable[[Tensor], float]) -> Compute:
     """The ratio of a quantity on the fakes to the same on the reals."""
+    quantity = remembered(quantity)
     return lambda c: [ratio(quantity(x) for x in c.each)]
 
 
 def on(sides: Callable[[Comparison], Sides | None], statistic: Callable[[Tensor, Tensor], float]) -> Compute:
     """A statistic of two sets of features; its arguments are (reals, fakes)."""
+    statistic = remembered(statistic)
 
     def compute(c: Comparison) -> list[Measured]:
         found = sides(c)
@@ -98,6 +101,7 @@ def unique_fraction(c: Comparison) -> list[Measured]:
 
 def in_clusters(sides: Callable[[Comparison], Sides], count: Callable[[Tensor, Tensor, Tensor], float]) -> Compute:
     """A statistic of both sides' histograms over the clusters of the reals."""
+    count = remembered(count)
 
     def compute(c: Comparison) -> list[Measured]:
         fakes, reals, others = sides(c)

@@ -8,6 +8,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from gancli.seeds import permutation
 from gancli.stats import neighbors
+from gancli.stats.remembered import remembered
 
 SIDE, COARSE = 32, 8  # px; images are compared at SIDE, and candidates are searched for at COARSE
 CANDIDATES = 8  # training samples per fake that are compared at full precision
@@ -44,14 +45,18 @@ def compare(fakes: Tensor, train: Tensor, unseen: Tensor | None) -> Memorization
     For images the comparison ignores mirroring, shifts by one pixel, brightness, contrast and tint. unseen: reals that
     were not trained on; None: up to 1,000 training samples, each compared with the others.
     """
-    coarse = _coarse(train)
-    distance, row, mirrored = _nearest(fakes, train, coarse)
-    if unseen is not None:
-        away = _nearest(unseen, train, coarse)[0]
-    else:
-        rows = permutation(0, 0, len(train))[:MOST_UNSEEN]
-        away = _nearest(train[rows], train, coarse, itself=rows)[0]
+    distance, row, mirrored = _nearest(fakes, train, _coarse(train))
+    away = _away(train) if unseen is None else _away(train, unseen)
     return Memorization(distance, row, mirrored, neighbors.apart(away))
+
+
+@remembered
+def _away(train: Tensor, unseen: Tensor | None = None) -> Tensor:
+    """Distances of unseen reals, or of training samples to the others. (M,)."""
+    if unseen is not None:
+        return _nearest(unseen, train, _coarse(train))[0]
+    rows = permutation(0, 0, len(train))[:MOST_UNSEEN]
+    return _nearest(train[rows], train, _coarse(train), itself=rows)[0]
 
 
 def small(x: Tensor) -> Tensor:
@@ -63,6 +68,7 @@ def small(x: Tensor) -> Tensor:
     return x.add(1).mul(127.5).round().clamp(0, 255).byte()
 
 
+@remembered
 def _coarse(x: Tensor) -> Tensor:
     """Low-resolution features for the candidate search. (N, F) float32."""
     if x.ndim != 4:

@@ -2,13 +2,17 @@
 
 from torch import Tensor
 
+from gancli.stats.remembered import remembered
 
+
+@remembered
 def channel_moments(x: Tensor) -> list[tuple[float, float]]:
     """(mean, biased variance) of each channel, in float64. (N, C, *S) -> C pairs."""
     channels = x.movedim(1, 0).flatten(1)
     return [(float(c.mean()), float(c.var(correction=0))) for c in (channel.double() for channel in channels)]
 
 
+@remembered
 def moment_distance(fakes: Tensor, reals: Tensor) -> tuple[float, float]:
     """Mean over values of |mean_N f - mean_N r| and |var_N f - var_N r|, in float64.
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d
 
 from gancli.stats import order
+from gancli.stats.remembered import remembered
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 K1, K2, RANGE = 0.01, 0.03, 255.0
@@ -14,6 +15,7 @@ LEAST = 16  # px; below this the coarsest level would be empty
 CHUNK = 64
 
 
+@remembered
 def pair_similarity(x: Tensor) -> float:
     """Mean `ms_ssim` over disjoint pairs of one set of images. (N, C, H, W) in [-1, 1] -> number up to 1.
 

@@ -3,10 +3,13 @@
 import torch
 from torch import Tensor
 
+from gancli.stats.remembered import remembered
+
 K, SHARE = 5, 0.01  # k is max(K, SHARE * N), so that the radius of the balls does not shrink as N grows
 ROWS = 1_024  # rows of the distance matrix computed at once, to limit memory
 
 
+@remembered
 def nearest_other(x: Tensor, k: int = 1) -> Tensor:
     """Distance of each sample to its k-th nearest neighbor in the same set. (N, F) -> (N,)."""
     k = min(k, len(x) - 1)
@@ -18,6 +21,7 @@ def default_k(count: int) -> int:
     return max(K, round(SHARE * count))
 
 
+@remembered
 def nearest_in(x: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
     """Distance of each sample to the nearest one of another set, and its row there. (N, F), (M, F) -> (N,) twice."""
     found = [torch.cdist(part, among).min(dim=1) for part in x.split(ROWS)]
@@ -46,9 +50,7 @@ def density(reals: Tensor, fakes: Tensor, k: int | None = None) -> float:
     Blurred or low-contrast fakes raise it: they concentrate where the reals are dense. Source: arXiv:2002.09797.
     """
     k = k or default_k(len(reals))
-    radius = nearest_other(reals, k)
-    inside = [(torch.cdist(part, reals) <= radius).double().sum(1) for part in fakes.split(ROWS)]
-    return float(torch.cat(inside).mean()) / k
+    return float(_balls_around(fakes, reals, k).double().mean()) / k
 
 
 def precision(reals: Tensor, fakes: Tensor, k: int | None = None) -> float:
@@ -56,9 +58,14 @@ def precision(reals: Tensor, fakes: Tensor, k: int | None = None) -> float:
 
     Blurred or low-contrast fakes raise it. Source: Kynkaanniemi et al. 2019, arXiv:1904.06991.
     """
-    radius = nearest_other(reals, k or default_k(len(reals)))
-    inside = [(torch.cdist(part, reals) <= radius).any(1) for part in fakes.split(ROWS)]
-    return float(torch.cat(inside).double().mean())
+    return float((_balls_around(fakes, reals, k or default_k(len(reals))) > 0).double().mean())
+
+
+@remembered
+def _balls_around(x: Tensor, reals: Tensor, k: int) -> Tensor:
+    """Number of reals whose k-NN ball contains each sample. (N, F), (M, F) -> (N,)."""
+    radius = nearest_other(reals, k)
+    return torch.cat([(torch.cdist(part, reals) <= radius).sum(1) for part in x.split(ROWS)])
 
 
 def recall(reals: Tensor, fakes: Tensor, k: int | None = None) -> float:

@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor
 
+from gancli.stats.remembered import remembered
 
+
+@remembered
 def effective_rank(x: Tensor) -> float:
     """exp of the entropy of the normalized singular values of the centered samples. (N, F) -> 1 to min(N, F).
 

@@ -5,9 +5,12 @@ import math
 import torch
 from torch import Tensor
 
+from gancli.stats.remembered import remembered
+
 RELATIVE = 1e-4  # times the mean power: lower power is clipped to it; low enough to keep the effects of blur and noise
 
 
+@remembered
 def power_spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
     """Azimuthally averaged power of the Fourier transform. (N, C, *S) -> (bins,) cycles per sample, (bins,) power.
 
@@ -58,6 +61,7 @@ def shape(line: Tensor) -> Tensor:
     return line - torch.logsumexp(line * math.log(10), 0) / math.log(10)
 
 
+@remembered
 def grain(x: Tensor) -> float:
     """Standard deviation of the white noise in images. (N, C, H, W) -> units of x.
 
@@ -70,6 +74,7 @@ def grain(x: Tensor) -> float:
     return float(diagonal.abs().flatten().median()) / 0.6745
 
 
+@remembered
 def roughness(x: Tensor) -> float:
     """1 minus the correlation of adjacent values within samples: 1 for white noise, near 0 for photographs.
 
