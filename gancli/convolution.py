@@ -46,7 +46,7 @@ def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None, window: Window) -> 
 def convolve_transposed(g: Tensor, kernel: Tensor, window: Window) -> Tensor:
     """As torch's conv_transpose1d or conv_transpose2d, the adjoint of `convolve`. (N, C_out, *S') -> (N, C_in, *S).
 
-    Faster than they are: torch computes them as the gradient of a convolution only when it computes a gradient.
+    Computed as the input gradient of a convolution, which takes less time on a CPU in bfloat16.
     """
     sizes = (
         (n - 1) * window.stride + k - 2 * window.padding for n, k in zip(g.shape[2:], kernel.shape[2:], strict=True)

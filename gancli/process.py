@@ -18,7 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 
 SPINS = "8000"  # the default of libgomp is 300,000
-CHECK_SECONDS, CALM_SECONDS = 2.0, 30.0  # between two looks at the neighbors; of idle cores before they are used again
+CHECK_SECONDS = 2.0  # between two decisions on the number of threads
+CALM_SECONDS = 30.0  # for which cores must be idle before they are used again
 WAITED = 0.15  # share of the time that threads wait for a core, above which there are too many
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # from malloc.h
 CGROUPS = Path("/sys/fs/cgroup")
@@ -105,12 +106,12 @@ def _waited() -> float:
 
 def _idle() -> float:
     """Seconds that the cores of this process have been idle since the system started, in all."""
-    total = 0
-    with suppress(OSError, ValueError, IndexError, AttributeError):
+    with suppress(OSError, ValueError, IndexError, AttributeError):  # AttributeError: not on this system
         own = {f"cpu{number}" for number in os.sched_getaffinity(0)}
         rows = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
-        total = sum(int(row[4]) + int(row[5]) for row in rows if row[0] in own)  # idle, and waiting for a disk
-    return total / os.sysconf("SC_CLK_TCK")
+        ticks = sum(int(row[4]) + int(row[5]) for row in rows if row[0] in own)  # idle, and waiting for a disk
+        return ticks / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def end_with_parent() -> None:

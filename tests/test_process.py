@@ -200,3 +200,14 @@ def test_training_says_when_the_number_of_threads_changes(monkeypatch):
         "1 thread from 1.5 kimg on: other processes use the cores; --threads fixes the number",
         "2 threads from 2.5 kimg on: cores are idle again; --threads fixes the number",
     ]
+
+
+def test_elsewhere_the_number_of_threads_never_changes(monkeypatch, tmp_path):
+    """Systems without /proc, affinity or sysconf report nothing, and training goes on."""
+    for name in ("sched_getaffinity", "sysconf"):
+        monkeypatch.delattr(os, name, raising=False)
+    monkeypatch.setattr(process, "Path", lambda place: tmp_path / "missing")
+    monkeypatch.setattr(process, "CHECK_SECONDS", 0.0)
+    neighbors = process.Neighbors(4)
+
+    assert [neighbors.threads(4) for _ in range(3)] == [4, 4, 4]
