@@ -73,11 +73,12 @@ class Neighbors:
     """
 
     def __init__(self, most: int) -> None:
-        self.most, self.calm = most, 0.0
-        self._start()
+        self.most, self.calm, self._at = most, 0.0, math.inf
 
     def threads(self, now: int) -> int:
         """The number of threads from now on, at most `most`. Call it after every step; it decides every 2 seconds."""
+        if self._at == math.inf:  # the first step: what the start of the program waited for does not count
+            self._start()
         elapsed = time.monotonic() - self._at
         if elapsed < CHECK_SECONDS:
             return now

@@ -81,31 +81,45 @@ class TestNeighbors:
         machine["waited"] += waited * seconds
         machine["idle"] += idle * seconds
 
+    @staticmethod
+    def started(threads):
+        """After the first step, which only starts the clock."""
+        neighbors = process.Neighbors(threads)
+        assert neighbors.threads(threads) == threads
+        return neighbors
+
+    def test_what_was_waited_for_before_the_first_step_does_not_count(self, machine):
+        """Importing torch, and opening the data."""
+        neighbors = process.Neighbors(2)
+        self.spend(machine, 60, waited=2)
+
+        assert neighbors.threads(2) == 2
+
     @pytest.mark.parametrize(("threads", "waited", "after"), [(2, 1.0, 1), (16, 8.0, 8), (4, 1.0, 3), (1, 0.5, 1)])
     def test_threads_that_wait_for_a_core_are_given_up(self, machine, threads, waited, after):
         """As many as wait on average, down to one."""
-        neighbors = process.Neighbors(threads)
+        neighbors = self.started(threads)
         self.spend(machine, 3, waited=waited)
 
         assert neighbors.threads(threads) == after
 
     def test_a_little_waiting_is_ignored(self, machine):
         """One of sixteen threads shares its core: fifteen threads would be no faster."""
-        neighbors = process.Neighbors(16)
+        neighbors = self.started(16)
         self.spend(machine, 3, waited=1.0)
 
         assert neighbors.threads(16) == 16
 
     def test_nothing_is_decided_at_every_step(self, machine):
         """Two seconds are the least that is looked at."""
-        neighbors = process.Neighbors(2)
+        neighbors = self.started(2)
         self.spend(machine, 1.5, waited=2)
 
         assert neighbors.threads(2) == 2
 
     def test_idle_cores_are_used_again_after_half_a_minute(self, machine):
         """Not sooner: a neighbor that pauses would be slowed down as soon as it goes on."""
-        neighbors = process.Neighbors(2)
+        neighbors = self.started(2)
         threads = []
         for _ in range(12):
             self.spend(machine, 3, idle=1)
@@ -116,7 +130,7 @@ class TestNeighbors:
 
     def test_a_busy_moment_starts_the_half_minute_again(self, machine):
         """Idle means idle all the time."""
-        neighbors = process.Neighbors(2)
+        neighbors = self.started(2)
         threads = []
         for idle in (1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1):
             self.spend(machine, 5, idle=idle)
