@@ -2,9 +2,9 @@
 
     python benchmarks/precision.py frogs.zip clothes.zip --seeds 0 1 2 --out benchmarks/results/precision.json
 
-Each row is `gancli train --precision P --seed S` and `gancli inspect-stats --json`, as a user gives them. The rule, set
-before any run: bf16 is worse in a figure when its mean over the seeds is worse than fp32's by more than a one-sided t test
-at 5 % allows, with the variance of both over their seeds.
+Each row is `gancli train --precision P --seed S` and `gancli inspect-stats --json`, as a user gives them. The
+rule, set before any run: bf16 is worse in a figure when its mean over the seeds is worse than fp32's by more than a
+one-sided t test at 5 % allows, with the variance of both over their seeds.
 """
 
 import argparse
@@ -13,11 +13,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-BETTER = {"sliced_wasserstein": -1, "kernel_distance": -1, "kernel_distance_fixed": -1, "coverage": 1, "coverage_fixed": 1}
+BETTER = {
+    "sliced_wasserstein": -1,
+    "kernel_distance": -1,
+    "kernel_distance_fixed": -1,
+    "coverage": 1,
+    "coverage_fixed": 1,
+}
 T_95 = {2: 2.920, 4: 2.132, 6: 1.943, 8: 1.860}  # Student's t, one-sided 5 %, by degrees of freedom
 Row = dict[str, Any]
 
@@ -31,9 +38,10 @@ def row(data: Path, preset: str, more: Sequence[str], precision: str, seed: int,
     """Train one and measure its samples."""
     with tempfile.TemporaryDirectory() as outdir:
         recipe = ("--preset", preset, *more, "--precision", precision, "--seed", str(seed), "--outdir", outdir)
+        started = time.monotonic()
         checkpoint = gancli("train", str(data), *recipe)
+        seconds = time.monotonic() - started
         health = json.loads(gancli("inspect-stats", checkpoint, "--json", "--samples", str(samples)))
-        last = json.loads((Path(checkpoint).parents[1] / "stats.jsonl").read_text().splitlines()[-1])
     figures = {key: [f["value"] for f in health["panel"] if f["key"] == key] for key in BETTER}
     return {
         "data": data.stem,
@@ -41,9 +49,9 @@ def row(data: Path, preset: str, more: Sequence[str], precision: str, seed: int,
         "options": list(more),
         "precision": precision,
         "seed": seed,
+        "seconds": round(seconds, 1),
         "verdict": health["verdict"],
         **{key: statistics.fmean(values) for key, values in figures.items() if values},
-        "last": last,
     }
 
 
@@ -74,14 +82,14 @@ def compare(fp32: Sequence[float], bf16: Sequence[float], sign: int) -> Row:
         "bf16": statistics.fmean(bf16),
         "fp32_deviation": statistics.stdev(fp32),
         "bf16_deviation": statistics.stdev(bf16),
-        "t": lost / error,
+        "t": lost / error if error else 0.0,
         "worse": lost > T_95[freedom] * error,
         "smallest_loss_seen": T_95[freedom] * error,
     }
 
 
 def main() -> None:
-    """Every data set, seed and precision; the file is written after each run, and a run that it holds is not repeated."""
+    """Every data set, seed and precision. The file is written after each run; a run that it holds is not repeated."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--preset", default="quickstart")

@@ -44,6 +44,8 @@ def plain(value: Any) -> Any:
 
 def printable(text: str) -> str:
     """Escape control characters and invalid bytes, so that the text fits on one line of a message or log."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 

@@ -96,6 +96,29 @@ class TestModes:
         assert decoded.pixels[2, 4, 0] > 200
         assert decoded.pixels[14, 4, 0] < 50
 
+    @pytest.mark.parametrize(("target", "reduced"), [(16, True), (17, False)])
+    def test_a_large_jpeg_is_decoded_in_part_and_looks_the_same(self, monkeypatch, target, reduced):
+        """From 8 times the target on, libjpeg halves it; a pixel differs by less than one of 255 on average."""
+        smooth = np.random.RandomState(0).randint(0, 256, (12, 12, 3)).astype(np.uint8)
+        image = Image.fromarray(smooth).resize((130, 130), Image.Resampling.BICUBIC)
+        data, sizes = encoded(image, "JPEG", quality=92), []
+        whole = Image.open(io.BytesIO(data)).convert("RGB").resize((target, target), Image.Resampling.LANCZOS)
+        fitted = images._fitted
+        monkeypatch.setattr(images, "_fitted", lambda x, shape: (sizes.append(x.size), fitted(x, shape))[1])
+
+        found = decode(data, Shape(target, target, 3, "crop"))
+
+        assert sizes == [(65, 65) if reduced else (130, 130)]
+        assert found.source_size == (130, 130)
+        assert np.abs(found.pixels.astype(int) - np.asarray(whole)).mean() < (1 if reduced else 0.001)
+
+    def test_a_rotated_large_jpeg_keeps_its_size(self):
+        """Its size is that of the upright photograph, in full."""
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        data = encoded(Image.new("RGB", (401, 300)), "JPEG", exif=exif)
+        assert decode(data, SQUARE).source_size == (401, 300)
+
     @pytest.mark.parametrize(("mode", "gray"), [("L", True), ("1", True), ("LA", True), ("RGB", False), ("P", False)])
     def test_gray_is_known_by_the_mode(self, mode, gray):
         """A data set has one channel only if all images are gray."""

@@ -6,14 +6,12 @@ Files that cannot be decoded are skipped and reported; a bad image never stops a
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from gancli import files, signals
@@ -21,11 +19,13 @@ from gancli.data import images, stored
 from gancli.data.arrays import Samples
 from gancli.data.budget import Budget
 from gancli.data.images import Decoded, Shape
+from gancli.data.parallel import in_order
 from gancli.data.sources import Entry, Files
 from gancli.errors import DataError
 from gancli.results import Progress, Rejected, printable
 
-CHUNK = 128  # images that wait for a thread at once, and rows converted between two checks of the stop flag
+CHUNK = 128  # rows converted between two checks of the stop flag
+TOGETHER, TOGETHER_BYTES = 16, 1 << 20  # images decoded by one thread before it passes them on: number, bytes
 READING = 256_000_000  # bytes of image files in memory at once: one of the largest
 DECODING = 1 << 30  # bytes used by all images that are decoded at once
 LARGEST, SMALLEST = 1e30, 1e-30  # of the absolute values of signals and points; float32 overflows beyond
@@ -47,9 +47,9 @@ def scan_files(source: Files, shape: Shape, folder: Path, progress: Progress) ->
     """Decode image files into `folder`. Raises DataError if none can be used."""
     found = Found("image", rejected=list(source.rejected), channels=shape.channels or 1)
     path = folder / "values.bin"
-    with warnings.catch_warnings(), path.open("w+b") as out:
+    with warnings.catch_warnings(), path.open("w+b", buffering=TOGETHER_BYTES) as out:
         warnings.simplefilter("ignore")  # Pillow warns about metadata; decoding errors are raised
-        for done, entry, outcome in _decoded(source.entries, shape):
+        for done, (entry, outcome) in enumerate(_decoded(source.entries, shape), 1):
             progress("decoding", done, len(source.entries))
             if isinstance(outcome, Exception):
                 found.rejected.append(Rejected(printable(entry.name), _why(outcome)))
@@ -62,7 +62,7 @@ def scan_files(source: Files, shape: Shape, folder: Path, progress: Progress) ->
     _finish(folder, found, (shape.height, shape.width, found.channels), "uint8", source.ignored.total())
 
 
-def _decoded(entries: Sequence[Entry], shape: Shape) -> Iterator[tuple[int, Entry, Decoded | Exception]]:
+def _decoded(entries: Sequence[Entry], shape: Shape) -> Iterator[tuple[Entry, Decoded | Exception]]:
     """Decode in threads, within a budget of memory: small images side by side, the largest one at a time."""
     reading, decoding = Budget(READING), Budget(DECODING)
 
@@ -75,14 +75,9 @@ def _decoded(entries: Sequence[Entry], shape: Shape) -> Iterator[tuple[int, Entr
         except Exception as error:  # Pillow raises many types; each means that this file cannot be used
             return error
 
-    done = 0
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # Pillow releases the GIL while decoding
-        for start in range(0, len(entries), CHUNK):
-            chunk = entries[start : start + CHUNK]
-            for entry, outcome in zip(chunk, pool.map(attempt, chunk), strict=True):
-                signals.poll()
-                done += 1
-                yield done, entry, outcome
+    nbytes = shape.height * shape.width * (shape.channels or 3)
+    outcomes = in_order(attempt, entries, together=min(TOGETHER, TOGETHER_BYTES // nbytes))
+    return zip(entries, outcomes, strict=True)
 
 
 def _take(found: Found, picture: Decoded, out: BinaryIO) -> None:

@@ -13,8 +13,11 @@ from pathlib import Path
 from gancli import signals
 from gancli.data import archives, arrays, builtin
 from gancli.data.images import SUFFIXES, Shape
+from gancli.data.parallel import in_order
 from gancli.errors import DataError, InputMissing
 from gancli.results import Progress, Rejected, printable
+
+READ_AT_ONCE = 16  # files, by one thread
 
 
 @dataclass(frozen=True)
@@ -43,15 +46,18 @@ class Files:
     def digest(self, progress: Progress) -> str:
         """A hash of all names and contents."""
         whole = blake2b(digest_size=20)
-        for i, entry in enumerate(self.entries):
-            signals.poll()
+        contents = in_order(_digest, self.entries, together=READ_AT_ONCE)
+        for i, (entry, content) in enumerate(zip(self.entries, contents, strict=True)):
             progress("reading", i, len(self.entries))
-            try:
-                content = blake2b(entry.read()).hexdigest()
-            except Exception as error:  # reported by the scan
-                content = type(error).__name__
             whole.update(f"{entry.name}\0{content}\0".encode(errors="surrogateescape"))
         return whole.hexdigest()
+
+
+def _digest(entry: Entry) -> str:
+    try:
+        return blake2b(entry.read()).hexdigest()
+    except Exception as error:  # reported by the scan
+        return type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -194,11 +200,10 @@ def _regular(path: Path) -> tuple[tuple[int, int], int, str]:
 
 
 def _content(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(archives.MAX_FILE_BYTES + 1)
-    if refusal := archives.refusal_of_size(len(data)):
-        raise ValueError(refusal)
-    return data
+    with open(path, "rb", buffering=0) as file:  # Path.open takes twice as long
+        if refusal := archives.refusal_of_size(os.fstat(file.fileno()).st_size):
+            raise ValueError(refusal)
+        return file.read()
 
 
 def _reason(error: Exception) -> str:
