@@ -29,7 +29,8 @@ for number in range(14):
         "Do something."
 app()
 """
-PICTURES, SIDE = 2000, 64
+PICTURES = {128: 2000, 512: 300, 1024: 150}  # number of image files by their size in px
+SIDE = 64  # px that they are scanned for
 
 
 def wall(words: Sequence[str], **variables: str) -> float:
@@ -87,18 +88,28 @@ def feed_rows(rounds: int) -> Iterator[dict[str, Any]]:
     """The first scan of image files, and batches of 64 from its cache, beside Pillow and numpy alone."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GANCLI_CACHE_DIR"] = f"{folder}/cache"
-        files = _pictures(Path(folder) / "pictures")
         shape = Shape(SIDE, SIDE, 3, "crop")
+        for side, count in PICTURES.items():
+            yield _scan(_pictures(Path(folder) / str(side), side, count), side, shape, rounds)
+        yield _batches(f"{folder}/{next(iter(PICTURES))}", shape, rounds)
 
-        def pillow() -> float:
-            return timed(lambda: [Image.open(path).convert("RGB").load() for path in files]) / process.cores()
 
-        def scan() -> float:
-            return timed(lambda: open_dataset(str(files[0].parent), shape, rescan=True))
+def _scan(files: Sequence[Path], side: int, shape: Shape, rounds: int) -> dict[str, Any]:
+    def decode() -> None:
+        for path in files:
+            Image.open(path).convert("RGB").load()
 
-        found = row(f"first scan of {len(files)} JPEGs of 128 px", {"gancli": scan, "Pillow, by cores": pillow}, rounds)
-        yield found | {"images_per_s": {name: len(files) / took for name, took in found["seconds"].items()}}
-        yield _batches(str(files[0].parent), shape, rounds)
+    def resize() -> None:
+        for path in files:
+            Image.open(path).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+
+    parts = {
+        "gancli": lambda: timed(lambda: open_dataset(str(files[0].parent), shape, rescan=True)),
+        "Pillow's decoder, by cores": lambda: timed(decode) / process.cores(),
+        "and its resizing": lambda: timed(resize) / process.cores(),
+    }
+    found = row(f"first scan of {len(files)} JPEGs of {side} px", parts, rounds)
+    return found | {"images_per_s": {name: len(files) / took for name, took in found["seconds"].items()}}
 
 
 def _batches(place: str, shape: Shape, rounds: int) -> dict[str, Any]:
@@ -117,14 +128,14 @@ def _batches(place: str, shape: Shape, rounds: int) -> dict[str, Any]:
     return found | {"images_per_s": {name: 64 * count / took for name, took in found["seconds"].items()}}
 
 
-def _pictures(folder: Path) -> list[Path]:
-    """Smooth random pictures of 128 px as JPEG files."""
+def _pictures(folder: Path, side: int, count: int) -> list[Path]:
+    """Smooth random pictures as JPEG files."""
     folder.mkdir()
     draw, paths = np.random.RandomState(0), []
-    for number in range(PICTURES):
+    for number in range(count):
         small = Image.fromarray(draw.randint(0, 256, (8, 8, 3)).astype(np.uint8))
         paths.append(folder / f"{number:05}.jpg")
-        small.resize((128, 128), Image.Resampling.BICUBIC).save(paths[-1])
+        small.resize((side, side), Image.Resampling.BICUBIC).save(paths[-1])
     return paths
 
 

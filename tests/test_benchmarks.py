@@ -79,7 +79,7 @@ def test_speed_measures_start_up_and_the_feed(tmp_path):
     run("speed.py", "W5", "feed", "--rounds", "1", "--out", "found.json", cwd=tmp_path)
 
     found = json.loads((tmp_path / "found.json").read_text())["rows"]
-    assert len(found) == 5
+    assert len(found) == 7
     assert all(row["seconds"]["gancli"] > 0 for row in found)
 
 
@@ -104,6 +104,35 @@ def test_quickstart_trains_and_judges_each_seed(tmp_path, preset):
 
     assert [row["seed"] for row in found["rows"]] == [3]
     assert found["rows"][0]["verdict"]
+
+
+def test_precision_compares_both_over_seeds(tmp_path, preset):
+    """A row per seed and precision; a run that the file holds is not repeated."""
+    make_pictures(tmp_path / "pictures", 150)
+    words = ("pictures", "--preset", preset, "--seeds", 3, "--samples", "64", "--out", "found.json")
+    run("precision.py", *words, cwd=tmp_path)
+    first = json.loads((tmp_path / "found.json").read_text())
+    run("precision.py", *words, cwd=tmp_path)
+
+    assert [(row["seed"], row["precision"]) for row in first["rows"]] == [(3, "fp32"), (3, "bf16")]
+    assert set(first["rows"][0]) >= {"kernel_distance", "coverage"}
+    assert json.loads((tmp_path / "found.json").read_text()) == first
+
+
+@pytest.mark.parametrize(("bf16", "t", "worse"), [([2, 3, 4], 1.2247449, False), ([4, 5, 6], 3.6742346, True)])
+def test_precision_is_worse_beyond_what_seeds_change(monkeypatch, bf16, t, worse):
+    """Student's t by hand: means 1 and 3 apart, variances 1, so an error of (2/3) ** .5, and 4 degrees of freedom."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import precision
+
+    rows = [
+        {"data": "frogs", "precision": name, "kernel_distance": value, "coverage": value}
+        for name, values in (("fp32", [1, 2, 3]), ("bf16", bf16))
+        for value in values
+    ]
+    less_is_better, more_is_better = precision.compared(rows)
+    assert less_is_better["t"] == pytest.approx(t)
+    assert (less_is_better["worse"], more_is_better["worse"]) == (worse, False)
 
 
 def test_health_makes_a_table_of_runs(tmp_path, preset):
