@@ -225,7 +225,7 @@ def _sweep(place: Path) -> None:
         ended = not locks.is_held(_lock_of(place.parent / key))
         if key == place.name or _idle_for(path) > (files.IDLE_SECONDS if ended else files.STALE_SECONDS):
             shutil.rmtree(path, ignore_errors=True)
-    for inner in ("stamps", "arrays"):
+    for inner in ("stamps", "arrays", "features"):
         files.sweep(place.parent / inner)
 
 

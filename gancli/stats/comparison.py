@@ -8,7 +8,17 @@ import torch
 from torch import Tensor
 
 from gancli.networks.feature_extractors import FeatureExtractor
-from gancli.stats import classes, classifier, clusters, fixed_features, memorization, moments, neighbors, spectrum
+from gancli.stats import (
+    classes,
+    classifier,
+    clusters,
+    feature_cache,
+    fixed_features,
+    memorization,
+    moments,
+    neighbors,
+    spectrum,
+)
 from gancli.stats.classes import ClassCoverage, ClassLabels
 from gancli.stats.classifier import Scores
 from gancli.stats.histograms import Levels, levels
@@ -51,7 +61,7 @@ class Reference:
         """The features that stand for the content of samples: trained ones if there are any, else the fixed ones."""
         if self.extractor is None or self.kind != "image":
             return self.fixed_space
-        return FeatureSpace(self.extractor, self.reals, self.others)
+        return FeatureSpace(partial(feature_cache.features, extractor=self.extractor), self.reals, self.others)
 
     @cached_property
     def fixed_space(self) -> "FeatureSpace":
@@ -165,7 +175,9 @@ class Comparison:
     @cached_property
     def network_features(self) -> Sides | None:
         """Features of the user's network; images only. (N, F) each."""
-        return None if self.network is None or self.kind != "image" else _of_each(self.network, self.each)
+        if self.network is None or self.kind != "image":
+            return None
+        return _of_each(partial(feature_cache.features, extractor=self.network), self.each)
 
     @cached_property
     def nn_accuracy(self) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -20,7 +20,8 @@ from gancli.stats import order
 PATCHES, PATCH = 128, 7  # patches per image; side of a patch in px
 REPEATS, DIRECTIONS = 4, 128
 LEAST = 16  # px; height of the coarsest level, and of the smallest image supported
-CHUNK, BATCH = 16, 128  # directions projected at once; images blurred at once
+CHUNK, BATCH = 32, 128  # directions projected at once; images blurred at once
+CELLS = 1 << 14  # of the histogram of a projection
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 Floats = NDArray[np.float32]
@@ -117,15 +118,30 @@ def directions(length: int) -> Floats:
 
 
 def distance(sets: Sequence[Floats], reals: Floats) -> list[float]:
-    """For each set: mean |sort(a v) - sort(b v)| over 512 directions v, times 1,000. (M, F) each."""
+    """For each set: mean |sort(a v) - sort(b v)| over 512 directions v, times 1,000. (M, F) each.
+
+    Without sorting: it is the area between the two cumulative histograms, here of CELLS cells, to 1e-5 of its value.
+    """
     ways = directions(reals.shape[1])
     parts = [ways[:, start : start + CHUNK] for start in range(0, ways.shape[1], CHUNK)]
 
     def apart(part: Floats) -> list[float]:
         signals.poll()
-        right, *left = (np.sort(part.T @ side.T, axis=1) for side in (reals, *sets))
-        return [float(np.abs(np.subtract(side, right, out=side), out=side).mean(dtype=np.float64)) for side in left]
+        projected = [part.T @ side.T for side in (reals, *sets)]
+        low = min(side.min() for side in projected)
+        cell = max((max(side.max() for side in projected) - low) / (CELLS - 1), np.finfo(np.float32).tiny)
+        right, *left = (_histograms(side, low, cell) for side in projected)
+        return [float(np.abs(np.cumsum(side - right, axis=1)).sum() * cell / right.sum()) for side in left]
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy releases the GIL while sorting
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy releases the GIL
         found = np.array(list(pool.map(apart, parts)))
     return [float(value) for value in 1000 * found.mean(0)]
+
+
+def _histograms(values: Floats, low: np.float32, cell: np.float32) -> NDArray[np.int64]:
+    """Number of values in each cell, by row; the first one is around `low`. (R, M), overwritten -> (R, CELLS)."""
+    values -= low - cell / 2
+    values *= 1 / cell
+    cells = values.astype(np.int64)
+    cells += CELLS * np.arange(len(values))[:, None]
+    return np.bincount(cells.ravel(), minlength=CELLS * len(values)).reshape(len(values), CELLS)
