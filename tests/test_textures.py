@@ -35,8 +35,8 @@ class TestSlicedWasserstein:
 
     def patches(self, level, seeds):
         found = []
-        for picture, seed in zip(level, seeds, strict=True):
-            for i, j in zip(*sliced_wasserstein.places(int(seed), *picture.shape[1:]), strict=True):
+        for picture, *places in zip(level, *sliced_wasserstein.places(seeds, *level.shape[2:]), strict=True):
+            for i, j in zip(*places, strict=True):
                 found.append(picture[:, i : i + 7, j : j + 7])
         stacked = np.stack(found)
         mean, std = (reduce(stacked, axis=(0, 2, 3), keepdims=True) for reduce in (np.mean, np.std))
@@ -61,6 +61,25 @@ class TestSlicedWasserstein:
 
         assert set(found) == {64, 32, 16}
         assert found == pytest.approx(self.reference(a, b), rel=1e-3)
+
+    def test_patches_lie_anywhere(self):
+        """Rows and columns are uniform and independent: by the chi-square test, 10 x 26 cells, 128,000 patches."""
+        down, right = sliced_wasserstein.places(np.arange(1000, dtype=np.uint64), 16, 32)
+        assert (down.min(), down.max(), right.min(), right.max()) == (0, 9, 0, 25)
+        expected = down.size / 260
+        chi2 = ((np.bincount((26 * down + right).ravel(), minlength=260) - expected) ** 2 / expected).sum()
+        assert abs(chi2 - 259) < 4 * np.sqrt(2 * 259)
+        assert len(np.unique(down, axis=0)) == 1000
+
+    def test_a_value_far_away_does_not_blur_the_others(self):
+        """The cells of the histograms become wider with it; the distance stays that of the sorted values."""
+        draw = np.random.RandomState(0)
+        a, b = draw.randn(2000, 6).astype(np.float32), 1.1 * draw.randn(2000, 6).astype(np.float32)
+        b[0] = 300
+        ways = np.random.RandomState(0).randn(6, 512)
+        ways /= np.linalg.norm(ways, axis=0)
+        sorted_apart = 1000 * np.abs(np.sort(a @ ways, axis=0) - np.sort(b @ ways, axis=0)).mean()
+        assert sliced_wasserstein.distance([b], a) == pytest.approx([sorted_apart], rel=0.01)
 
     def test_of_a_set_with_itself_is_zero_and_contrast_does_not_matter(self):
         """Each set is normalized by its own mean and standard deviation."""

@@ -61,12 +61,15 @@ class Reference:
         """The features that stand for the content of samples: trained ones if there are any, else the fixed ones."""
         if self.extractor is None or self.kind != "image":
             return self.fixed_space
-        return FeatureSpace(partial(feature_cache.features, extractor=self.extractor), self.reals, self.others)
+        return FeatureSpace(kept(self.extractor), self.reals, self.others)
 
     @cached_property
     def fixed_space(self) -> "FeatureSpace":
         """Fixed features, which need no trained network."""
-        return FeatureSpace(partial(fixed_features.of_samples, kind=self.kind), self.reals, self.others)
+        extract: Features = partial(fixed_features.of_samples, kind=self.kind)
+        if self.kind == "image":
+            extract = partial(feature_cache.features, extract=extract, name="fixed")
+        return FeatureSpace(extract, self.reals, self.others)
 
     @cached_property
     def matched_space(self) -> "FeatureSpace":
@@ -177,7 +180,7 @@ class Comparison:
         """Features of the user's network; images only. (N, F) each."""
         if self.network is None or self.kind != "image":
             return None
-        return _of_each(partial(feature_cache.features, extractor=self.network), self.each)
+        return _of_each(kept(self.network), self.each)
 
     @cached_property
     def nn_accuracy(self) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -223,6 +226,12 @@ class Comparison:
         """Mode counts of fakes and others, if the modes are known."""
         fakes, others = self.count_modes(self.fakes), self.count_modes(self.reference.others)
         return None if fakes is None or others is None else (fakes, others)
+
+
+def kept(network: FeatureExtractor) -> Features:
+    """The features of a network, which are kept in the data cache."""
+    name = f"{network.name} {network.digest} {network.device}"
+    return partial(feature_cache.features, extract=network, name=name)
 
 
 def _of_each(features: Features, sides: Sides) -> Sides:

@@ -1,10 +1,11 @@
-"""Features of samples by trained networks, kept in the data cache: the same reals are inspected again and again.
+"""Features of images, kept in the data cache: the same reals are inspected again and again.
 
-A file holds a digest and the features in float32. It is named by the network and the content of the samples. One that
+A file holds a digest and the features in float32. It is named by the extractor and the content of the images. One that
 is damaged is computed again; the ones used longest ago are removed.
 """
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -16,26 +17,28 @@ from torch import Tensor
 from gancli import files
 from gancli.data import cache, stored
 from gancli.errors import GancliError
-from gancli.networks.feature_extractors import FeatureExtractor
 
-FORMAT = 1  # increase when the computation of any network changes
-MOST_BYTES = 128_000_000  # of all files; 1,000 images take 2.4 MB
+FORMAT = 1  # increase when the computation of any features changes
+MOST_BYTES = 256_000_000  # of all files; 1,000 images take 2 to 8 MB
 DIGEST = 16  # bytes
 
 
-def features(x: Tensor, extractor: FeatureExtractor) -> Tensor:
-    """Features of samples, from the cache if these samples have been seen before. (N, 1, 3 or 4, H, W) -> (N, F)."""
-    path = cache.folder() / "features" / _name(x, extractor)
+def features(x: Tensor, extract: Callable[[Tensor], Tensor], name: str) -> Tensor:
+    """Features of images, from the cache if these images have been seen before. (N, C, H, W) -> (N, F), float64.
+
+    extract: computes them, with the precision of float32. name: stands for what it computes.
+    """
+    path = cache.folder() / "features" / _name(x, name)
     found = _read(path, len(x))
     if found is None:
-        found = extractor(x)
+        found = extract(x)
         with suppress(GancliError, OSError):  # a cache that cannot be written
             _write(path, found.float().numpy().tobytes())
     return found
 
 
-def _name(x: Tensor, extractor: FeatureExtractor) -> str:
-    facts = (FORMAT, extractor.name, extractor.digest, extractor.device, torch.__version__, x.dtype, tuple(x.shape))
+def _name(x: Tensor, name: str) -> str:
+    facts = (FORMAT, name, torch.__version__, x.dtype, tuple(x.shape))
     whole = blake2b("|".join(map(str, facts)).encode(), digest_size=DIGEST)
     whole.update(x.contiguous().cpu().numpy().data)
     return whole.hexdigest()

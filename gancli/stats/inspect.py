@@ -247,11 +247,11 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
         source if config.data.source == source else "", config.samples.center, config.samples.scale
     )
 
-    used = _used(config)
+    used, critic = _used(config), sample_sets.critic_features(first)
 
     def evaluated(generator: Generator, network: FeatureExtractor | None, *, quick: bool) -> Health:
         fakes = sample_sets.generated(generator, reference.others, how.progress)
-        c = Comparison(fakes, reference, sample_sets.critic_features(generator), network, count_modes)
+        c = Comparison(fakes, reference, critic, network, count_modes)
         seeds = range(FIRST_SEED, FIRST_SEED + count)
         health = evaluate(base, c, seeds, reals=reals.both(count), rows=rows, quick=quick, progress=how.progress)
         return _early(replace(health, panel=figures.advised(health.panel, used)), generator)

@@ -1,12 +1,15 @@
 """Multi-scale structural similarity of image pairs. Detects near-total collapse within a class, and little else."""
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d
+from torch.nn.functional import avg_pool2d
 
 from gancli.stats import order
 from gancli.stats.remembered import remembered
+from gancli.stats.separable import filtered
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 K1, K2, RANGE = 0.01, 0.03, 255.0
@@ -57,10 +60,16 @@ def _ssim(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blurred(x: Tensor) -> Tensor:
-    size = min(WINDOW, *x.shape[2:])
-    at = torch.arange(size, dtype=x.dtype) - (size - 1) / 2
+    height, width = x.shape[2:]
+    size = min(WINDOW, height, width)
+    return filtered(x, _window(height, size), _window(width, size))
+
+
+@cache
+def _window(length: int, size: int) -> Tensor:
+    """A Gaussian at each position where it fits. (length - size + 1, length), float64."""
+    at = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     weights = torch.exp(-(at**2) / (2 * (SIGMA * size / WINDOW) ** 2))
-    weights = weights / weights.sum()
-    channels = x.shape[1]
-    x = conv2d(x, weights.view(1, 1, size, 1).expand(channels, -1, -1, -1), groups=channels)
-    return conv2d(x, weights.view(1, 1, 1, size).expand(channels, -1, -1, -1), groups=channels)
+    whole = torch.zeros(length - size + 1, length, dtype=torch.float64)
+    whole.as_strided((len(whole), size), (length + 1, 1)).copy_(weights / weights.sum())
+    return whole

@@ -22,6 +22,7 @@ from gancli.seeds import permutation
 from gancli.stats import memorization
 from gancli.stats.classes import ClassLabels
 from gancli.stats.comparison import Features, Reference
+from gancli.stats.remembered import remembered
 
 MAX_HEIGHT = 128  # px; larger images are downscaled by 2x2 means to at most this height
 FIRST_SEED = 1_000_000  # first seed of the evaluated samples, far from the seeds that users sample by hand
@@ -126,7 +127,10 @@ def generated(generator: Generator, others: Tensor, progress: Progress) -> Tenso
 
 
 def critic_features(generator: Generator) -> Features | None:
-    """A function that returns critic features of samples; None if there is no critic or it cannot process them."""
+    """A function that returns critic features of samples; None if there is no critic or it cannot process them.
+
+    Features of the same tensor are computed once.
+    """
     opened, phase = generator.checkpoint, generator.phase
     if generator.network.enlarges or phase.height > MAX_HEIGHT or "D" not in opened.weights:
         return None
@@ -134,6 +138,7 @@ def critic_features(generator: Generator) -> Features | None:
     checkpoint.fill(critic, opened.weights["D"], opened.path)
     view = CriticView(critic.eval(), phase)
 
+    @remembered
     @torch.no_grad()
     def features(x: Tensor) -> Tensor:
         with statistics_kept(critic):

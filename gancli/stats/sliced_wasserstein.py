@@ -7,21 +7,25 @@ standard deviation per channel; 4 x 128 random directions; mean distance of the 
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import conv1d, pad
 
 from gancli import signals
 from gancli.stats import order
+from gancli.stats.separable import filtered
 
 PATCHES, PATCH = 128, 7  # patches per image; side of a patch in px
 REPEATS, DIRECTIONS = 4, 128
 LEAST = 16  # px; height of the coarsest level, and of the smallest image supported
 CHUNK, BATCH = 32, 128  # directions projected at once; images blurred at once
 CELLS = 1 << 14  # of the histogram of a projection
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))  # of splitmix64: shifts and factors
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 Floats = NDArray[np.float32]
@@ -57,48 +61,52 @@ def pyramid(x: Tensor) -> list[Tensor]:
 def _levels(x: Tensor) -> list[Tensor]:
     levels = [x]
     while min(levels[-1].shape[2:]) >= 2 * LEAST:
-        smaller = _down(levels[-1])
         h, w = levels[-1].shape[2:]
-        levels[-1] = levels[-1] - _up(smaller)[..., :h, :w]
+        smaller = filtered(levels[-1], _down(h), _down(w))
+        levels[-1] = levels[-1] - filtered(smaller, _up(h), _up(w))
         levels.append(smaller)
     return levels
 
 
-def _blur(x: Tensor, gain: float = 1.0) -> Tensor:
-    kernel = torch.tensor(BINOMIAL, dtype=x.dtype) * gain
-    channels = x.shape[1]
-    x = pad(x, (2, 2, 2, 2), mode="reflect")
-    x = conv2d(x, kernel.view(1, 1, 5, 1).expand(channels, -1, -1, -1), groups=channels)
-    return conv2d(x, kernel.view(1, 1, 1, 5).expand(channels, -1, -1, -1), groups=channels)
+@cache
+def _down(length: int) -> Tensor:
+    """Blur, then leave out every second position. (length / 2 rounded up, length)."""
+    return _blur(length)[::2]
 
 
-def _down(x: Tensor) -> Tensor:
-    return _blur(x)[:, :, ::2, ::2]
+@cache
+def _up(length: int) -> Tensor:
+    """Insert zeros, then blur with twice the weight. (length, length / 2 rounded up)."""
+    even = length + length % 2
+    return 2 * _blur(even)[:length, ::2]
 
 
-def _up(x: Tensor) -> Tensor:
-    """Upscale by inserting zeros, then blur with four times the weight."""
-    n, c, h, w = x.shape
-    spread = x.new_zeros(n, c, 2 * h, 2 * w)
-    spread[:, :, ::2, ::2] = x
-    return _blur(spread, 2.0)
+def _blur(length: int) -> Tensor:
+    """The binomial kernel at each position, reflected at the borders. (length, length)."""
+    impulses = pad(torch.eye(length)[:, None], (2, 2), mode="reflect")
+    return conv1d(impulses, torch.tensor(BINOMIAL)[None, None])[:, 0].T
 
 
 def _cut(level: Tensor, seeds: NDArray[np.uint64]) -> Floats:
     """128 patches of each image at positions sampled from its seed. (N, C, H, W) -> (N * 128, C * 49)."""
-    n, c, h, w = level.shape
+    n, _, h, w = level.shape
     windows = np.lib.stride_tricks.sliding_window_view(level.numpy(), (PATCH, PATCH), axis=(2, 3))
-    out = np.empty((n, PATCHES, c, PATCH, PATCH), np.float32)
-    for i, seed in enumerate(seeds):
-        down, right = places(int(seed), h, w)
-        out[i] = windows[i][:, down, right].swapaxes(0, 1)
-    return out.reshape(n * PATCHES, -1)
+    down, right = places(seeds, h, w)
+    patches: Floats = windows[np.arange(n)[:, None], :, down, right]
+    return patches.reshape(n * PATCHES, -1)
 
 
-def places(seed: int, height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of the patches of an image, by seed: rows and columns of the upper left corners. (128,) twice."""
-    draw = np.random.RandomState([seed & 0xFFFFFFFF, seed >> 32, height])
-    return draw.randint(0, height - PATCH + 1, PATCHES), draw.randint(0, width - PATCH + 1, PATCHES)
+def places(seeds: NDArray[np.uint64], height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the patches of images, by seed: rows and columns of the upper left corners. (N,) -> (N, 128) twice.
+
+    Uniform, and the same on every machine: numbers from splitmix64 (Steele et al. 2014).
+    """
+    x = seeds[:, None] + GOLDEN * np.arange(2 * PATCHES * height, 2 * PATCHES * (height + 1), dtype=np.uint64)
+    for shift, factor in MIXING:
+        x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
+    x = (x ^ (x >> np.uint64(31))) >> np.uint64(32)
+    down, right = x[:, :PATCHES] % np.uint64(height - PATCH + 1), x[:, PATCHES:] % np.uint64(width - PATCH + 1)
+    return down.astype(np.int64), right.astype(np.int64)
 
 
 def normalized(patches: Floats, channels: int) -> Floats:
