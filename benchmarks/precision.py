@@ -25,7 +25,7 @@ BETTER = {
     "coverage": 1,
     "coverage_fixed": 1,
 }
-T_95 = {2: 2.920, 4: 2.132, 6: 1.943, 8: 1.860}  # Student's t, one-sided 5 %, by degrees of freedom
+T_95 = {2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015, 6: 1.943, 7: 1.895, 8: 1.860}  # Student's t, one-sided 5 %, by degrees of freedom
 Row = dict[str, Any]
 
 
