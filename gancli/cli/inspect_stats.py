@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from gancli import process
 from gancli.cli import options, piped, show, watching
 from gancli.cli.options import JsonOption, NoProgressOption, QuietOption, VerboseOption
 from gancli.errors import Finding, UsageError
@@ -102,6 +103,7 @@ def inspect_stats(
     drawing = None if plot is None else _target(Path(plot))
     shown_all = json or everything or drawing is not None
 
+    process.keep_memory()
     import gancli
 
     with show.progress() as progress, piped.spooled(target) as place:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from gancli import process
 from gancli.cli import options, show
 from gancli.cli.options import Checkpoint, JsonOption, NoProgressOption, QuietOption, VerboseOption
 from gancli.errors import UsageError
@@ -55,6 +56,7 @@ def interpolate(
 
     source = options.checkpoint_of(ckpt, outdir)
 
+    process.keep_memory()
     import gancli
 
     with show.progress() as progress:

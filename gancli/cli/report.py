@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from gancli import process
 from gancli.cli import options, show
 from gancli.cli.options import JsonOption, NoProgressOption, QuietOption, VerboseOption
 
@@ -44,6 +45,7 @@ def report(
     if out is not None:
         options.folder_of(Path(out))
 
+    process.keep_memory()
     import gancli
 
     with show.progress() as progress:

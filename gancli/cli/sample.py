@@ -2,6 +2,7 @@
 
 import sys
 
+from gancli import process
 from gancli.cli import options, show
 from gancli.cli.options import Checkpoint, JsonOption, NoProgressOption, QuietOption, VerboseOption
 from gancli.errors import UsageError
@@ -44,6 +45,7 @@ def sample(
         raise UsageError("-o - writes binary data", where="standard output is a terminal", hint="redirect it: > FILE")
     place = options.checkpoint_of(ckpt, outdir)
 
+    process.keep_memory()
     from gancli import sampling
 
     if show.is_stdout(output):

@@ -1,5 +1,6 @@
 """Means and variances of samples, per channel and per value."""
 
+import torch
 from torch import Tensor
 
 from gancli.stats.remembered import remembered
@@ -23,5 +24,5 @@ def moment_distance(fakes: Tensor, reals: Tensor) -> tuple[float, float]:
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    mean = x.double().mean(0)
-    return mean, x.double().sub(mean).square().mean(0)
+    variance, mean = torch.var_mean(x.double(), 0, correction=0)
+    return mean, variance

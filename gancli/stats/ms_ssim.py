@@ -15,7 +15,7 @@ WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 K1, K2, RANGE = 0.01, 0.03, 255.0
 WINDOW, SIGMA = 11, 1.5
 LEAST = 16  # px; below this the coarsest level would be empty
-CHUNK = 64
+CHUNK = 16  # pairs at once: more do not fit into the caches
 
 
 @remembered

@@ -28,7 +28,7 @@ MAX_HEIGHT = 128  # px; larger images are downscaled by 2x2 means to at most thi
 FIRST_SEED = 1_000_000  # first seed of the evaluated samples, far from the seeds that users sample by hand
 FEWEST_UNSEEN = 20  # with fewer held-out samples, training samples are compared with one another instead
 MOST_TRAINED = 60_000  # at most so many training samples are searched for copies
-CHUNK = 64
+CHUNK = 32  # samples at once
 
 
 @dataclass(frozen=True)

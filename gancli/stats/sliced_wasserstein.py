@@ -130,15 +130,14 @@ def distance(sets: Sequence[Floats], reals: Floats) -> list[float]:
 
     Without sorting: it is the area between the two cumulative histograms, here of CELLS cells, to 1e-5 of its value.
     """
-    ways = directions(reals.shape[1])
-    parts = [ways[:, start : start + CHUNK] for start in range(0, ways.shape[1], CHUNK)]
+    longest = max(float(np.einsum("mf,mf->m", side, side).max()) for side in (reals, *sets)) ** 0.5
+    cell = max(2 * longest / (CELLS - 2), 1e-30)
+    ways = directions(reals.shape[1]).T / np.float32(cell)
+    parts = [ways[start : start + CHUNK] for start in range(0, len(ways), CHUNK)]
 
     def apart(part: Floats) -> list[float]:
         signals.poll()
-        projected = [part.T @ side.T for side in (reals, *sets)]
-        low = min(side.min() for side in projected)
-        cell = max((max(side.max() for side in projected) - low) / (CELLS - 1), np.finfo(np.float32).tiny)
-        right, *left = (_histograms(side, low, cell) for side in projected)
+        right, *left = (_histograms(part @ side.T) for side in (reals, *sets))
         return [float(np.abs(np.cumsum(side - right, axis=1)).sum() * cell / right.sum()) for side in left]
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy releases the GIL
@@ -146,10 +145,8 @@ def distance(sets: Sequence[Floats], reals: Floats) -> list[float]:
     return [float(value) for value in 1000 * found.mean(0)]
 
 
-def _histograms(values: Floats, low: np.float32, cell: np.float32) -> NDArray[np.int64]:
-    """Number of values in each cell, by row; the first one is around `low`. (R, M), overwritten -> (R, CELLS)."""
-    values -= low - cell / 2
-    values *= 1 / cell
-    cells = values.astype(np.int64)
-    cells += CELLS * np.arange(len(values))[:, None]
-    return np.bincount(cells.ravel(), minlength=CELLS * len(values)).reshape(len(values), CELLS)
+def _histograms(values: Floats) -> NDArray[np.int64]:
+    """Number of values in each cell, by row. (R, M) in cells from the middle, overwritten -> (R, CELLS)."""
+    rows = len(values)
+    values += CELLS * np.arange(0.5, rows, dtype=np.float32)[:, None]
+    return np.bincount(values.astype(np.int64).ravel(), minlength=CELLS * rows).reshape(rows, CELLS)
