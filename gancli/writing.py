@@ -1,9 +1,11 @@
 """Write samples to files: a folder of PNGs, a grid, .npy or .zip."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
@@ -30,26 +32,50 @@ class Samples:
 def encode(samples: Samples, form: str, columns: int | None = None) -> bytes:
     """Encode samples as one file. Raises UsageError for an unknown format."""
     buffer = BytesIO()
+    _encode_to(buffer, samples, form, columns)
+    return buffer.getvalue()
+
+
+def _encode_to(file: BinaryIO, samples: Samples, form: str, columns: int | None) -> None:
+    """Encode samples as they are generated; only a grid needs all of them at once."""
     if form == "png":
-        return media.png(media.grid(np.stack(list(samples.pictures)), columns))
-    if form == "npy":
-        np.save(buffer, np.stack(list(samples.pictures)) if samples.values is None else samples.values)
+        file.write(media.png(media.grid(np.stack(list(samples.pictures)), columns)))
+    elif form == "npy":
+        if samples.values is None:
+            _stack_to(file, len(samples.names), iter(samples.pictures))
+        else:
+            np.save(file, samples.values)
     elif form == "zip":
-        with ZipFile(buffer, "w", ZIP_STORED) as archive:
+        with ZipFile(file, "w", ZIP_STORED) as archive:
             for name, pixels in zip(samples.names, samples.pictures, strict=True):
                 archive.writestr(ZipInfo(f"{name}.png"), media.png(pixels))  # without the date, which a name gets
             if samples.values is not None:
                 archive.writestr(ZipInfo("samples.npy"), encode(samples, "npy"))
     else:
         raise UsageError(f"unknown format {form!r}", where="--format", hint=f"use {', '.join(FORMS)}")
-    return buffer.getvalue()
+
+
+def _stack_to(file: BinaryIO, count: int, pictures: Iterator[Pictures]) -> None:
+    """Write `count` pictures as np.save writes their stack."""
+    first = next(pictures)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *first.shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+    for picture in chain([first], pictures):
+        file.write(picture.tobytes())
 
 
 def write_samples(out: Path, form: str, samples: Samples, columns: int | None) -> tuple[Path, ...]:
     """Write samples into a folder (form ""), or as one file in the given format. Raises StorageError."""
     if form:
-        data = encode(samples, form, columns)
-        files.replace_bytes(out, data)
+        pictures = iter(samples.pictures)
+        first = next(pictures)
+        whole = replace(samples, pictures=chain([first], pictures))
+
+        def fill(temporary: Path) -> None:
+            with temporary.open("wb") as file:
+                _encode_to(file, whole, form, columns)
+
+        files.replace(out, fill, len(samples.names) * first.nbytes)
         return (out,)
     written = []
     for name, pixels in zip(samples.names, samples.pictures, strict=True):

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import sys
+import weakref
 import zipfile
 
 import numpy as np
@@ -95,6 +96,23 @@ class TestFiles:
         """With --cols columns, enlarged by an integer factor."""
         sampling.sample(checkpoint, range(6), tmp_path / "grid.png", columns=3, size=40)
         assert size_of(tmp_path / "grid.png") == (3 * 32, 2 * 32)
+
+    @pytest.mark.parametrize("form", ["npy", "zip"])
+    def test_files_are_written_while_samples_are_generated(self, checkpoint, tmp_path, monkeypatch, form):
+        """Ten thousand samples take no more memory than a hundred: at no time are more than three pictures kept."""
+        kept, most, enlarged = set(), [], media.enlarged
+
+        def watched(picture, size):
+            found = enlarged(picture, size).copy()
+            kept.add(id(found))
+            weakref.finalize(found, kept.discard, id(found))
+            most.append(len(kept))
+            return found
+
+        monkeypatch.setattr(media, "enlarged", watched)
+        sampling.sample(checkpoint, range(40), tmp_path / f"a.{form}")
+        assert max(most) <= 3
+        assert len(most) == 40
 
     def test_zip_and_npy_hold_the_same_pictures(self, checkpoint, tmp_path):
         """As uint8 (N, H, W, C)."""
