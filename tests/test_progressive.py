@@ -260,3 +260,19 @@ def test_bf16_computes_in_bfloat16_and_answers_in_float32():
     assert not torch.equal(exact, rough)
     torch.testing.assert_close(rough, exact, atol=0.1, rtol=0.1)
     assert pair.D.features(x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("stage", "alpha"), [(0, 1.0), (1, 0.5), (1, 1.0)])
+def test_bf16_does_not_round_images(stage, alpha):
+    """Colors leave the generator and reach the critic in float32: bfloat16 would round those near white."""
+    pair = build(tiny_config())
+    set_precision(pair, "bf16")
+    seen = []
+    for layer in pair.D.from_rgb:
+        layer.register_forward_hook(lambda module, given, found: seen.append(given[0]))
+
+    x = pair.G(normal(8, 8), stage, alpha)
+    pair.D.features(x, stage, alpha)
+
+    assert not torch.equal(x, x.bfloat16().float())
+    assert [given.dtype for given in seen] == [torch.float32] * (2 if alpha < 1 else 1)
