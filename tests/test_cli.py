@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import make_pictures, write_preset
+from conftest import make_pictures, tiny_config, write_preset
 from PIL import Image
 from rich.console import Console
 
@@ -502,6 +502,22 @@ class TestShow:
     def test_any_numbers_have_a_sparkline(self, values):
         """One character each."""
         assert len(tables.sparkline(values)) == len(values)
+
+    def test_a_message_stands_above_the_live_table(self, tmp_path, monkeypatch):
+        """The table is erased before it, and drawn again below: otherwise its first line would stay on the screen."""
+        screen = io.StringIO()
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr(show, "stderr", lambda: Console(file=screen, force_terminal=True, width=100))
+        table = live.LiveTable()
+        table.start(runs.Run(tmp_path), tiny_config(), 8, None)
+        table.say("the first message draws the table")
+        before = len(screen.getvalue())
+        table.say("fewer threads")
+        table.close()
+
+        erased, _, drawn = screen.getvalue()[before:].partition("fewer threads")
+        assert erased.endswith("\x1b[2K")
+        assert "kimg" in drawn
 
     @pytest.mark.parametrize("value", [1e308, -1e308, math.nan, math.inf, 2**53, -1, 0, 5e-324])
     def test_any_tick_is_shown(self, capfd, value):

@@ -89,7 +89,7 @@ class Teller:
             self.say(f"{count} from {images / 1000:g} kimg on: {why}; --threads fixes the number")
 
     def say(self, text: str) -> None:
-        """Print a message, above the table if there is one."""
+        """Print a message."""
         show.say(text)
 
     def close(self) -> None:
@@ -181,6 +181,11 @@ class LiveTable(Teller):
         self.stages: tuple[StageForecast, ...] = ()
         self.images = self.total = self.began_at = 0
         self.began = time.monotonic()
+        self.console = show.stderr()
+
+    def say(self, text: str) -> None:
+        """Print a message above the table."""
+        show.say(text, self.console)
 
     def start(self, run: "Run", config: "ResolvedConfig", images: int, forecast: Forecaster | None) -> None:
         """Print the run folder and the estimated cost, then open the table in place of the progress bar."""
@@ -191,9 +196,9 @@ class LiveTable(Teller):
         self.images = self.began_at = images
         self.total = config.train.duration
         self.began = time.monotonic()
-        console = show.stderr()
-        console.soft_wrap = False
-        self._stack.enter_context(Live(console=console, get_renderable=self.render, refresh_per_second=REDRAW))
+        self.console.soft_wrap = False
+        live = Live(console=self.console, get_renderable=self.render, refresh_per_second=REDRAW)
+        self._stack.enter_context(live)
 
     def step(self, images: int) -> None:
         """Update the number of images for the next redraw."""

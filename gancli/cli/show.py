@@ -104,10 +104,13 @@ def line(text: str) -> None:
         silence(sys.stderr)
 
 
-def say(text: str) -> None:
-    """Print a message of one line to standard error. Markup in the text is not interpreted."""
+def say(text: str, console: Console | None = None) -> None:
+    """Print a message of one line to standard error. Markup in the text is not interpreted.
+
+    console: the one of a live display, if there is one, which is then drawn again below the message.
+    """
     if not voice.quiet:
-        stderr().print(Text(one_line(text)))
+        (console or stderr()).print(Text(one_line(text)))
 
 
 def out(data: str | bytes) -> None:
