@@ -29,7 +29,7 @@ from gancli.data.stored import Meta, Stored
 from gancli.errors import CannotCreate, DataError, StorageError
 from gancli.results import DataReport, Progress, printable, silent
 
-FORMAT = 3  # increase when decoding or meta.json changes; caches of the old format are then not used
+FORMAT = 2  # increase when pixels change visibly, or meta.json; caches of the old format are then not used
 HELD_OUT_MOST = 1_000  # held-out samples, at most
 HELD_OUT_FROM = 500  # smaller data sets have no held-out samples
 FEW = 500  # smaller data sets get advice about memorization
