@@ -587,10 +587,10 @@ class TestPresetsAsJson:
         """Data, size, length and cost of every preset."""
         rows = {row["name"]: row for row in json.loads(gancli("presets", "list", "--json")[1])["items"]}
         assert rows["quickstart"]["data"] == "builtin:shapes"
-        assert (rows["quickstart"]["kimg"], rows["quickstart"]["size"]) == (40, [32, 32])
+        assert (rows["quickstart"]["kimg"], rows["quickstart"]["size"]) == (37, [32, 32])
         assert (rows["progan-64"]["data"], rows["progan-64"]["kinds"]) == (None, ["image"])
         assert rows["bn-mlp-28"]["epochs"] == 20
-        assert "two cores" in rows["quickstart"]["cost"]
+        assert "one core" in rows["quickstart"]["cost"]
 
 
 class TestCompletion:
