@@ -2,12 +2,14 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 
 import pytest
 import torch
 
 from gancli import signals
 from gancli.data.parallel import in_order
+from gancli.data.sources import Entry, Files
 from gancli.errors import Interrupted
 
 
@@ -58,3 +60,22 @@ def test_a_stop_ends_it_between_two_items():
     with signals.handled(), pytest.raises(Interrupted):
         list(in_order(note, range(10_000), 4))
     assert len(done) < 1000
+
+
+def test_large_files_are_read_one_at_a_time(monkeypatch):
+    """However many threads there are: the memory for files is that of the largest one."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    at_once, most = [], []
+
+    def read():
+        at_once.append(1)
+        most.append(len(at_once))
+        time.sleep(0.005)
+        at_once.pop()
+        return b"x"
+
+    for nbytes, expected in ((200_000_000, 1), (10, 6)):
+        most.clear()
+        entries = tuple(Entry(f"{i}.png", nbytes, read) for i in range(24))
+        Files("x", "", entries, (), Counter()).digest(lambda *_: None)
+        assert max(most) == expected

@@ -81,6 +81,12 @@ class TestSlicedWasserstein:
         sorted_apart = 1000 * np.abs(np.sort(a @ ways, axis=0) - np.sort(b @ ways, axis=0)).mean()
         assert sliced_wasserstein.distance([b], a) == pytest.approx([sorted_apart], rel=0.01)
 
+    def test_of_values_that_are_not_finite_is_nan(self):
+        """A generator that has diverged does not end the inspection."""
+        a, b = (np.random.RandomState(0).randn(20, 6).astype(np.float32) for _ in range(2))
+        b[3, 2] = np.nan
+        assert np.isnan(sliced_wasserstein.distance([a, b], a)).all()
+
     def test_of_a_set_with_itself_is_zero_and_contrast_does_not_matter(self):
         """Each set is normalized by its own mean and standard deviation."""
         a = smooth(20)

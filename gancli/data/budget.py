@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+READING = 256_000_000  # bytes of image files in memory at once: one of the largest
+
 
 class Budget:
     """Bytes that several threads may use together; a thread waits until its share is free.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gancli import files, signals
 from gancli.data import images, stored
 from gancli.data.arrays import Samples
-from gancli.data.budget import Budget
+from gancli.data.budget import READING, Budget
 from gancli.data.images import Decoded, Shape
 from gancli.data.parallel import in_order
 from gancli.data.sources import Entry, Files
@@ -26,7 +26,6 @@ from gancli.results import Progress, Rejected, printable
 
 CHUNK = 128  # rows converted between two checks of the stop flag
 TOGETHER, TOGETHER_BYTES = 16, 1 << 20  # images decoded by one thread before it passes them on: number, bytes
-READING = 256_000_000  # bytes of image files in memory at once: one of the largest
 DECODING = 1 << 30  # bytes used by all images that are decoded at once
 LARGEST, SMALLEST = 1e30, 1e-30  # of the absolute values of signals and points; float32 overflows beyond
 

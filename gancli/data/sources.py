@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gancli import signals
 from gancli.data import archives, arrays, builtin
+from gancli.data.budget import READING, Budget
 from gancli.data.images import SUFFIXES, Shape
 from gancli.data.parallel import in_order
 from gancli.errors import DataError, InputMissing
@@ -46,16 +47,17 @@ class Files:
     def digest(self, progress: Progress) -> str:
         """A hash of all names and contents."""
         whole = blake2b(digest_size=20)
-        contents = in_order(_digest, self.entries, together=READ_AT_ONCE)
+        contents = in_order(partial(_digest, budget=Budget(READING)), self.entries, together=READ_AT_ONCE)
         for i, (entry, content) in enumerate(zip(self.entries, contents, strict=True)):
             progress("reading", i, len(self.entries))
             whole.update(f"{entry.name}\0{content}\0".encode(errors="surrogateescape"))
         return whole.hexdigest()
 
 
-def _digest(entry: Entry) -> str:
+def _digest(entry: Entry, budget: Budget) -> str:
     try:
-        return blake2b(entry.read()).hexdigest()
+        with budget.share(entry.nbytes):
+            return blake2b(entry.read()).hexdigest()
     except Exception as error:  # reported by the scan
         return type(error).__name__
 

@@ -5,6 +5,7 @@ reflect padding, down to 16 px; 128 patches of 7 x 7 per image; each set of patc
 standard deviation per channel; 4 x 128 random directions; mean distance of the sorted projections, times 1,000.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -128,9 +129,12 @@ def directions(length: int) -> Floats:
 def distance(sets: Sequence[Floats], reals: Floats) -> list[float]:
     """For each set: mean |sort(a v) - sort(b v)| over 512 directions v, times 1,000. (M, F) each.
 
-    Without sorting: it is the area between the two cumulative histograms, here of CELLS cells, to 1e-5 of its value.
+    Without sorting: it is the area between the two cumulative histograms, here of CELLS cells, to 1e-5 of its value
+    unless a patch is far from all others. NaN if a value is not finite.
     """
-    longest = max(float(np.einsum("mf,mf->m", side, side).max()) for side in (reals, *sets)) ** 0.5
+    longest = float(np.max([np.einsum("mf,mf->m", side, side).max() for side in (reals, *sets)])) ** 0.5
+    if not np.isfinite(longest):
+        return [math.nan] * len(sets)
     cell = max(2 * longest / (CELLS - 2), 1e-30)
     ways = directions(reals.shape[1]).T / np.float32(cell)
     parts = [ways[start : start + CHUNK] for start in range(0, len(ways), CHUNK)]
