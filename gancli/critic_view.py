@@ -1,13 +1,14 @@
 """The critic as used by the losses: the only code between samples and their scores.
 
-Anything that is applied to all samples before scoring, such as augmentation, belongs here: reals and fakes alike, in
-the critic step and in the generator step.
+Anything that is applied to all samples before scoring belongs here: reals and fakes alike, in the critic step and in
+the generator step.
 """
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from gancli.augment import Augment
 from gancli.growth import Phase
 from gancli.networks import Critic
 from gancli.networks.layers import interleave, undo_interleave
@@ -15,10 +16,11 @@ from gancli.networks.layers import interleave, undo_interleave
 
 @dataclass(frozen=True)
 class CriticView:
-    """A critic at one phase of growth."""
+    """A critic at one phase of growth, which sees samples augmented if `augment` is there."""
 
     D: Critic
     phase: Phase
+    augment: Augment | None = None
 
     def scores(self, x: Tensor) -> Tensor:
         """D(x). (N, C, *S) -> (N,)."""
@@ -26,7 +28,7 @@ class CriticView:
 
     def features(self, x: Tensor) -> Tensor:
         """Features before minibatch std. (N, C, *S) -> (N, F, *S')."""
-        return self.D.features(x, self.phase.stage, self.phase.alpha)
+        return self.D.features(x if self.augment is None else self.augment(x), self.phase.stage, self.phase.alpha)
 
     def scores_of(self, features: Tensor) -> Tensor:
         """Scores from the features of a batch. (N, F, *S') -> (N,)."""

@@ -131,6 +131,7 @@ class Tick:
     ema_nearest_ratio: float = math.nan  # median distance to the nearest other sample, EMA fakes over reals
     overfitting: float = math.nan  # (D(train) - D(held-out)) / (D(train) - D(fake)); near 1 the critic is overfitted
     held_out_gap: float = math.nan  # D(train) - D(held-out), the numerator of `overfitting`
+    augment_p: float = math.nan  # factor of the probabilities of augmentation; NaN if it is off
     verdict: str | None = None  # what the signs at this tick say: see VERDICTS of training/alarms.py
     warnings: tuple[Warned, ...] = ()  # new warnings at this tick
 

@@ -26,6 +26,10 @@ def mlp(shape=(3, 8, 8), **sections):
         (mlp((2, 60), data={"mirror": True}), "only images can be mirrored"),
         (mlp(loss={"perceptual": {}}), "perceptual loss needs a super-resolution network"),
         (mlp(loss={"adversarial": "none"}), "no loss is set"),
+        (mlp((2,), augment={"noise": 0.5}), "points cannot be augmented"),
+        (mlp((2, 60), augment={"color": 0.5}), "signals have no such augmentation"),
+        (mlp(augment={"warp": 0.5}), "images have no such augmentation"),
+        (mlp(augment={"target": 0.5}, data={"held_out": 0.0}), "steering needs held-out samples"),
     ],
 )
 def test_conflicts_are_errors(config, reason):

@@ -14,6 +14,7 @@ ROWS = [
     {"config", "runs", "ticks"},
     {
         "activations",
+        "augment",
         "convolution",
         "devices",
         "ema",
@@ -21,6 +22,7 @@ ROWS = [
         "media",
         "penalties",
         "plots",
+        "resampling",
         "safe_archive",
         "safe_load",
         "safe_pickle",

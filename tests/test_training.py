@@ -104,10 +104,11 @@ class TestResume:
             {"optimizer.decay": {"share": 0.5, "to": 0.1}, "data.mirror": True},
             {"loss": {"adversarial": "wasserstein", "gradient_penalty": 10, "drift": 0.001}},
             {"train.precision": "bf16"},
+            {"augment": {"color": 0.5, "rotation": 0.5, "target": 0.0, "steer_images": 100}, "data.held_out": 0.2},
         ],
     )
     def test_whatever_the_recipe(self, pictures, tmp_path, changes):
-        """Critic schedules, fresh fakes, decay, mirror flips, WGAN-GP, bf16."""
+        """Critic schedules, fresh fakes, decay, mirror flips, WGAN-GP, bf16, steered augmentation."""
         preset = write_preset(tmp_path / "p.yaml", changes)
         whole = train(preset, pictures, tmp_path / "whole")
 

@@ -1,5 +1,7 @@
 """Settings that conflict: an error if training cannot work, otherwise a warning. Pure functions."""
 
+from collections.abc import Iterator
+
 from gancli.config.schema import ResolvedConfig
 from gancli.errors import ConfigError
 
@@ -25,6 +27,7 @@ def _impossible(config: ResolvedConfig) -> list[tuple[str, str, str]]:
         )
     if config.data.mirror and config.samples.kind != "image":
         found.append((f"only images can be mirrored, not {config.samples.kind} data", "data.mirror", "set it to false"))
+    found += _impossible_augment(config)
     if loss.perceptual is not None and (not config.network.enlarges or config.samples.shape[0] == 4):
         hint = "remove it, or use superres-4x with images of 1 or 3 channels"
         found.append(
@@ -38,6 +41,25 @@ def _impossible(config: ResolvedConfig) -> list[tuple[str, str, str]]:
         hint = "use wasserstein, non-saturating, hinge, least-squares or relativistic"
         found.append(("no loss is set: adversarial is none and perceptual is missing", "loss.adversarial", hint))
     return found
+
+
+IMAGES_ONLY, SIGNALS_ONLY = ("color", "rotation", "flip", "cutout"), ("warp",)
+
+
+def _impossible_augment(config: ResolvedConfig) -> Iterator[tuple[str, str, str]]:
+    """Operations that do not fit the kind of data, and steering without held-out samples."""
+    kind, augment = config.samples.kind, config.augment
+    if augment is None:
+        return
+    if kind == "points":
+        yield "points cannot be augmented", "augment", "remove it"
+        return
+    for name in SIGNALS_ONLY if kind == "image" else IMAGES_ONLY:
+        if getattr(augment, name):
+            yield f"{kind}s have no such augmentation", f"augment.{name}", "set it to 0"
+    if augment.target is not None and not config.data.held_out:
+        what = "steering needs held-out samples, which show whether the critic overfits"
+        yield what, "augment.target", "set data.held_out to 0.05, or use a fixed augment.p"
 
 
 def warnings(config: ResolvedConfig) -> list[str]:

@@ -88,6 +88,23 @@ class LossConfig(Strict):
     perceptual: PerceptualConfig | None = None  # perceptual loss; None: off
 
 
+class AugmentConfig(Strict):
+    """Augmentation of reals and fakes before the critic. Each operation has a probability per sample."""
+
+    color: Share = 0.0  # images: brightness, contrast and saturation
+    translation: Share = 0.0  # by up to 1/8 of the side, or of the length of a signal
+    scale: Share = 0.0  # size of an image, or amplitude of a signal
+    rotation: Share = 0.0  # images: by any angle
+    flip: Share = 0.0  # images: left and right exchanged in half of the samples
+    cutout: Share = 0.0  # images: a box of half the side is set to gray
+    noise: Share = 0.0  # Gaussian noise is added
+    warp: Share = 0.0  # signals: time runs faster and slower
+    p: Share = 1.0  # factor of all probabilities, or its maximum
+    ramp: Images = 0  # `p` rises from 0 over the first images
+    target: Share | None = None  # steer `p` so that `overfitting` in the log stays at this value; None: fixed
+    steer_images: Count = 100_000  # images in which steering takes `p` from 0 to its maximum
+
+
 class StageConfig(Strict):
     """Settings of one resolution. None: use the value of `growth` or `train`."""
 
@@ -170,10 +187,16 @@ class Config(Strict):
     data: DataConfig = DataConfig()  # training data
     network: SerializeAsAny[InstanceOf[Family]]  # generator and critic; the keys depend on `network.family`
     loss: LossConfig = LossConfig()  # losses and penalties
+    augment: AugmentConfig | None = None  # augmentation; None: off
     growth: GrowthConfig = GrowthConfig()  # schedule of progressive growing
     optimizer: OptimizerConfig = OptimizerConfig()  # Adam
     train: TrainConfig  # length of training, batch size, learning rate, EMA, logging and checkpoints
     origin: Origin | None = None  # checkpoint that the run was initialized from; set when a run starts
+
+    @property
+    def steered_augment(self) -> AugmentConfig | None:
+        """The augmentation, if its strength follows the overfitting."""
+        return self.augment if self.augment is not None and self.augment.target is not None else None
 
     @model_validator(mode="after")
     def _stages_exist(self) -> Self:

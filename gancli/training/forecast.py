@@ -97,7 +97,7 @@ def _time_step(config: ResolvedConfig, state: TrainState, phase: Phase, batch: i
     """
     G, D = copy.deepcopy(state.G).eval(), copy.deepcopy(state.D).eval()
     copied = replace(state, G=G, D=D)
-    view = copied.critic_view(phase)
+    view = copied.critic_view(phase, copied.augment(config, "forecast"))
 
     def critic(penalize: bool) -> None:
         with torch.no_grad():
@@ -107,7 +107,7 @@ def _time_step(config: ResolvedConfig, state: TrainState, phase: Phase, batch: i
 
     def generator() -> None:
         y = G(_example(config, batch, state.device), phase.stage)
-        generator_loss(copied, phase, y.detach(), y, config.loss)["generator_loss"].backward()
+        generator_loss(view, y.detach(), y, config.loss, copied.features)["generator_loss"].backward()
 
     if config.loss.adversarial == "none":
         return min(_tries(generator, state.device))

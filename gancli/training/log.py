@@ -82,6 +82,7 @@ def measure(
         generator_loss=number.get("generator_loss", math.nan),
         moments=number.get("moments", math.nan),
         perceptual=number.get("perceptual", math.nan),
+        augment_p=math.nan if config.augment is None else state.augment_p(config.augment),
         images_per_s=images_per_s,
         memory_mib=memory_mib(state.device),
         seconds=state.seconds,

@@ -35,7 +35,9 @@ def train(
 
     Raises Interrupted after a signal, once a checkpoint is saved; TrainingDiverged; StorageError.
     """
-    tick_metrics = TickMetrics(at_every_tick=bool(stop_on & alarms.BY_TICK_METRICS))
+    tick_metrics = TickMetrics(
+        at_every_tick=config.steered_augment is not None or bool(stop_on & alarms.BY_TICK_METRICS)
+    )
     session = Session(run, config, Schedule.of(config), Feed(dataset, config), callback, tick_metrics, stop_on)
     if damage := run.damage():
         callback.say(damage)

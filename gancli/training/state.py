@@ -10,15 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from gancli import checkpoint
+from gancli.augment import Augment, steer, strength
 from gancli.checkpoint import AdamState, Checkpoint, Opened
 from gancli.config import ResolvedConfig
+from gancli.config.schema import AugmentConfig
 from gancli.critic_view import CriticView
 from gancli.errors import CheckpointError, TrainingDiverged
 from gancli.growth import Phase
 from gancli.networks import Critic, Generator, build, learning_rates, set_precision
 from gancli.networks.vgg import FeatureNetwork, feature_network
 from gancli.runs import Run
+from gancli.seeds import stream
 
+STEERED = "strength of augmentation"  # key in TrainState.extra
 NAMES = {"G": "generator", "D": "critic", "ema": "EMA generator"}
 
 
@@ -112,9 +116,24 @@ class TrainState:
         """Whether a network uses torch's global random generator during training."""
         return any(isinstance(m, nn.Dropout) and m.p > 0 for net in (self.G, self.D) for m in net.modules())
 
-    def critic_view(self, phase: Phase) -> CriticView:
-        """The critic as the losses use it in a phase."""
-        return CriticView(self.D, phase)
+    def critic_view(self, phase: Phase, augment: Augment | None = None) -> CriticView:
+        """The critic in a phase, as the losses use it if `augment` is given."""
+        return CriticView(self.D, phase, augment)
+
+    def augment(self, config: ResolvedConfig, name: str) -> Augment | None:
+        """The augmentation of a step, with random numbers from a named stream; None if it is off."""
+        if config.augment is None:
+            return None
+        return Augment(config.augment, self.augment_p(config.augment), stream(config.train.seed, name, self.images))
+
+    def augment_p(self, config: AugmentConfig) -> float:
+        """The current factor of all probabilities of augmentation."""
+        return strength(config, self.images, float(self.extra.get(STEERED, 0.0)))
+
+    def steer_augment(self, config: AugmentConfig, overfitting: float, images: int) -> None:
+        """Make augmentation stronger or weaker, at a tick that is `images` after the last one."""
+        before = float(self.extra.get(STEERED, 0.0))
+        self.extra[STEERED] = torch.tensor(steer(config, before, overfitting, images), dtype=torch.float64)
 
     def networks(self) -> dict[str, nn.Module]:
         """The networks by their names in a checkpoint."""

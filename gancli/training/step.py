@@ -15,6 +15,7 @@ from gancli.latents import Prior
 from gancli.losses import ADVERSARIAL
 from gancli.networks.base import statistics_kept
 from gancli.networks.layers import downscale
+from gancli.networks.vgg import FeatureNetwork
 from gancli.penalties import between, drift, gradient_penalty, moment_distance, moment_inputs, squared_gradients
 from gancli.seeds import stream
 from gancli.training.state import TrainState
@@ -100,7 +101,8 @@ def critic_step(
         nothing = inputs.x.new_zeros(())
         return dict.fromkeys(("critic_loss", "d_real", "d_fake", "score_gap"), nothing)
     u = torch.rand(len(inputs.x), generator=stream(config.train.seed, "between", state.images)).to(state.device)
-    losses = critic_loss(state.critic_view(phase), inputs.x, inputs.y, u, config.loss, penalize=penalize)
+    view = state.critic_view(phase, state.augment(config, "critic augmentation"))
+    losses = critic_loss(view, inputs.x, inputs.y, u, config.loss, penalize=penalize)
     _step(state.opt_D, losses["critic_loss"], _lr(config, state, phase))
     return losses
 
@@ -126,26 +128,29 @@ def train_generator(state: TrainState, config: ResolvedConfig, phase: Phase, inp
     if not shares_fakes(config):
         make_noise(state, config, "generator noise")
         y = state.G(inputs_at(state, config, phase, "generator latents", x), phase.stage, phase.alpha)
-    losses = generator_loss(state, phase, x, y, config.loss)
+    view = state.critic_view(phase, state.augment(config, "generator augmentation"))
+    losses = generator_loss(view, x, y, config.loss, state.features)
     _step(state.opt_G, losses["generator_loss"], _lr(config, state, phase) * config.optimizer.generator_lr_factor)
     state.D.requires_grad_(True)
     state.generator_steps += 1
     return losses
 
 
-def generator_loss(state: TrainState, phase: Phase, x: Tensor, y: Tensor, config: LossConfig) -> dict[str, Tensor]:
+def generator_loss(
+    view: CriticView, x: Tensor, y: Tensor, config: LossConfig, features: FeatureNetwork | None = None
+) -> dict[str, Tensor]:
     """L_G = mean[ g(d_x, d_y) ] + w (moments of y against those of x) + w (features of y against those of x).
 
     x and y: (N, C, *S). The keys are the names in the log. The last two terms are optional.
     """
     losses: dict[str, Tensor] = {}
-    total = adversarial(state.critic_view(phase), x, y, config) if config.adversarial != "none" else y.new_zeros(())
+    total = adversarial(view, x, y, config) if config.adversarial != "none" else y.new_zeros(())
     if (moments := config.moments) is not None:
         means, variances = moment_distance(*(moment_inputs(side, moments.over, moments.pool) for side in (x, y)))
         losses["moments"] = moments.weight * (means + variances)
         total = total + losses["moments"]
-    if config.perceptual is not None and state.features is not None:
-        losses["perceptual"] = config.perceptual.weight * state.features.distance(x, y)
+    if config.perceptual is not None and features is not None:
+        losses["perceptual"] = config.perceptual.weight * features.distance(x, y)
         total = total + losses["perceptual"]
     return {"generator_loss": total, **losses}
 

@@ -1,7 +1,7 @@
 """The cheap part of the health panel, computed at ticks: diversity of the EMA generator, overfitting, change of fakes.
 
-It may take at most 2 % of the training time; it is skipped at ticks that would exceed this. If --stop-on depends on it,
-it is computed at every tick, so that the same command always stops at the same image.
+It may take at most 2 % of the training time; it is skipped at ticks that would exceed this. If --stop-on or the
+strength of augmentation depends on it, it is computed at every tick, so that the same command gives the same result.
 """
 
 import math
@@ -31,7 +31,7 @@ LAST_FAKES = "fakes at the last tick"  # key in TrainState.extra
 class TickMetrics:
     """Computes the metrics, and keeps track of their cost in this session."""
 
-    at_every_tick: bool = False  # compute them at every tick, regardless of the cost
+    at_every_tick: bool = False  # compute them at every tick, regardless of the cost; steered augmentation needs them
     spent: float = 0.0  # seconds spent on metrics
     trained: float = 0.0  # seconds spent on training
 
