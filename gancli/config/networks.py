@@ -198,9 +198,35 @@ class SuperresConfig(FixedFamily):
         return 4
 
 
+class ProjectedConfig(FixedFamily):
+    """Projected GAN (Sauer et al. 2021): the critic judges fixed features of a trained network."""
+
+    uses_pretrained: ClassVar[bool] = True
+
+    family: Literal["projected"]  # name of the network family
+    resolution: Annotated[int, Field(ge=16, le=MAX_RESOLUTION), BeforeValidator(no_bool)]  # px; height = width
+    channels: tuple[Channels, ...]  # of the generator, one per stage, from 4 px
+    feature_size: Literal[128, 256] = 128  # px; images are enlarged to it for the trained network
+    critic_width: Channels = 64  # channels of the mixed features and of the heads of the critic
+    output: Literal["linear", "tanh", "sigmoid", "bn-tanh", "bn-clip"] = "tanh"  # final layer of the generator
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Self:
+        if self.resolution != 4 << (len(self.channels) - 1):
+            raise ValueError(f"{len(self.channels)} channels are of {4 << (len(self.channels) - 1)} px")
+        refuse_huge(16 * self.z_dim * self.channels[0] + sum(18 * a * b for a, b in pairwise(self.channels)))
+        return self
+
+    @property
+    def uses_batch_norm(self) -> tuple[bool, bool]:
+        """Whether (the generator, the critic) has batch norm."""
+        return True, False
+
+
 FAMILIES: dict[str, type[Family]] = {
     "progressive": ProgressiveConfig,
     "conv": ConvConfig,
     "mlp": MlpConfig,
     "superres": SuperresConfig,
+    "projected": ProjectedConfig,
 }  # by name; `gancli.register_family` adds to it

@@ -10,7 +10,7 @@ from torch import nn
 
 from gancli.config import ResolvedConfig
 from gancli.errors import ConfigError
-from gancli.networks import conv, mlp, progressive, superres
+from gancli.networks import conv, mlp, progressive, projected, superres
 from gancli.networks.base import Critic, Generator
 from gancli.networks.layers import EqualizedWeight, initialize
 from gancli.networks.output import Moments, Shape
@@ -36,6 +36,7 @@ MAKERS = {
     "progressive": Makers(progressive.Generator, progressive.Critic),
     "conv": Makers(conv.Generator, lambda config, shape: conv.Critic(config, shape, config.critic)),
     "mlp": Makers(mlp.Generator, mlp.Critic),
+    "projected": Makers(projected.Generator, projected.Critic),
     "superres": Makers(superres.Generator, lambda config, shape: conv.Critic(config, shape, config.critic)),
 }  # same keys as config.networks.FAMILIES; `gancli.register_family` adds to both
 

