@@ -81,7 +81,7 @@ def task_of(preset: str, changes: dict[str, Any], height: int = 0, count: int = 
     config = configs.load(preset, {"train.duration": 10**9, **changes})
     shape = shape_of(config)
     data = random_samples(SHAPES.get(preset, (shape.height, shape.width, shape.channels or 3)), count)
-    config = resolve(config, data, "random", torch.device("cpu"))
+    config = resolve(config, data, "random")
     phases = [phase for phase in Schedule.of(config).phases if not phase.fading and height in (0, phase.height)]
     return Task(config, data, phases[-1])
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from gancli import config as configs
@@ -115,7 +114,7 @@ def _scan(files: Sequence[Path], side: int, shape: Shape, rounds: int) -> dict[s
 
 def _batches(place: str, shape: Shape, rounds: int) -> dict[str, Any]:
     data = open_dataset(place, shape)
-    config = resolve(configs.load("progan-64-lite", {"train.batch_size": 64}), data, place, torch.device("cpu"))
+    config = resolve(configs.load("progan-64-lite", {"train.batch_size": 64}), data, place)
     feed, phase = Feed(data, config), Schedule.of(config).phases[-1]
     rows, count = np.asarray(data.train_rows), 100
 

@@ -23,13 +23,6 @@ def choose(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def computes_bf16_fast(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
-
-
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
     """Context manager: use `count` CPU threads in torch. None: keep the current setting."""

@@ -143,18 +143,16 @@ def slug(text: str) -> str:
     return word if word and word.lower() not in RESERVED else f"data-{word}".strip("-")
 
 
-def identity(config: ResolvedConfig, *, data: bool = True, precision: bool = True) -> dict[str, Any]:
+def identity(config: ResolvedConfig, *, data: bool = True) -> dict[str, Any]:
     """The config values that identify a run: all but the duration, the intervals and the path of the data.
 
-    With data=False, the content of the data is excluded, too; with precision=False, the precision.
+    With data=False, the content of the data is excluded, too.
     """
     values = config.model_dump(mode="json")
     values["train"] = {key: value for key, value in values["train"].items() if key not in CADENCE}
     values["data"].pop("source")
     if not data:
         values.pop("samples")
-    if not precision:
-        values["train"].pop("precision")
     if values["loss"]["perceptual"]:
         values["loss"]["perceptual"].pop("features")  # the digest of the file is kept
     if values["origin"]:
@@ -176,17 +174,15 @@ def _modified(path: Path) -> int:
         return 0
 
 
-def match(outdir: Path, config: ResolvedConfig, *, precision: bool = True) -> Run | None:
+def match(outdir: Path, config: ResolvedConfig) -> Run | None:
     """The newest run with the same identity as the config, if any."""
-    wanted = identity(config, precision=precision)
-    return next((run for run, theirs in _readable(outdir) if identity(theirs, precision=precision) == wanted), None)
+    return next((run for run, theirs in _readable(outdir) if identity(theirs) == identity(config)), None)
 
 
-def match_before_change(outdir: Path, config: ResolvedConfig, *, precision: bool = True) -> Run | None:
+def match_before_change(outdir: Path, config: ResolvedConfig) -> Run | None:
     """The newest run with the same config on data at the same path, whose content has changed since."""
-    wanted = identity(config, data=False, precision=precision)
     for run, theirs in _readable(outdir):
-        same_words = identity(theirs, data=False, precision=precision) == wanted
+        same_words = identity(theirs, data=False) == identity(config, data=False)
         same_place = theirs.data.source == config.data.source
         if same_words and same_place and theirs.samples.fingerprint != config.samples.fingerprint:
             return run

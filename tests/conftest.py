@@ -23,7 +23,6 @@ TINY = {
     "train": {
         "batch_size": 8,
         "lr": 0.002,
-        "precision": "fp32",  # on every machine
         "tick_every": 40,
         "sample_every": 0,
         "checkpoint_every": 0,

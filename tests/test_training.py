@@ -10,7 +10,7 @@ import torch
 from conftest import make_pictures, resolved_config, tensors_of, tiny_config, write_preset
 
 import gancli
-from gancli import checkpoint, devices, runs, signals
+from gancli import checkpoint, runs, signals
 from gancli.errors import CannotCreate, CheckpointError, ConfigError, DataError, Interrupted, RunBusy, UsageError
 from gancli.growth import Schedule
 from gancli.networks.layers import upscale
@@ -478,47 +478,14 @@ def test_generator_steps_are_counted_at_the_batch_of_their_stage(pictures, tmp_p
     assert checkpoint.read(report.checkpoint).generator_steps == 20
 
 
-class TestAutoPrecision:
-    """auto: bf16 where it is fast and was compared with fp32."""
+def test_auto_and_fp32_are_one_run(tiny, pictures, tmp_path):
+    """auto is resolved to fp32."""
+    first = train(tiny, pictures, tmp_path / "runs")
+    second = train(tiny, pictures, tmp_path / "runs", changes={"train.precision": "fp32"})
+    other = train(tiny, pictures, tmp_path / "runs", changes={"train.precision": "bf16"})
 
-    @pytest.mark.parametrize(
-        ("preset", "data", "fast", "precision"),
-        [
-            ("quickstart", "builtin:shapes", True, "bf16"),
-            ("quickstart", "builtin:shapes", False, "fp32"),
-            ("signal-1d", "builtin:signals", True, "fp32"),
-        ],
-    )
-    def test_is_resolved_for_machine_and_networks(self, monkeypatch, preset, data, fast, precision):
-        """Only progressive networks were compared."""
-        monkeypatch.setattr(devices, "computes_bf16_fast", lambda device: fast)
-        config = setup.written(preset, {"train.precision": "auto"}, None)[0]
-
-        resolved, _ = setup.prepare(config, data, torch.device("cpu"), Silent())
-
-        assert resolved.train.precision == precision
-
-    @pytest.mark.parametrize("name", [None, "named"])
-    def test_goes_on_in_the_precision_of_the_run(self, tiny, pictures, tmp_path, monkeypatch, name):
-        """The same command on another machine continues the run."""
-        words = {"name": name, "changes": {"train.precision": "auto"}}
-        monkeypatch.setattr(devices, "computes_bf16_fast", lambda device: False)
-        first = train(tiny, pictures, tmp_path / "runs", **words)
-        monkeypatch.setattr(devices, "computes_bf16_fast", lambda device: True)
-
-        longer = {**words, "changes": {"train.precision": "auto", "train.duration": 168}}
-        second = train(tiny, pictures, tmp_path / "runs", **longer)
-
-        assert (second.run, second.images) == (first.run, 168)
-        assert runs.Run(second.run).config().train.precision == "fp32"
-
-    def test_a_precision_that_was_asked_for_is_another_run(self, tiny, pictures, tmp_path):
-        """fp32 and bf16 give different weights."""
-        first, second = (
-            train(tiny, pictures, tmp_path / "runs", changes={"train.precision": precision})
-            for precision in ("fp32", "bf16")
-        )
-        assert second.run != first.run
+    assert (second.run, second.state) == (first.run, "already finished")
+    assert other.run != first.run
 
 
 class TestRefusals:

@@ -43,7 +43,7 @@ def examine() -> Doctor:
         threads=process.cores(),
         cores=os.cpu_count() or 1,
         memory_gib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
-        bf16=devices.computes_bf16_fast(device),
+        bf16=device.type == "cuda" or torch.cpu._is_avx512_bf16_supported(),
         cache=cache.folder(),
         packages={package: _version(package) or "missing" for package in PACKAGES},
         extras=tuple(Extra(name, adds, _version(package)) for name, (package, adds) in EXTRAS.items()),

@@ -161,11 +161,7 @@ SeedOption = Annotated[
 ]
 PrecisionOption = Annotated[
     str | None,
-    typer.Option(
-        envvar="GANCLI_PRECISION",
-        help="Precision: fp32, bf16, or auto: bf16 for progressive networks where it is fast.",
-        show_default=FROM_PRESET,
-    ),
+    typer.Option(envvar="GANCLI_PRECISION", help="Precision: auto (fp32), fp32 or bf16.", show_default=FROM_PRESET),
 ]
 StrictOption = Annotated[
     bool, typer.Option("--strict", envvar="GANCLI_STRICT", help="Stop if any file of the data cannot be used.")

@@ -28,7 +28,6 @@ class Family(Strict):
 
     kinds: ClassVar[tuple[str, ...]] = ("image",)  # kinds of data that the family supports
     uses_pretrained: ClassVar[bool] = False  # the critic needs the trained features of the extra `pretrained`
-    proved_in_bf16: ClassVar[bool] = False  # samples in bf16 were compared with those in fp32: `auto` may choose it
 
     family: str  # `progressive`, `conv`, `mlp`, `superres`, or a registered one
     z_dim: Channels = 100  # dimensions of a latent

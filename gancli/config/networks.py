@@ -23,8 +23,6 @@ def refuse_huge(weights: float) -> None:
 class ProgressiveConfig(Family):
     """Progressive growing (Karras et al. 2018). Each technique of the paper can be switched on or off."""
 
-    proved_in_bf16: ClassVar[bool] = True
-
     family: Literal["progressive"] = "progressive"  # name of the network family
     resolution: Annotated[int, Field(ge=4, le=MAX_RESOLUTION), BeforeValidator(no_bool)]  # px; height of the last stage
     base: tuple[Annotated[int, Field(ge=2, le=64)], Annotated[int, Field(ge=2, le=64)]] = (4, 4)  # px; size of stage 0

@@ -1,7 +1,7 @@
 """Config models of a preset: frozen, typed, strict. All durations are in images unless stated otherwise."""
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, SerializeAsAny, model_validator
 
@@ -163,7 +163,7 @@ class TrainConfig(Strict):
     critic_fakes: Literal["train", "eval"] = "train"  # batch norm mode of G for the fakes of the critic step
     ema_half_life: Images = 10_000  # half-life of the averaged generator (EMA), in images; 0: no averaging
     ema_ramp: Share = 0.05  # limits the half-life to this fraction of the images shown so far; 0: no limit
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # compute precision; auto: see --precision
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # compute precision; auto: fp32
     tick_every: Count = 1_000  # images between two log entries
     sample_every: Images = 10_000  # images between two sample sheets; 0: only at the end
     checkpoint_every: Images = 50_000  # images between two checkpoints; 0: only by time and at the end
@@ -238,10 +238,6 @@ class ResolvedConfig(Config):
     data: ResolvedData
     train: ResolvedTrain
     samples: SamplesInfo
-
-    def with_train(self, **values: Any) -> Self:
-        """A copy with other values in the section train."""
-        return self.model_copy(update={"train": self.train.model_copy(update=values)})
 
     @property
     def sizes(self) -> Sizes:

@@ -110,8 +110,7 @@ def ablate(
     callback, place = callback or Silent(), Path(outdir)
     (keys, figures), changes = curves.sorted_keys(show), dict(changes or {})
     share = max(1, torch.get_num_threads() // jobs)
-    every = variants(vary), tuple(dict.fromkeys(seeds))
-    wanted, datasets = _jobs(*every, preset, data, changes, devices.choose(device), callback)
+    wanted, datasets = _jobs(variants(vary), tuple(dict.fromkeys(seeds)), preset, data, changes, callback)
     waiting = [job for job in sorted(wanted, key=lambda job: job.seed) if not job.is_done(place)]
     for job in wanted:
         if job not in waiting:
@@ -157,7 +156,7 @@ def _notes(
 
 def _jobs(
     found: Sequence[Variant], seeds: Sequence[int], preset: str, data: str | None, changes: Mapping[str, Any],
-    device: torch.device, callback: Callback,
+    callback: Callback,
 ) -> tuple[list[Job], dict[str, Dataset]]:  # fmt: skip
     """All jobs, and the data of each variant. Raises UsageError if two variants would be the same run."""
     if "train.seed" in {key for variant in found for key in variant.changes} | changes.keys():
@@ -167,7 +166,7 @@ def _jobs(
     for variant in found:
         chosen, own = variant.of_preset(preset, changes)
         config = configs.load(chosen, {**own, "train.seed": seeds[0]})
-        resolved, datasets[variant.name] = prepare(config, data, device, callback if not wanted else Silent())
+        resolved, datasets[variant.name] = prepare(config, data, callback if not wanted else Silent())
         if any(runs.identity(job.config) == runs.identity(resolved) for job in wanted):
             what = f"{variant.name!r} is the same run as another variant: durations and intervals are not compared"
             raise UsageError(what, where="--vary", hint="vary a setting that changes the training")
@@ -221,7 +220,7 @@ def _tasks(
     tasks = []
     for number, job in enumerate(wanted):
         chosen, own = job.variant.of_preset(preset, changes)
-        said = {**own, "train.seed": job.seed, "train.precision": job.config.train.precision}
+        said = {**own, "train.seed": job.seed}
         sets = [word for key, value in said.items() for word in ("--set", f"{key}={json.dumps(value)}")]
         words = [
             sys.executable,

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from gancli import checkpoint, devices, growth, safe_load
+from gancli import checkpoint, growth, safe_load
 from gancli import config as configs
 from gancli.checkpoint import Opened
 from gancli.config import Config, ResolvedConfig, combinations
@@ -21,8 +20,8 @@ from gancli.growth import Schedule
 from gancli.networks import feature_extractors, on_meta, vgg
 
 
-def resolve(config: Config, dataset: Dataset, source: str, device: torch.device) -> ResolvedConfig:
-    """Fill in the config values that depend on the data (path, sample facts, duration) and the device (precision)."""
+def resolve(config: Config, dataset: Dataset, source: str) -> ResolvedConfig:
+    """Fill in the config values that depend on the data: path, sample facts, duration."""
     refuse_other_kind(config, dataset, source)
     refuse_missing_features(config)
     values = config.model_dump()
@@ -32,9 +31,7 @@ def resolve(config: Config, dataset: Dataset, source: str, device: torch.device)
         values["loss"]["perceptual"] |= vgg.identified(config.loss.perceptual)
     schedule = Schedule.planned(config, config.network.sizes(dataset.sample_shape))
     values["train"]["duration"] = config.train.duration or _duration(config, schedule, len(dataset.train_rows))
-    if config.train.precision == "auto":
-        fast = config.network.proved_in_bf16 and devices.computes_bf16_fast(device)
-        values["train"]["precision"] = "bf16" if fast else "fp32"
+    values["train"]["precision"] = "fp32" if config.train.precision == "auto" else config.train.precision
     resolved = configs.presets.build_resolved(values, "the resolved config")
     refuse_large_batch(schedule, dataset)
     combinations.refuse(resolved)

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gancli import checkpoint, runs
 from gancli import config as configs
 from gancli.checkpoint import Opened
@@ -32,15 +30,9 @@ def written(
 
 
 def prepare(
-    config: Config,
-    data: str | None,
-    device: torch.device,
-    callback: Callback,
-    *,
-    source: Opened | None = None,
-    rescan: bool = False,
+    config: Config, data: str | None, callback: Callback, *, source: Opened | None = None, rescan: bool = False
 ) -> tuple[ResolvedConfig, Dataset]:
-    """Open the data set and resolve the config for it and for the device.
+    """Open the data set and resolve the config for it.
 
     source: the checkpoint that training starts from. Raises ConfigError if they are not compatible.
     """
@@ -61,11 +53,9 @@ def prepare(
         progress=callback.progress,
     )
     callback.data(dataset.report)
-    resolved = resolve(config, dataset, place, device)
+    resolved = resolve(config, dataset, place)
     if source is not None:
         refuse_misfit(source, resolved)
-    if config.train.precision == "auto" and resolved.train.precision == "bf16":
-        callback.say("computing in bf16, which is fast here; a new run with --precision fp32 computes in float32")
     for warning in combinations.warnings(resolved):
         callback.say(warning)
     return resolved, dataset
@@ -108,32 +98,13 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], section: str = "
     return found
 
 
-def run_for(
-    config: Config, resolved: ResolvedConfig, outdir: Path, name: str | None, callback: Callback, *, new: bool
-) -> tuple[Run, ResolvedConfig]:
-    """The run to train, see `find_or_create`, and its config.
-
-    If the precision is auto, a run that was begun in another precision, perhaps on another machine, goes on in it.
-    """
-    run = find_or_create(resolved, outdir, name, callback, new=new, precision=config.train.precision != "auto")
-    precision = run.config().train.precision
-    if precision != resolved.train.precision:
-        callback.say(f"continuing in {precision}, in which {run.path} was begun")
-    return run, resolved.with_train(precision=precision)
-
-
-def find_or_create(
-    config: ResolvedConfig, outdir: Path, name: str | None, callback: Callback, *, new: bool, precision: bool = True
-) -> Run:
-    """The run with this name, else the newest run with the same config and data, else a new run.
-
-    precision: whether it must have the precision of the config.
-    """
+def find_or_create(config: ResolvedConfig, outdir: Path, name: str | None, callback: Callback, *, new: bool) -> Run:
+    """The run with this name, else the newest run with the same config and data, else a new run."""
     named = None if name is None or new else Run(outdir / name)
     if named is not None and named.config_file.is_file():
-        return _named(config, named, callback, precision=precision)
-    found = None if new or name is not None else runs.match(outdir, config, precision=precision)
-    if found is None and not new and (old := runs.match_before_change(outdir, config, precision=precision)):
+        return _named(config, named, callback)
+    found = None if new or name is not None else runs.match(outdir, config)
+    if found is None and not new and (old := runs.match_before_change(outdir, config)):
         callback.say(
             f"the data has changed since {old.path}, starting a new run; to continue the old one: --run {old.path.name}"
         )
@@ -142,7 +113,7 @@ def find_or_create(
     except CannotCreate:
         if named is None or not named.config_file.is_file():
             raise
-        return _named(config, named, callback, precision=precision)  # another process has created it meanwhile
+        return _named(config, named, callback)  # another process has created it meanwhile
 
 
 def existing(run: str | Path | None, outdir: Path) -> Run:
@@ -162,7 +133,7 @@ def reopened(run: Run, duration: int | None, callback: Callback) -> tuple[Resolv
     """The config of a run, with the new duration if given, and its data set, which may have changed since."""
     config = run.config()
     if duration is not None:
-        config = config.with_train(duration=duration)
+        config = config.model_copy(update={"train": config.train.model_copy(update={"duration": duration})})
     dataset = open_dataset(
         config.data.source,
         shape_of(config),
@@ -181,11 +152,10 @@ def reopened(run: Run, duration: int | None, callback: Callback) -> tuple[Resolv
     return config, dataset
 
 
-def _named(config: ResolvedConfig, run: Run, callback: Callback, *, precision: bool) -> Run:
+def _named(config: ResolvedConfig, run: Run, callback: Callback) -> Run:
     """The run of --run, if its config is the same apart from the data. Raises ConfigError with the differences."""
     theirs = run.config()
-    old, asked = (runs.identity(side, data=False, precision=precision) for side in (theirs, config))
-    if found := differences(old, asked):
+    if found := differences(runs.identity(theirs, data=False), runs.identity(config, data=False)):
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise ConfigError(
             f"that run has a different config: {'; '.join(found[:SHOWN])}{more}",

@@ -34,7 +34,7 @@ def plan(
     config, source = setup.written(preset, changes, start_from)
     where = place_of(data)
     setup.say_cache(config, where, callback)
-    return forecast(*setup.prepare(config, where, place, callback, source=source, rescan=rescan), place)
+    return forecast(*setup.prepare(config, where, callback, source=source, rescan=rescan), place)
 
 
 @signals.handled()
@@ -63,9 +63,9 @@ def train(
     """
     callback, names, place = callback or Silent(), stop_names(stop_on), devices.choose(device)
     config, source = setup.written(preset, changes, start_from)
-    resolved, dataset = setup.prepare(config, place_of(data), place, callback, source=source, rescan=rescan)
+    resolved, dataset = setup.prepare(config, place_of(data), callback, source=source, rescan=rescan)
     setup.refuse_rejected(dataset, strict=strict)
-    run, resolved = setup.run_for(config, resolved, Path(outdir), name, callback, new=new)
+    run = setup.find_or_create(resolved, Path(outdir), name, callback, new=new)
     return go_on(run, resolved, dataset, source, place, callback, names)
 
 
@@ -120,7 +120,7 @@ def grow(
     callback, names, place = callback or Silent(), stop_names(stop_on), devices.choose(device)
     source = checkpoint.read(ckpt)
     config = grown(source, to, changes or {})
-    resolved, dataset = setup.prepare(config, place_of(data), place, callback, source=source)
+    resolved, dataset = setup.prepare(config, place_of(data), callback, source=source)
     setup.refuse_rejected(dataset, strict=strict)
-    run, resolved = setup.run_for(config, resolved, Path(outdir), name, callback, new=new)
+    run = setup.find_or_create(resolved, Path(outdir), name, callback, new=new)
     return go_on(run, resolved, dataset, source, place, callback, names, keep_adam=not fresh_adam)
