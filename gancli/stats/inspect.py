@@ -229,7 +229,7 @@ def _opened(opened: Opened, source: str, channels: int | None, progress: Progres
 
 
 def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Health:
-    """Evaluate the EMA and the raw weights of a checkpoint. The verdict is of the EMA weights unless `raw`."""
+    """Evaluate the EMA and, unless quick, the raw weights of a checkpoint. The verdict is of the EMA unless `raw`."""
     config, source = opened.config, dataset.report.source
     count, names = min(how.samples, len(dataset.values) // 2), ("raw", "ema") if raw else ("ema", "raw")
     base = _undecided(count, names[0], str(opened.path), source, dataset.kind, how)
@@ -260,7 +260,7 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
     if how.network is not None and how.network.digest == trained_against(config):
         too_low = "the generator was trained against the network of --features: its FID and KID are too low"
         health = replace(health, evidence=(*health.evidence, too_low))
-    if not {"G", "ema"} <= opened.weights.keys():
+    if how.quick or not {"G", "ema"} <= opened.weights.keys():
         return health
     other = evaluated(Generator.of(opened, raw=not raw, device=how.device), None, quick=True)
     evidence = health.evidence
