@@ -456,6 +456,12 @@ class TestOtherCommands:
             assert gancli("inspect-stats", run, *words, "--quick")[0] == 0
         assert not (run / "verdict.json").exists()
 
+    def test_both_weights_are_judged_unless_quick(self, gancli, trained):
+        """The verdict on the raw weights is null with --quick."""
+        said = [json.loads(gancli("inspect-stats", trained[0], *words, "--json")[1]) for words in ((), ("--quick",))]
+        assert said[0]["raw_verdict"] in WORDS
+        assert said[1]["raw_verdict"] is None
+
     def test_doctor_tells_versions(self, gancli):
         """And optional dependencies."""
         body = json.loads(gancli("doctor", "--json")[1])

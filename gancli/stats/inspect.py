@@ -56,7 +56,7 @@ def inspect_stats(
     target: defaults to the newest run under `outdir`. It may also be a folder, zip, tar, array or tensor of samples
     of any source; `data` must then name the reals. data: the reals, if they have moved since training. raw: evaluate
     the raw weights instead of their EMA. quick: use at most 400 samples, skip the slower figures, and do not search for
-    copies. slow: compute the figures that take longest, too; the verdict does not rest on them. features: weights of a
+    copies or judge the raw weights, too. slow: compute the figures that take longest, too; the verdict does not rest on them. features: weights of a
     feature network, for FID. labels: classes of the reals, a .csv, .npy or idx file; by default a labels.csv
     beside them, or their folders. With the extra `pretrained`, the content of images is compared by the features of
     EfficientNet-Lite0. Both sides have the same N: min(samples, reals / 2). Without reals the verdict is `undecided`,
