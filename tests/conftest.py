@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gancli import checkpoint
@@ -29,6 +30,16 @@ TINY = {
         "ema_half_life": 50,
     },
 }
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two tests at once would wait for one another's threads
+    torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """What takes minutes comes first, so that no worker is left with it at the end."""
+    items.sort(key=lambda item: "trust" not in item.keywords)
 
 
 for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):

@@ -283,7 +283,9 @@ SizeOption = Annotated[
 SamplesOption = Annotated[
     int, typer.Option("--samples", min=2, help="Number of samples per side, at most half of the reals.")
 ]
-QuickOption = Annotated[bool, typer.Option("--quick", help="Use at most 400 samples, and skip slower metrics and the raw weights.")]
+QuickOption = Annotated[
+    bool, typer.Option("--quick", help="Use at most 400 samples, and skip slower metrics and the raw weights.")
+]
 
 
 def checkpoint_of(ckpt: str | None, outdir: str) -> Path:

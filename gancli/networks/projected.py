@@ -28,6 +28,7 @@ from gancli.seeds import stream
 LEVELS = {1: 7.3, 2: 7.2, 4: 6.1, 6: 2.4}  # stages of EfficientNet-Lite0, and deviations of their channels on pictures
 LAST = 4  # px; size at which all heads end
 SEEN = 16  # px; size at which the last head sees the image itself
+SCORE = 0.1  # factor of the scores: without it, the critic exceeds the margins of the hinge loss within 1,000 images
 PLAIN = WeightInit(equalized=False)
 
 
@@ -211,4 +212,4 @@ class Critic(base.Critic):
         """(N, 5 widths, 4, 4) -> (N, 5)."""
         parts = h.split(self.widths, dim=1)
         scores = [_convolved(part, scorer).flatten(1) for part, scorer in zip(parts, self.scorers, strict=True)]
-        return torch.cat(scores, dim=1)
+        return torch.cat(scores, dim=1) * SCORE

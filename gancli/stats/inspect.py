@@ -56,11 +56,12 @@ def inspect_stats(
     target: defaults to the newest run under `outdir`. It may also be a folder, zip, tar, array or tensor of samples
     of any source; `data` must then name the reals. data: the reals, if they have moved since training. raw: evaluate
     the raw weights instead of their EMA. quick: use at most 400 samples, skip the slower figures, and do not search for
-    copies or judge the raw weights, too. slow: compute the figures that take longest, too; the verdict does not rest on them. features: weights of a
-    feature network, for FID. labels: classes of the reals, a .csv, .npy or idx file; by default a labels.csv
-    beside them, or their folders. With the extra `pretrained`, the content of images is compared by the features of
-    EfficientNet-Lite0. Both sides have the same N: min(samples, reals / 2). Without reals the verdict is `undecided`,
-    or InputMissing is raised if `need_reals`. Raises UsageError, InputMissing, CheckpointError, DataError.
+    copies or judge the raw weights, too. slow: compute the figures that take longest, too; the verdict does not rest
+    on them. features: weights of a feature network, for FID. labels: classes of the reals, a .csv, .npy or idx file; by
+    default a labels.csv beside them, or their folders. With the extra `pretrained`, the content of images is compared
+    by the features of EfficientNet-Lite0. Both sides have the same N: min(samples, reals / 2). Without reals the
+    verdict is `undecided`, or InputMissing is raised if `need_reals`. Raises UsageError, InputMissing,
+    CheckpointError and DataError.
     """
     target, data = place_of(target), place_of(data)
     wanted = min(samples, QUICK_SAMPLES) if quick else samples
