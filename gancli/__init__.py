@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         TrainingDiverged,
         UsageError,
     )
+    from gancli.overview import scan
     from gancli.register import register_family, register_loss
     from gancli.report.verb import write_report
     from gancli.sampling import Generator, interpolate, sample
@@ -62,6 +63,7 @@ _HOME = {
     "sample": "gancli.sampling",
     "interpolate": "gancli.sampling",
     "inspect_stats": "gancli.stats.inspect",
+    "scan": "gancli.overview",
     "train": "gancli.training.verbs",
     "grow": "gancli.training.verbs",
     "resume": "gancli.training.verbs",
@@ -103,6 +105,7 @@ __all__ = [
     "register_loss",
     "resume",
     "sample",
+    "scan",
     "train",
     "write_report",
 ]

@@ -32,7 +32,7 @@ ROWS = [
     {"growth", "latents", "networks"},
     {"checkpoint", "critic_view", "data", "register", "writing"},
     {"sampling", "superres", "stats"},
-    {"training"},
+    {"overview", "training"},
     {"report", "cli"},
     {"__init__", "__main__"},
 ]

@@ -11,7 +11,6 @@ import pytest
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "trust.py"
 pytestmark = [
     pytest.mark.trust,
-    pytest.mark.xdist_group("trust"),  # one process runs all campaigns
     pytest.mark.skipif(not SCRIPT.exists(), reason="an installed package has no benchmarks"),
 ]
 

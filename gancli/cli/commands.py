@@ -17,6 +17,7 @@ SUMMARIES = {  # the first line of the docstring of each, in the order of the he
     "inspect-stats": "Diagnose mode collapse and other problems of generated samples.",
     "report": "Write a self-contained HTML report of a run.",
     "ablate": "Train variants of a preset and compare them.",
+    "data": "Scan a data set: sizes, duplicates and rejected files, and a sheet of samples.",
     "runs": "List the runs.",
     "doctor": "Show versions, device, threads, memory and optional dependencies.",
     "presets": "List, show and check presets.",

@@ -195,6 +195,9 @@ MirrorOption = Annotated[
     bool,
     typer.Option("--mirror", envvar="GANCLI_MIRROR", help="Flip half of the images left to right."),
 ]
+SheetOption = Annotated[
+    str | None, typer.Option("--sheet", help="Write a PNG with samples of the data.", show_default="no sheet")
+]
 ChannelsOption = Annotated[
     int | None,
     typer.Option(

@@ -180,6 +180,8 @@ def result(value: Any, *, json_wanted: bool, everything: bool = False) -> None:
             _table_out(*tables.forecast_table(value))
         case Doctor():
             _table_out(tables.doctor_table(value))
+        case DataReport():
+            _table_out(tables.data_table(value, most=None if voice.verbosity else REJECTED_SHOWN))
         case _:
             _table_out(tables.runs_table(value))
 

@@ -1,14 +1,14 @@
 """Results as rich renderables: health panel, forecast, ablation, doctor, list of runs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from gancli.health import GROUPS, Figure, Health, Histogram, with_fixed
-from gancli.results import Ablation, Doctor, Forecast, RunSummary, printable
+from gancli.results import Ablation, DataReport, Doctor, Forecast, RunSummary, printable
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 COLORS = {
@@ -193,9 +193,26 @@ def ablation_table(ablation: Ablation) -> Table:
     return table
 
 
+def data_table(report: DataReport, most: int | None) -> Table:
+    """One row per item that there is. most: rejected files that are named; None: all."""
+    sizes = [f"{width}x{height}" for height, width in filter(None, (report.smallest, report.largest))]
+    rejected = [f"{item.name}: {item.reason}" for item in report.rejected[:most]]
+    left = len(report.rejected) - len(rejected)
+    rows = {
+        "samples": f"{report.count:,}, {report.held_out:,} of them held out",
+        "source sizes": " to ".join(dict.fromkeys(sizes)),
+        "read as": f"{report.kind}, {'x'.join(map(str, report.shape))}",
+        "enlarged": f"{report.enlarged:,}" if report.enlarged else "",
+        "duplicates": f"{report.duplicates:,}" if report.duplicates else "",
+        "other files": f"{report.ignored:,}, ignored" if report.ignored else "",
+        "rejected": "\n".join([*rejected, *([f"and {left:,} more: -v lists all"] if left else [])]),
+        "note": "\n".join(report.advice),
+    }
+    return _items({name: value for name, value in rows.items() if value})
+
+
 def doctor_table(doctor: Doctor) -> Table:
     """One row per item."""
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     rows = {
         "gancli": doctor.gancli,
         "python": f"{doctor.python} on {doctor.platform}",
@@ -207,8 +224,13 @@ def doctor_table(doctor: Doctor) -> Table:
         **doctor.packages,
         **{f"extra {e.name}": f"{e.version or 'not installed'}: {e.adds}" for e in doctor.extras},
     }
+    return _items({name: printable(value) for name, value in rows.items()})
+
+
+def _items(rows: Mapping[str, str]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for name, value in rows.items():
-        table.add_row(Text(name), Text(printable(value)))
+        table.add_row(Text(name), Text(value))
     return table
 
 
