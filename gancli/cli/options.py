@@ -155,6 +155,18 @@ TickOption = Annotated[
         show_default=FROM_PRESET,
     ),
 ]
+MinutesOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0.1,
+        envvar="GANCLI_MINUTES",
+        help="Scale the schedule to end after this time on this machine. Not with --kimg.",
+        show_default=False,
+    ),
+]
+HoursOption = Annotated[
+    float | None, typer.Option(min=0.01, envvar="GANCLI_HOURS", help="The same in hours.", show_default=False)
+]
 SeedOption = Annotated[
     int | None,
     typer.Option(min=0, envvar="GANCLI_SEED", help="Random seed of the training run.", show_default=FROM_PRESET),
@@ -342,6 +354,7 @@ def changes(ctx: typer.Context, sets: list[str] | None, **flags: Any) -> dict[st
     keys = {
         "seed": "train.seed",
         "kimg": "train.duration",
+        "minutes": "train.minutes",
         "resolution": "network.resolution",
         "batch": "train.batch_size",
         "snap": "train.checkpoint_every",

@@ -16,6 +16,8 @@ def train(
     data: Data = None,
     preset: options.PresetOption = None,
     kimg: options.KimgOption = None,
+    minutes: options.MinutesOption = None,
+    hours: options.HoursOption = None,
     seed: options.SeedOption = None,
     resolution: options.ResolutionOption = None,
     batch: options.BatchOption = None,
@@ -54,9 +56,13 @@ def train(
         preset = None  # the preset of the source is used
     if start_from and preset:
         raise UsageError("--from uses its own preset", where="--from, --preset", hint="leave out --preset")
+    if sum(given is not None for given in (kimg, minutes, hours)) > 1:
+        what = "the length of the run is given twice"
+        raise UsageError(what, where="--kimg, --minutes, --hours", hint="use one of them")
+    minutes = minutes if hours is None else hours * 60
     changes = options.changes(
-        ctx, set_, seed=seed, kimg=kimg, resolution=resolution, batch=batch, snap=snap, tick=tick, precision=precision,
-        mirror=mirror or None, channels=channels, fit=fit, features=features,
+        ctx, set_, seed=seed, kimg=kimg, minutes=minutes, resolution=resolution, batch=batch, snap=snap, tick=tick,
+        precision=precision, mirror=mirror or None, channels=channels, fit=fit, features=features,
     )  # fmt: skip
     name = preset or DEFAULT_PRESET
 

@@ -1,7 +1,7 @@
 """Config models of a preset: frozen, typed, strict. All durations are in images unless stated otherwise."""
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, SerializeAsAny, model_validator
 
@@ -156,6 +156,7 @@ class TrainConfig(Strict):
     batch_size: Batch  # images per critic step
     lr: Rate = 0.001  # learning rate of Adam
     duration: Count | None = None  # images shown to the critic in total; `null`: the whole schedule
+    minutes: Positive | None = None  # scale the schedule to end after this time on the machine that starts the run
     epochs: Epochs | None = None  # length in epochs instead; becomes `duration` when the run starts
     generator_steps: Steps | None = None  # length in generator steps instead; becomes `duration` when the run starts
     critic_steps: CriticSteps = CriticSteps()  # critic steps per generator step
@@ -238,6 +239,10 @@ class ResolvedConfig(Config):
     data: ResolvedData
     train: ResolvedTrain
     samples: SamplesInfo
+
+    def with_train(self, **values: Any) -> Self:
+        """A copy with other values in the section train."""
+        return self.model_copy(update={"train": self.train.model_copy(update=values)})
 
     @property
     def sizes(self) -> Sizes:

@@ -199,6 +199,7 @@ def transferred(source: Opened, changes: Mapping[str, Any]) -> Config:
 
 
 def _derived(source: Opened, values: dict[str, Any], verb: str, changes: Mapping[str, Any]) -> Config:
+    values["train"]["minutes"] = None
     values["preset"] = f"{source.config.preset.removesuffix(f'-{verb}')}-{verb}"
     if isinstance(source.config.network, ProgressiveConfig):
         values["train"]["duration"] = None  # taken from the new schedule

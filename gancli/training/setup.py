@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gancli import checkpoint, runs
 from gancli import config as configs
 from gancli.checkpoint import Opened
@@ -13,6 +15,7 @@ from gancli.data import Dataset, Shape, open_dataset, plan_cache
 from gancli.errors import CannotCreate, ConfigError, DataError, InputMissing, UsageError
 from gancli.results import printable
 from gancli.runs import Run
+from gancli.training import timed
 from gancli.training.callbacks import Callback
 from gancli.training.resolve import refuse_misfit, resolve, transferred
 
@@ -98,12 +101,40 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], section: str = "
     return found
 
 
+def run_for(
+    config: ResolvedConfig,
+    dataset: Dataset,
+    device: torch.device,
+    outdir: Path,
+    name: str | None,
+    callback: Callback,
+    *,
+    new: bool,
+) -> tuple[Run, ResolvedConfig]:
+    """The run to train, see `find_or_create`, and its config, which is fitted to `train.minutes` when it begins."""
+    if config.train.minutes is None:
+        return find_or_create(config, outdir, name, callback, new=new), config
+    if new or existing_for(config, outdir, name) is None:
+        config = timed.fitted(config, dataset, device)
+        callback.say(
+            f"{config.train.minutes:g} minutes are about {config.train.duration / 1000:.4g} kimg on this machine"
+        )
+    run = find_or_create(config, outdir, name, callback, new=new)
+    return run, timed.as_begun(config, run)
+
+
+def existing_for(config: ResolvedConfig, outdir: Path, name: str | None) -> Run | None:
+    """The run with this name, or without a name the newest run with the same config and data; None if there is none."""
+    if name is None:
+        return runs.match(outdir, config)
+    return Run(outdir / name) if Run(outdir / name).config_file.is_file() else None
+
+
 def find_or_create(config: ResolvedConfig, outdir: Path, name: str | None, callback: Callback, *, new: bool) -> Run:
     """The run with this name, else the newest run with the same config and data, else a new run."""
-    named = None if name is None or new else Run(outdir / name)
-    if named is not None and named.config_file.is_file():
-        return _named(config, named, callback)
-    found = None if new or name is not None else runs.match(outdir, config)
+    found = None if new else existing_for(config, outdir, name)
+    if found is not None and name is not None:
+        return _named(config, found, callback)
     if found is None and not new and (old := runs.match_before_change(outdir, config)):
         callback.say(
             f"the data has changed since {old.path}, starting a new run; to continue the old one: --run {old.path.name}"
@@ -111,9 +142,10 @@ def find_or_create(config: ResolvedConfig, outdir: Path, name: str | None, callb
     try:
         return found or runs.create(outdir, config.data.source, config, name)
     except CannotCreate:
-        if named is None or not named.config_file.is_file():
+        meanwhile = None if new or name is None else existing_for(config, outdir, name)
+        if meanwhile is None:
             raise
-        return _named(config, named, callback)  # another process has created it meanwhile
+        return _named(config, meanwhile, callback)  # another process has created it meanwhile
 
 
 def existing(run: str | Path | None, outdir: Path) -> Run:
@@ -133,7 +165,7 @@ def reopened(run: Run, duration: int | None, callback: Callback) -> tuple[Resolv
     """The config of a run, with the new duration if given, and its data set, which may have changed since."""
     config = run.config()
     if duration is not None:
-        config = config.model_copy(update={"train": config.train.model_copy(update={"duration": duration})})
+        config = config.with_train(duration=duration)
     dataset = open_dataset(
         config.data.source,
         shape_of(config),

@@ -7,7 +7,7 @@ from typing import Any
 from gancli import checkpoint, devices, signals
 from gancli.data.given import Data, place_of
 from gancli.results import Forecast, TrainReport
-from gancli.training import setup
+from gancli.training import setup, timed
 from gancli.training.alarms import stop_names
 from gancli.training.callbacks import Callback, Silent
 from gancli.training.forecast import forecast
@@ -34,7 +34,10 @@ def plan(
     config, source = setup.written(preset, changes, start_from)
     where = place_of(data)
     setup.say_cache(config, where, callback)
-    return forecast(*setup.prepare(config, where, callback, source=source, rescan=rescan), place)
+    resolved, dataset = setup.prepare(config, where, callback, source=source, rescan=rescan)
+    if resolved.train.minutes is not None:
+        resolved = timed.fitted(resolved, dataset, place)
+    return forecast(resolved, dataset, place)
 
 
 @signals.handled()
@@ -65,7 +68,7 @@ def train(
     config, source = setup.written(preset, changes, start_from)
     resolved, dataset = setup.prepare(config, place_of(data), callback, source=source, rescan=rescan)
     setup.refuse_rejected(dataset, strict=strict)
-    run = setup.find_or_create(resolved, Path(outdir), name, callback, new=new)
+    run, resolved = setup.run_for(resolved, dataset, place, Path(outdir), name, callback, new=new)
     return go_on(run, resolved, dataset, source, place, callback, names)
 
 
@@ -122,5 +125,5 @@ def grow(
     config = grown(source, to, changes or {})
     resolved, dataset = setup.prepare(config, place_of(data), callback, source=source)
     setup.refuse_rejected(dataset, strict=strict)
-    run = setup.find_or_create(resolved, Path(outdir), name, callback, new=new)
+    run, resolved = setup.run_for(resolved, dataset, place, Path(outdir), name, callback, new=new)
     return go_on(run, resolved, dataset, source, place, callback, names, keep_adam=not fresh_adam)

@@ -1,0 +1,41 @@
+"""Fit a run to a time: its schedule is scaled so that this machine trains it in so many minutes.
+
+The result is a fixed number of images in the config of the run, so that it resumes exactly, on any machine.
+"""
+
+import torch
+
+from gancli import config as configs
+from gancli.config import ResolvedConfig
+from gancli.data import Dataset
+from gancli.growth import Schedule
+from gancli.runs import Run
+from gancli.training.forecast import forecast
+
+SHARE = 0.95  # of the time is for training; the rest for start, ticks, samples and checkpoints
+
+
+def fitted(config: ResolvedConfig, dataset: Dataset, device: torch.device) -> ResolvedConfig:
+    """The config with all durations scaled to end after `train.minutes`, by steps that are timed now."""
+    assert config.train.minutes is not None, "checked by the caller"
+    estimate = forecast(config, dataset, device).seconds
+    assert estimate is not None, "forecast has timed it"
+    return scaled(config, SHARE * config.train.minutes * 60 / max(estimate, 1e-9))
+
+
+def scaled(config: ResolvedConfig, factor: float) -> ResolvedConfig:
+    """The config with the length of the run, of fades and of stable phases multiplied by `factor`."""
+    values = config.model_dump()
+    for section in (values["growth"], *values["growth"]["at"].values()):
+        for key in ("fade", "stable"):
+            section[key] = section[key] and max(1, round(section[key] * factor))
+    values["train"]["duration"] = max(config.train.batch_size, round(config.train.duration * factor))
+    found = configs.presets.build_resolved(values, "the resolved config")
+    whole = config.train.duration == Schedule.of(config).total
+    return found.with_train(duration=Schedule.of(found).total) if whole else found
+
+
+def as_begun(config: ResolvedConfig, run: Run) -> ResolvedConfig:
+    """The config with the durations that were fitted when the run began."""
+    begun = run.config()
+    return config.model_copy(update={"growth": begun.growth}).with_train(duration=begun.train.duration)
