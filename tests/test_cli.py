@@ -30,6 +30,7 @@ COMMANDS = [
     "inspect-stats",
     "report",
     "ablate",
+    "data",
     "runs",
     "doctor",
     "presets",

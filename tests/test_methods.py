@@ -22,6 +22,12 @@ PROGRESSIVE = {
 SMALL = {
     "conv": {"network.width": 0.03, "train.batch_size": 8, "train.critic_steps": {"base": 2}},
     "mlp": {"train.batch_size": 16},
+    "projected": {
+        "network.resolution": 16,
+        "network.channels": [8, 8, 8],
+        "network.critic_width": 8,
+        "train.batch_size": 8,
+    },
     "superres": {"network.resolution": 16, "network.channels": 8, "network.blocks": 1},
 }
 KEPT = {"train.duration": 64, "train.tick_every": 16, "train.sample_every": 32, "train.checkpoint_every": 0}
