@@ -14,9 +14,11 @@ from gancli.config import Config
 from gancli.config.family import USUAL_SIZE
 from gancli.data import Dataset, Shape, open_dataset, picture_size, scaled, to_unit
 from gancli.data.given import Data, place_of
-from gancli.errors import ConfigError, UsageError
+from gancli.errors import UsageError
 from gancli.results import DataReport, Progress, silent
 from gancli.seeds import stream
+from gancli.training.resolve import refuse_other_kind
+from gancli.training.setup import shape_of
 
 SHOWN, COLUMNS = 64, 8  # samples on the sheet
 GAP = 16  # px between plain and augmented samples
@@ -44,9 +46,8 @@ def scan(
     if config is None and changes:
         raise UsageError("changes need a preset", where="--set", hint="give --preset, too")
     dataset = _opened(place, config, rescan, progress)
-    if config is not None and dataset.kind not in config.network.kinds:
-        what = f"{config.network.family} networks do not take {dataset.kind} data"
-        raise ConfigError(what, where="network.family", hint="use a preset for this kind of data")
+    if config is not None:
+        refuse_other_kind(config, dataset, place)
     if sheet is not None:
         files.make_folder(Path(sheet).parent)
         media.save(Path(sheet), _sheet(dataset, config))
@@ -57,9 +58,8 @@ def _opened(place: str, config: Config | None, rescan: bool, progress: Progress)
     if config is None:
         height, width = picture_size(place) or USUAL_SIZE
         return open_dataset(place, Shape(height, width, None, "crop"), rescan=rescan, progress=progress)
-    height, width = config.network.picture_size or USUAL_SIZE
-    shape, data = Shape(height, width, config.data.channels, config.data.fit), config.data
-    return open_dataset(place, shape, held_out=data.held_out, kind=data.kind, rescan=rescan, progress=progress)
+    own = config.data
+    return open_dataset(place, shape_of(config), held_out=own.held_out, kind=own.kind, rescan=rescan, progress=progress)
 
 
 def _sheet(dataset: Dataset, config: Config | None) -> NDArray[np.uint8]:

@@ -69,7 +69,7 @@ def test_signals_and_points_are_drawn(tmp_path, name, shape):
 
 def test_what_does_not_fit_is_an_error(tmp_path):
     """Networks for other data; changes of no preset."""
-    with pytest.raises(ConfigError, match="do not take points data"):
+    with pytest.raises(ConfigError, match="has points data"):
         gancli.scan("builtin:ring8", "quickstart")
     with pytest.raises(UsageError, match="changes need a preset"):
         gancli.scan("builtin:ring8", changes={"network.resolution": 64})
