@@ -102,6 +102,7 @@ class TestImages:
             np.testing.assert_allclose(red, red[0] * torch.tensor([1, -1, 0]), atol=1e-4)
             np.testing.assert_allclose(offset, offset[0].expand(3), atol=1e-4)
             offsets.append(float(offset[0]))
+        assert abs(np.corrcoef(np.log2(contrasts), np.log2(saturations))[0, 1]) < 0.5
         assert np.log2(contrasts).std() == pytest.approx(0.5, rel=0.3)
         assert np.log2(saturations).std() == pytest.approx(1.0, rel=0.3)
         assert np.std(offsets) == pytest.approx(0.2, rel=0.3)

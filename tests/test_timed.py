@@ -44,6 +44,8 @@ def test_the_schedule_is_scaled_as_a_whole():
     assert phases == [(80, 0, False), (80, 1, True), (160, 1, False), (80, 2, False)]
     assert found.train.duration == Schedule.of(found).total == 400
     assert found.growth.at[16].batch_size == 4
+    odd = timed.scaled(config, 1.01)  # rounded phase by phase
+    assert odd.train.duration == Schedule.of(odd).total == 161
 
 
 def test_a_length_that_is_not_the_schedule_is_scaled_by_itself():
