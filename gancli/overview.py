@@ -25,7 +25,7 @@ GAP = 16  # px between plain and augmented samples
 
 
 def scan(
-    data: Data,
+    data: Data | None,
     preset: str | None = None,
     *,
     changes: Mapping[str, Any] | None = None,

@@ -17,6 +17,11 @@ def mlp(shape=(3, 8, 8), **sections):
     return resolved_config({}, values, shape)
 
 
+def projected(shape):
+    network = {"family": "projected", "resolution": 16, "channels": [8, 8, 8]}
+    return resolved_config({}, {"network": network, "train": {"batch_size": 4, "duration": 100}}, shape)
+
+
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
@@ -26,6 +31,7 @@ def mlp(shape=(3, 8, 8), **sections):
         (mlp((2, 60), data={"mirror": True}), "only images can be mirrored"),
         (mlp(loss={"perceptual": {}}), "perceptual loss needs a super-resolution network"),
         (mlp(loss={"adversarial": "none"}), "no loss is set"),
+        (projected((4, 16, 16)), "no alpha channel"),
         (mlp((2,), augment={"noise": 0.5}), "points cannot be augmented"),
         (mlp((2, 60), augment={"color": 0.5}), "signals have no such augmentation"),
         (mlp(augment={"warp": 0.5}), "images have no such augmentation"),

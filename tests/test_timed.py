@@ -101,6 +101,13 @@ def test_a_grown_run_has_a_length_of_its_own(tmp_path, pictures, speed):
     assert Run(report.run).config().train.minutes is None
 
 
+def test_a_time_that_no_run_takes_is_an_error(gancli):
+    """Instead of a number that overflows."""
+    code, _, err = gancli("train", "builtin:shapes", "--minutes", "1e308")
+    assert code == 78
+    assert "train.minutes" in err
+
+
 @pytest.mark.parametrize("words", [("--kimg", "1"), ("--hours", "1")])
 def test_one_length_is_enough(gancli, words):
     """Exit 2."""

@@ -6,7 +6,6 @@ import typer
 
 from gancli.cli import options, show
 from gancli.cli.options import Data, JsonOption, NoProgressOption, QuietOption, SetOption, VerboseOption
-from gancli.errors import UsageError
 
 
 def data(
@@ -31,8 +30,6 @@ def data(
     Example: gancli data photos/ --preset projected-64 --sheet sheet.png
     """
     changes = options.changes(ctx, set_, resolution=resolution, channels=channels, fit=fit)
-    if data is None:
-        raise UsageError("no data to scan", where="DATA", hint="give DATA, such as builtin:shapes")
 
     from gancli import overview
 

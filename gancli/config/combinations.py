@@ -28,6 +28,8 @@ def _impossible(config: ResolvedConfig) -> list[tuple[str, str, str]]:
     if config.data.mirror and config.samples.kind != "image":
         found.append((f"only images can be mirrored, not {config.samples.kind} data", "data.mirror", "set it to false"))
     found += _impossible_augment(config)
+    if config.network.uses_pretrained and config.samples.shape[0] == 4:
+        found.append(("the trained features have no alpha channel", "data.channels", "use --channels 3"))
     if loss.perceptual is not None and (not config.network.enlarges or config.samples.shape[0] == 4):
         hint = "remove it, or use superres-4x with images of 1 or 3 channels"
         found.append(

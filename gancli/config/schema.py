@@ -33,6 +33,7 @@ LOSSES = {  # names of adversarial losses; `gancli.register_loss` adds to them
 
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(no_bool)]
+Minutes = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False), BeforeValidator(no_bool)]  # up to two years
 Epochs = Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(no_bool)]
 Steps = Annotated[int, Field(ge=1, le=10_000_000), BeforeValidator(no_bool)]  # each is computed when a run starts
 HeldOut = Annotated[float, Field(ge=0, lt=1), BeforeValidator(no_bool)]
@@ -156,7 +157,7 @@ class TrainConfig(Strict):
     batch_size: Batch  # images per critic step
     lr: Rate = 0.001  # learning rate of Adam
     duration: Count | None = None  # images shown to the critic in total; `null`: the whole schedule
-    minutes: Positive | None = None  # scale the schedule to end after this time on the machine that starts the run
+    minutes: Minutes | None = None  # scale the schedule to end after this time on the machine that starts the run
     epochs: Epochs | None = None  # length in epochs instead; becomes `duration` when the run starts
     generator_steps: Steps | None = None  # length in generator steps instead; becomes `duration` when the run starts
     critic_steps: CriticSteps = CriticSteps()  # critic steps per generator step
