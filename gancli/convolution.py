@@ -31,14 +31,15 @@ def input_gradients_only() -> Iterator[None]:
 
 
 class Window(NamedTuple):
-    """Stride and padding of a convolution, the same in all dimensions."""
+    """Stride and padding of a convolution, the same in all dimensions, and the number of its channel groups."""
 
     stride: int = 1
     padding: int = 0
+    groups: int = 1
 
 
 def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None, window: Window) -> Tensor:
-    """As torch's conv1d or conv2d. (N, C_in, *S), (C_out, C_in, *K), (C_out,) -> (N, C_out, *S')."""
+    """As torch's conv1d or conv2d. (N, C_in, *S), (C_out, C_in / groups, *K), (C_out,) -> (N, C_out, *S')."""
     y: Tensor = _Convolve.apply(x, kernel, bias, window)
     return y
 
@@ -51,7 +52,7 @@ def convolve_transposed(g: Tensor, kernel: Tensor, window: Window) -> Tensor:
     sizes = (
         (n - 1) * window.stride + k - 2 * window.padding for n, k in zip(g.shape[2:], kernel.shape[2:], strict=True)
     )
-    x = _empty_as(g, (len(g), kernel.shape[1], *sizes))
+    x = _empty_as(g, (len(g), kernel.shape[1] * window.groups, *sizes))
     y: Tensor = _InputGradient.apply(g, kernel, x, window)
     return y
 
@@ -68,7 +69,7 @@ class _Convolve(Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, kernel)
         ctx.window, ctx.has_bias = window, bias is not None
-        return torch.convolution(x, kernel, bias, *_each(window, x), 1)
+        return torch.convolution(x, kernel, bias, *_each(window, x))
 
     @staticmethod
     def backward(ctx: Any, g: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -129,10 +130,13 @@ class _KernelGradient(Function):
         return g_g, g_x, None, None
 
 
-def _each(window: Window, x: Tensor) -> tuple[list[int], list[int], list[int], bool, list[int]]:
-    """Stride, padding, dilation, transposed and output padding, for each dimension of x, as torch takes them."""
+def _each(window: Window, x: Tensor) -> tuple[list[int], list[int], list[int], bool, list[int], int]:
+    """Stride, padding, dilation, transposed, output padding and groups, for each dimension of x, as torch takes them.
+
+    Grouped convolutions take less time than dense ones with zeros, on a CPU, too.
+    """
     rank = x.ndim - 2
-    return [window.stride] * rank, [window.padding] * rank, [1] * rank, False, [0] * rank
+    return [window.stride] * rank, [window.padding] * rank, [1] * rank, False, [0] * rank, window.groups
 
 
 def _empty_as(x: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -146,7 +150,7 @@ def _gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of <g, kernel * x + bias> with respect to x, kernel and bias; None if not wanted."""
     found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-        g, x, kernel, [g.shape[1]], *_each(window, x), 1, wanted
+        g, x, kernel, [g.shape[1]], *_each(window, x), wanted
     )
     return found
 

@@ -9,7 +9,7 @@ def decay(batch: int, half_life: float) -> float:
     return 0.5 ** (batch / half_life) if half_life > 0 else 0.0
 
 
-def half_life_at(images: int, half_life: int, ramp: float) -> float:
+def half_life_at(images: int, half_life: float, ramp: float) -> float:
     """min(half_life, ramp * images): a shorter half-life early on, so that the average does not lag behind."""
     return min(half_life, images * ramp) if ramp > 0 else half_life
 

@@ -115,16 +115,6 @@ def _phase(config: Config, sizes: Sizes, segment: Segment, index: int) -> Phase:
     )
 
 
-def lr_factor(config: Config, images: int, duration: int) -> float:
-    """Learning rate multiplier: 1, then linear decay over the last part of the run."""
-    decay = config.optimizer.decay
-    if decay is None or decay.share == 0:
-        return 1.0
-    done = images / duration
-    left = (1 - done) / decay.share  # 1 at the start of the decay, 0 at the end
-    return decay.to + (1 - decay.to) * min(1.0, max(0.0, left))
-
-
 def resets_optimizer(config: Config, before: Phase, after: Phase) -> bool:
     """Whether to reset the Adam state between two phases. The reference does so at the start and end of each fade."""
     if before.segment == after.segment or config.optimizer.reset == "never":

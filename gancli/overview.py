@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gancli import config as configs
-from gancli import files, media, plots
+from gancli import devices, files, media, plots
 from gancli.augment import Augment
 from gancli.config import Config
 from gancli.config.family import USUAL_SIZE
-from gancli.data import Dataset, Shape, open_dataset, picture_size, scaled, to_unit
+from gancli.data import Dataset, Shape, facts, open_dataset, scaled, to_unit
 from gancli.data.given import Data, place_of
 from gancli.errors import UsageError
 from gancli.results import DataReport, Progress, silent
 from gancli.seeds import stream
+from gancli.training.callbacks import Silent
 from gancli.training.resolve import refuse_other_kind
-from gancli.training.setup import shape_of
+from gancli.training.setup import shape_of, written
 
 SHOWN, COLUMNS = 64, 8  # samples on the sheet
 GAP = 16  # px between plain and augmented samples
@@ -42,7 +42,7 @@ def scan(
     place = place_of(data)
     if place is None:
         raise UsageError("no data to scan", where="DATA", hint="give DATA, such as builtin:shapes")
-    config = None if preset is None else configs.load(preset, changes)
+    config = None if preset is None else written(preset, place, changes, None, devices.choose(), Silent())[0]
     if config is None and changes:
         raise UsageError("changes need a preset", where="--set", hint="give --preset, too")
     dataset = _opened(place, config, rescan, progress)
@@ -56,7 +56,7 @@ def scan(
 
 def _opened(place: str, config: Config | None, rescan: bool, progress: Progress) -> Dataset:
     if config is None:
-        height, width = picture_size(place) or USUAL_SIZE
+        height, width = facts(place).size or USUAL_SIZE
         return open_dataset(place, Shape(height, width, None, "crop"), rescan=rescan, progress=progress)
     own = config.data
     return open_dataset(place, shape_of(config), held_out=own.held_out, kind=own.kind, rescan=rescan, progress=progress)

@@ -7,8 +7,8 @@ from torch.nn.functional import avg_pool1d, avg_pool2d
 from gancli.convolution import input_gradients_only
 
 
-def squared_gradients(score: Tensor, *images: Tensor) -> tuple[Tensor, ...]:
-    """|grad_x D(x)|^2 per sample, for every batch of images. Shapes (), (N, C, *S) ... -> (N,) ...
+def squared_gradients(score: Tensor, *images: Tensor, pack: int = 1) -> tuple[Tensor, ...]:
+    """|grad_x D(x)|^2 per pack of samples, for every batch of images. Shapes (), (N, C, *S) ... -> (N / pack,) ...
 
     Zero-centered penalty of Mescheder et al. 2018, arXiv:1801.04406: R1 on real images, R2 on
     generated ones. `score` is the sum of all scores (minibatch std makes the scores of a group depend on
@@ -16,16 +16,16 @@ def squared_gradients(score: Tensor, *images: Tensor) -> tuple[Tensor, ...]:
     """
     with input_gradients_only():
         gradients = torch.autograd.grad(score, images, create_graph=True)
-    return tuple(g.float().flatten(1).square().sum(dim=1) for g in gradients)
+    return tuple(g.float().reshape(len(g) // pack, -1).square().sum(dim=1) for g in gradients)
 
 
-def gradient_penalty(scores: Tensor, images: Tensor, target: float = 1.0) -> Tensor:
-    """(|grad_x D(x)| - target)^2 per sample. Shapes (N,), (N, C, *S) -> (N,).
+def gradient_penalty(scores: Tensor, images: Tensor, target: float = 1.0, pack: int = 1) -> Tensor:
+    """(|grad_x D(x)| - target)^2 per pack of samples. Shapes (N / pack,), (N, C, *S) -> (N / pack,).
 
     One-centered penalty of Gulrajani et al. 2017, arXiv:1704.00028, taken at `between(x, y, u)`.
     The 1e-12 keeps the gradient of the square root finite where the critic is constant.
     """
-    (square,) = squared_gradients(scores.sum(), images)
+    (square,) = squared_gradients(scores.sum(), images, pack=pack)
     slope = (square + 1e-12).sqrt()
     return (slope - target).square()
 

@@ -124,6 +124,7 @@ class Tick:
     seconds: float  # training time so far in seconds, including earlier sessions
     saturation_real: float = math.nan  # share of the real values at or beyond -1 or 1
     moments: float = math.nan  # moment penalty as weighted in the generator loss; NaN if it is off
+    consistency: float = math.nan  # consistency as weighted in the critic loss; NaN if it is off
     perceptual: float = math.nan  # perceptual loss as weighted in the generator loss; NaN if it is off
     color_distance: float = math.nan  # Wasserstein distance of fake to training values, mean over channels, 0 to 255
     change: float = math.nan  # mean absolute change of the fakes on fixed inputs since the last tick, over std_real

@@ -242,7 +242,56 @@ def superres_generator(w, x, net, shape, stage, alpha, train):
     return final(w, net, conv(w, "last", h), train)
 
 
+def smoothed(x, padding):
+    """Every channel convolved with [1 3 3 1] / 8 in both directions, zeros outside."""
+    row = torch.tensor([1, 3, 3, 1]).double() / 8
+    kernel = torch.outer(row, row)[None, None]
+    n, c, h, w = x.shape
+    return conv2d(x.reshape(n * c, 1, h, w), kernel, padding=padding).unflatten(0, (n, c)).squeeze(2)
+
+
+def residual_blocks(w, name, h, net):
+    """Huang et al. 2024: x + W3 a(W2 a(W1 x + b1) + b2), W2 separately on each 16 of twice the channels."""
+    for i in range(net.blocks):
+        block = f"{name}.{i}"
+        wide = leaky(conv2d(h, w[f"{block}.widen.weight"], w[f"{block}.widen.bias"]))
+        kernel, size = w[f"{block}.grouped.weight"], net.group_width
+        parts = [conv2d(wide[:, a : a + size], kernel[a : a + size], padding=1) for a in range(0, len(kernel), size)]
+        wide = leaky(torch.cat(parts, dim=1) + w[f"{block}.grouped.bias"].view(1, -1, 1, 1))
+        h = h + conv2d(wide, w[f"{block}.narrow.weight"])
+    return h
+
+
+def changed(w, name, h):
+    return conv2d(h, w[f"{name}.weight"]) if f"{name}.weight" in w else h
+
+
+def residual_generator(w, z, net, shape, stage, alpha, train):
+    """A 4x4 basis times a linear function of z; 1x1, zeros between the pixels and the filter times 4; 1x1 to RGB."""
+    h = (z @ w["basis.linear.weight"].T)[:, :, None, None] * w["basis.weight"]
+    h = residual_blocks(w, "stages_.0", h, net)
+    for i in range(1, len(net.channels)):
+        h = changed(w, f"changes.{i - 1}", h)
+        spread = h.new_zeros(*h.shape[:2], 2 * h.shape[2], 2 * h.shape[3])
+        spread[:, :, ::2, ::2] = h
+        h = residual_blocks(w, f"stages_.{i}", 4 * smoothed(spread, 2)[:, :, :-1, :-1], net)
+    return conv2d(h, w["to_rgb.weight"])
+
+
+def residual_critic(w, x, net, stage, alpha, train):
+    """Mirrored: the filter and every second pixel, then 1x1; at 4x4 a kernel for each channel, and a linear score."""
+    h = conv2d(x, w["from_rgb.weight"])
+    for i in range(len(net.channels) - 1):
+        h = residual_blocks(w, f"stages_.{i}", h, net)
+        h = changed(w, f"changes.{i}", smoothed(h, 1)[:, :, ::2, ::2])
+    h = residual_blocks(w, f"stages_.{len(net.channels) - 1}", h, net)
+    if net.minibatch_std:
+        h = with_spread(h, net.minibatch_std)
+    return ((h * w["pool.weight"]).sum(dim=(2, 3)) @ w["score.weight"].T).flatten()
+
+
 NETWORKS = {
+    "residual": (residual_generator, residual_critic),
     "progressive": (progressive_generator, progressive_critic),
     "mlp": (mlp_generator, mlp_critic),
     "conv": (conv_generator, conv_critic),
@@ -323,6 +372,14 @@ def perceptual_distance(w, x, y, perceptual):
     return perceptual.weight * sum(parts)
 
 
+def half_cosine(curve, images, duration):
+    """From one value to the other as cosine annealing does it, 1 if there is no curve."""
+    if curve is None:
+        return 1.0
+    t = images / duration / curve.over
+    return curve.end if t >= 1 else curve.end + (curve.start - curve.end) * (1 + math.cos(t * math.pi)) / 2
+
+
 class Adam:
     """Kingma and Ba 2015, algorithm 1; a parameter that has no gradient has no step."""
 
@@ -392,6 +449,11 @@ class Training:
         _, stage, alpha = self.at
         return NETWORKS[self.config.network.family][1](self.D, x, self.config.network, stage, alpha, True)
 
+    def packs(self, x):
+        """PacGAN: channels of consecutive samples, one set after the other."""
+        m = self.config.network.pack
+        return torch.stack([torch.cat([*x[i : i + m]]) for i in range(0, len(x), m)])
+
     def of_stage(self, key):
         """What growth says of the stage itself, else train of all."""
         own = self.config.growth.at.get(4 * 2 ** self.at[1])
@@ -431,11 +493,18 @@ class Training:
 
     def rate(self):
         """The run's rate, which falls in a straight line over the last `share` of the images."""
-        decay, lr = self.config.optimizer.decay, self.of_stage("lr")
+        decay, lr = self.config.optimizer.decay, self.of_stage("lr") * self.annealed("lr")
         if decay is None:
             return lr
         left = 1 - self.images / self.config.train.duration
         return lr if left >= decay.share else lr * (decay.to + (1 - decay.to) * left / decay.share)
+
+    def annealed(self, name):
+        return half_cosine(getattr(self.config.anneal, name), self.images, self.config.train.duration)
+
+    def betas(self):
+        first, second = self.config.optimizer.betas
+        return first, self.annealed("beta2") if self.config.anneal.beta2 else second
 
     def turn(self):
         """Some critic steps, one generator step, the average."""
@@ -462,15 +531,17 @@ class Training:
         self.statistics_before = {name: t for name, t in self.G.items() if "running" in name}
         y = self.generate(self.G, self.z, train=config.train.critic_fakes == "train").detach()
         u = torch.rand(len(x), generator=stream(config.train.seed, "between", self.images)).double()
+        x, y = self.packs(x), self.packs(y)
+        u = u[: len(x)]
         a, b = self.judge(x), self.judge(y)
         total = GAMES[loss.adversarial][0](a, b).mean() + loss.drift * (a**2).mean()
         if number % loss.penalty_interval == 0:
-            penalty = penalties(self.judge, x, y, u, loss)
+            penalty = self.annealed("penalty") * penalties(self.judge, x, y, u, loss)
             total = total + loss.penalty_interval * penalty
             self.losses["penalty"] = penalty
         self.losses |= {"critic_loss": total, "d_real": a.mean(), "d_fake": b.mean(), "score_gap": a.mean() - b.mean()}
         self.gradients_D = gradients_of(total, self.D)
-        rate = self.rate()
+        rate, self.adam_D.betas = self.rate(), self.betas()
         self.adam_D.step(self.D, self.gradients_D, lambda name: rate * self.faster("D", name))
 
     def generator_step(self, x):
@@ -478,7 +549,9 @@ class Training:
         config, loss = self.config, self.config.loss
         y, total = self.fakes_to_learn_from(x), torch.zeros((), dtype=torch.float64)
         if loss.adversarial != "none":
-            total = GAMES[loss.adversarial][1](self.judge(x).detach(), self.judge(y)).mean()
+            a, b = self.judge(self.packs(x)).detach(), self.judge(self.packs(y))
+            best = sorted(range(len(b)), key=lambda i: -b[i])[: math.ceil(loss.top_k * self.annealed("top_k") * len(b))]
+            total = torch.stack([GAMES[loss.adversarial][1](a[i], b[i]) for i in best]).mean()
         if loss.moments is not None:
             moments = moment_penalty(x, y, loss.moments)
             total, self.losses["moments"] = total + moments, moments
@@ -487,7 +560,7 @@ class Training:
             total, self.losses["perceptual"] = total + distance, distance
         self.losses["generator_loss"] = total
         self.gradients_G = gradients_of(total, self.G)
-        rate = self.rate() * config.optimizer.generator_lr_factor
+        rate, self.adam_G.betas = self.rate() * config.optimizer.generator_lr_factor, self.betas()
         self.adam_G.step(self.G, self.gradients_G, lambda name: rate * self.faster("G", name))
 
     def fakes_to_learn_from(self, x):
@@ -512,7 +585,8 @@ class Training:
         """After a half-life of images the old average weighs one half."""
         train, origin = self.config.train, self.config.origin
         seen = self.images + (origin.images if origin else 0)
-        half_life = min(train.ema_half_life, train.ema_ramp * seen) if train.ema_ramp else train.ema_half_life
+        half_life = train.ema_half_life * self.annealed("ema_half_life")
+        half_life = min(half_life, train.ema_ramp * seen) if train.ema_ramp else half_life
         keep = 2 ** (-shown / half_life) if half_life else 0.0
         for name, now in self.G.items():
             averaged = "running" not in name and "num_batches" not in name

@@ -206,6 +206,8 @@ class TestProbabilities:
 class Sums(nn.Module):
     """A critic: the weighted sum of the squares of all values."""
 
+    pack = 1
+
     def __init__(self, weight):
         super().__init__()
         self.weight = weight
@@ -215,6 +217,9 @@ class Sums(nn.Module):
 
     def scores(self, h):
         return h.flatten(1).sum(1)
+
+    def group_of(self, n):
+        return None
 
 
 def test_penalties_reach_the_samples_before_augmentation():
@@ -232,6 +237,28 @@ def test_penalties_reach_the_samples_before_augmentation():
     steps = torch.eye(36, dtype=torch.float64).view(36, 1, 1, 6, 6) * 1e-5
     slopes = [(score(x.detach() + step) - score(x.detach() - step)) / 2e-5 for step in steps]
     assert found.item() == pytest.approx(sum(slope.item() ** 2 for slope in slopes), rel=1e-4)
+
+
+def test_consistency_is_the_squared_difference_of_the_scores_of_two_draws():
+    """Of reals and of fakes, weighted, and nothing without a second augmentation; by hand from the same seed."""
+    x, y = torch.rand(2, 5, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    phase, critic = Phase(0, 6, 6, 1.0, 1, 0.1, 0, False), Sums(torch.rand(1, 6, 6))
+
+    def losses(made, weight):
+        loss = LossConfig(adversarial="wasserstein", consistency=weight)
+        return critic_loss(CriticView(critic, phase, made), x, y, torch.rand(5), loss, penalize=False)
+
+    draws = augment(color=1)
+    first_x, first_y, second_x, second_y = (
+        (draws(side).square() * critic.weight).sum((1, 2, 3)) for side in (x, y) * 2
+    )
+    expected = ((first_x - second_x) ** 2).mean() + ((first_y - second_y) ** 2).mean()
+
+    found, without = losses(augment(color=1), 3.0), losses(augment(color=1), 0.0)
+    torch.testing.assert_close(found["consistency"], 3 * expected)
+    torch.testing.assert_close(found["critic_loss"], without["critic_loss"] + 3 * expected)
+    assert "consistency" not in without
+    assert losses(None, 3.0)["consistency"] == 0
 
 
 class TestTraining:

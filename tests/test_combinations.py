@@ -17,8 +17,8 @@ def mlp(shape=(3, 8, 8), **sections):
     return resolved_config({}, values, shape)
 
 
-def projected(shape):
-    network = {"family": "projected", "resolution": 16, "channels": [8, 8, 8]}
+def projected(shape, **more):
+    network = {"family": "projected", "resolution": 16, "channels": [8, 8, 8], **more}
     return resolved_config({}, {"network": network, "train": {"batch_size": 4, "duration": 100}}, shape)
 
 
@@ -32,6 +32,10 @@ def projected(shape):
         (mlp(loss={"perceptual": {}}), "perceptual loss needs a super-resolution network"),
         (mlp(loss={"adversarial": "none"}), "no loss is set"),
         (projected((4, 16, 16)), "no alpha channel"),
+        (projected((3, 16, 16), pack=2), "take single samples"),
+        (mlp(network={"pack": 3}, train={"batch_size": 16}), "a batch is not divisible into packs of 3"),
+        (tiny_config(network__pack=4, growth__at={8: {"batch_size": 6}}), "not divisible into packs of 4"),
+        (mlp(loss={"consistency": 10}), "there is no augmentation"),
         (mlp((2,), augment={"noise": 0.5}), "points cannot be augmented"),
         (mlp((2, 60), augment={"color": 0.5}), "signals have no such augmentation"),
         (mlp(augment={"warp": 0.5}), "images have no such augmentation"),
@@ -53,6 +57,8 @@ def test_conflicts_are_errors(config, reason):
         (mlp(loss={"moments": {}}, train={"batch_size": 8}), "mostly noise"),
         (mlp(network={"freeze_output": True}), "freeze_output has no effect"),
         (mlp(train={"critic_fakes": "eval"}), "no effect without batch norm"),
+        (mlp(anneal={"augment": {"end": 1}}), "no effect without the section augment"),
+        (mlp(anneal={"penalty": {"end": 1}}), "no effect without loss.r1"),
     ],
 )
 def test_problematic_settings_are_warnings(config, reason):

@@ -10,7 +10,7 @@ from gancli.convolution import Window, convolve, convolve_transposed, input_grad
 from gancli.penalties import squared_gradients
 
 SPACES = {"signals": (9,), "images": (7, 6)}
-WINDOWS = [Window(1, 1), Window(2, 0), Window(2, 1), Window(1, 0)]
+WINDOWS = [Window(1, 1), Window(2, 0), Window(2, 1), Window(1, 0), Window(1, 1, 2), Window(2, 1, 2)]
 
 
 def normal(*shape, seed=0):
@@ -23,12 +23,12 @@ def leaves(*tensors):
 
 def plain(x, kernel, bias, window):
     function = F.conv1d if x.ndim == 3 else F.conv2d
-    return function(x, kernel, bias, stride=window.stride, padding=window.padding)
+    return function(x, kernel, bias, stride=window.stride, padding=window.padding, groups=window.groups)
 
 
 def transposed(x, kernel, window):
     function = F.conv_transpose1d if x.ndim == 3 else F.conv_transpose2d
-    return function(x, kernel, stride=window.stride, padding=window.padding)
+    return function(x, kernel, stride=window.stride, padding=window.padding, groups=window.groups)
 
 
 def penalized(function, x, *weights):
@@ -42,15 +42,19 @@ def penalized(function, x, *weights):
 @pytest.mark.parametrize("window", WINDOWS, ids=str)
 class TestConvolve:
     def test_is_torchs(self, space, window):
-        """Signals and images, any stride and padding, in both precisions."""
-        x, kernel, bias = normal(3, 2, *space), normal(4, 2, *[3] * len(space), seed=1), normal(4, seed=2)
+        """Signals and images, any stride, padding and groups."""
+        x, kernel, bias = (
+            normal(3, 2, *space),
+            normal(4, 2 // window.groups, *[3] * len(space), seed=1),
+            normal(4, seed=2),
+        )
 
         torch.testing.assert_close(convolve(x, kernel, bias, window), plain(x, kernel, bias, window))
         torch.testing.assert_close(convolve(x, kernel, None, window), plain(x, kernel, None, window))
 
     def test_has_torchs_first_and_second_derivatives(self, space, window):
         """A loss with a penalty on its own gradient has the same gradient, to 1e-12."""
-        values = normal(3, 2, *space), normal(4, 2, *[3] * len(space), seed=1), normal(4, seed=2)
+        values = normal(3, 2, *space), normal(4, 2 // window.groups, *[3] * len(space), seed=1), normal(4, seed=2)
 
         ours = penalized(lambda *v: convolve(*v, window), *leaves(*values))
         theirs = penalized(lambda *v: plain(*v, window), *leaves(*values))
@@ -59,14 +63,16 @@ class TestConvolve:
 
     def test_has_the_derivatives_of_finite_differences(self, space, window):
         """Of any combination of inputs, kernels and biases."""
-        values = leaves(normal(2, 2, *space), normal(2, 2, *[3] * len(space), seed=1), normal(2, seed=2))
+        values = leaves(
+            normal(2, 2, *space), normal(2, 2 // window.groups, *[3] * len(space), seed=1), normal(2, seed=2)
+        )
 
         assert torch.autograd.gradcheck(lambda *v: convolve(*v, window), values, fast_mode=True)
         assert torch.autograd.gradgradcheck(lambda *v: convolve(*v, window), values, fast_mode=True)
 
     def test_transposed_is_torchs(self, space, window):
         """Values and both derivatives."""
-        values = normal(3, 4, *space), normal(4, 2, *[3] * len(space), seed=1)
+        values = normal(3, 4, *space), normal(4, 2 // window.groups, *[3] * len(space), seed=1)
 
         torch.testing.assert_close(convolve_transposed(*values, window), transposed(*values, window))
         ours = penalized(lambda *v: convolve_transposed(*v, window), *leaves(*values))

@@ -315,6 +315,16 @@ SIGNALS = {
 }  # fmt: skip
 POINTS = {**DENSE, "output": "linear"}
 DROPOUT = {**MLP, "generator": {"hidden": [10, 12], "norm": "batch", "dropout": [0.5]}, "critic": {"hidden": [12]}}
+RESIDUAL = {"family": "residual", "output": "linear", "channels": [8, 6], "blocks": 2, "group_width": 4}
+ANNEALED = {
+    "anneal": {
+        "lr": {"end": 0.2, "over": 0.4},
+        "beta2": {"start": 0.5, "end": 0.99},
+        "penalty": {"start": 2, "end": 0.1},
+        "ema_half_life": {"start": 0.0, "end": 2.0},
+    },
+    "loss": {"adversarial": "relativistic", "r1": 0.3, "r2": 0.7},
+}
 FAR = {"samples__center": 30.0, "samples__scale": 10.0}
 GAME = {"family": "mlp", "generator": {"hidden": [10]}, "critic": {"hidden": [10]}}
 EVAL = {"train__critic_fakes": "eval", "train__shared_fakes": False, "train__critic_steps": {"base": 2}}
@@ -347,6 +357,15 @@ TRAINING = {
     "no ramp": {"train__ema_ramp": 0.0},
     "no average": {"train__ema_half_life": 0},
     "the paper's Adam": {"optimizer__betas": [0.0, 0.99]},
+    "packs": {"network__pack": 2, "loss": {"adversarial": "relativistic", "r1": 0.3, "r2": 0.7}},
+    "packs, and a gradient penalty": {
+        "network__pack": 2,
+        "loss": {"adversarial": "wasserstein", "gradient_penalty": 1},
+    },
+    "the better half of the fakes": {"loss__top_k": 0.5},
+    "the best fakes, fewer and fewer": {"loss__top_k": 0.9, "anneal": {"top_k": {"end": 0.2}}},
+    "everything annealed": {**ANNEALED, "train__ema_ramp": 0.0},
+    "annealed, and a falling rate": {"anneal": {"lr": {"end": 0.5}}, "optimizer__decay": {"share": 0.9, "to": 0.1}},
 }
 FIXED = {
     "mlp, batch norm in both": (MLP, {"optimizer__betas": [0.5, 0.999]}),
@@ -365,6 +384,10 @@ FIXED = {
     "points": (POINTS, {"shape": (2,), **FAR, "loss": {"adversarial": "wasserstein", "gradient_penalty": 1}}),
     "dropout": (DROPOUT, {"train__critic_steps": {"base": 2}}),
     "dropout and fresh fakes": (DROPOUT, {"train__shared_fakes": False}),
+    "residual": (RESIDUAL, {"loss": {"adversarial": "relativistic", "r1": 0.1, "r2": 0.4}}),
+    "residual, minibatch std": (RESIDUAL | {"minibatch_std": {"group_size": 4}}, {}),
+    "packs of points": (POINTS | {"pack": 4, "minibatch_std": None}, {"shape": (2,), **FAR}),
+    "packs of signals": (SIGNALS | {"pack": 2}, {"shape": (2, 12), **FAR}),
     "superres": (SUPERRES, {"loss": {"adversarial": "none", "perceptual": {"layers": {"conv1_1": 1, "conv2_1": 0.5}}}}),
 }
 

@@ -1,7 +1,7 @@
 import pytest
 from conftest import tiny_config
 
-from gancli import growth
+from gancli import annealing, growth
 from gancli.growth import Schedule, Segment
 
 
@@ -123,7 +123,7 @@ class TestRates:
         """share 0.5, to 0.2: 1 until half the run, 0.6 at three quarters, 0.2 at the end and after."""
         config = tiny_config(optimizer={"decay": {"share": 0.5, "to": 0.2}})
 
-        factors = [growth.lr_factor(config, images, 1000) for images in (0, 500, 750, 1000, 2000)]
+        factors = [annealing.lr_factor(config, images, 1000) for images in (0, 500, 750, 1000, 2000)]
 
         assert factors == pytest.approx([1, 1, 0.6, 0.2, 0.2])
 
@@ -131,12 +131,12 @@ class TestRates:
         """With a share of 0 there is no decay."""
         whole, none = (tiny_config(optimizer={"decay": {"share": share, "to": 0.2}}) for share in (1, 0))
 
-        assert [growth.lr_factor(whole, images, 1000) for images in (0, 500, 1000)] == pytest.approx([1, 0.6, 0.2])
-        assert [growth.lr_factor(none, images, 1000) for images in (0, 500, 1000)] == [1, 1, 1]
+        assert [annealing.lr_factor(whole, images, 1000) for images in (0, 500, 1000)] == pytest.approx([1, 0.6, 0.2])
+        assert [annealing.lr_factor(none, images, 1000) for images in (0, 500, 1000)] == [1, 1, 1]
 
     def test_without_decay_it_stays(self):
         """The learning rate is constant."""
-        assert growth.lr_factor(tiny_config(), 159, 160) == 1
+        assert annealing.lr_factor(tiny_config(), 159, 160) == 1
 
 
 @pytest.mark.parametrize(("reset", "where"), [("both", {32, 64, 96, 128}), ("start", {32, 96}), ("never", set())])

@@ -18,6 +18,7 @@ from gancli.networks.layers import (
     largest_divisor,
     minibatch_spread,
     norm,
+    packed,
     undo_interleave,
     upscale,
 )
@@ -119,6 +120,17 @@ class TestMinibatchStdDev:
     def test_features_keep_their_precision(self):
         """bfloat16 input gives bfloat16 output."""
         assert MinibatchStdDev(4)(normal(8, 3, 4, 4).bfloat16()).dtype == torch.bfloat16
+
+
+def test_packs_join_the_channels_of_consecutive_samples():
+    """An incomplete one is completed with the first samples."""
+    x = torch.arange(5 * 2 * 3).view(5, 2, 3)
+    assert torch.equal(packed(x, 1), x)
+    found = packed(x, 2)
+    assert found.shape == (3, 4, 3)
+    assert torch.equal(found[1], torch.cat([x[2], x[3]]))
+    assert torch.equal(found[2], torch.cat([x[4], x[0]]))
+    assert torch.equal(packed(x[:1], 3)[0], torch.cat([x[0], x[0], x[0]]))
 
 
 def test_interleaved_batches_keep_their_groups_apart():

@@ -25,7 +25,7 @@ def ablate(
             help="Config key and its values. Repeat for every combination of several keys.",
         ),
     ] = None,
-    preset: options.PresetOption = None,
+    preset: options.ComparedPresetOption = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Seeds to train each variant with: 0,1,2 or 0-2.")] = "0",
     kimg: options.KimgOption = None,
     batch: options.BatchOption = None,

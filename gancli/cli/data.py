@@ -11,7 +11,7 @@ from gancli.cli.options import Data, JsonOption, NoProgressOption, QuietOption, 
 def data(
     ctx: typer.Context,
     data: Data = None,
-    preset: options.PresetOption = None,
+    preset: options.SizePresetOption = None,
     sheet: options.SheetOption = None,
     resolution: options.ResolutionOption = None,
     channels: options.ChannelsOption = None,

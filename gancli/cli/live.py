@@ -58,7 +58,6 @@ class Teller:
     """Base class of the callbacks: a progress bar while the data is scanned, the result of the scan, and messages."""
 
     def __init__(self) -> None:
-        self.after_data = ""  # a message for when the data set is open
         self.neighbors: process.Neighbors | None = None  # adapts the number of threads
         self._stack = ExitStack()
         self._progress = self._stack.enter_context(show.progress())
@@ -67,8 +66,6 @@ class Teller:
         """Show the result of the scan."""
         self._stack.close()
         show.data_report(report)
-        if self.after_data:
-            show.say(self.after_data)
 
     def progress(self, what: str, done: int, total: int | None) -> None:
         """Update the progress bar."""

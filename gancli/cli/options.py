@@ -193,16 +193,21 @@ LogFormatOption = Annotated[
         "--log-format", envvar="GANCLI_LOG_FORMAT", help="Log format: auto (a table on a terminal), plain or jsonl."
     ),
 ]
-PresetOption = Annotated[
-    str | None,
-    typer.Option(
+
+
+def _preset(default: str) -> Any:
+    return typer.Option(
         "--preset",
         envvar="GANCLI_PRESET",
         autocompletion=complete_preset,
-        help="Preset name or .yaml file.",
-        show_default="quickstart",
-    ),
-]
+        help="Preset name or .yaml file. auto: chosen by the data and the device.",
+        show_default=default,
+    )
+
+
+PresetOption = Annotated[str | None, _preset("auto")]
+ComparedPresetOption = Annotated[str | None, _preset("quickstart")]
+SizePresetOption = Annotated[str | None, _preset("none: the size of the images")]
 MirrorOption = Annotated[
     bool,
     typer.Option("--mirror", envvar="GANCLI_MIRROR", help="Flip half of the images left to right."),

@@ -8,8 +8,6 @@ from gancli.cli.live import announce_end, watcher
 from gancli.cli.options import Data, JsonOption, NoProgressOption, QuietOption, SetOption, VerboseOption
 from gancli.errors import Finding, UsageError
 
-DEFAULT_PRESET = "quickstart"
-
 
 def train(
     ctx: typer.Context,
@@ -64,16 +62,12 @@ def train(
         ctx, set_, seed=seed, kimg=kimg, minutes=minutes, resolution=resolution, batch=batch, snap=snap, tick=tick,
         precision=precision, mirror=mirror or None, channels=channels, fit=fit, features=features,
     )  # fmt: skip
-    name = preset or DEFAULT_PRESET
+    name = preset or "auto"
 
     process.keep_memory()
     import gancli  # torch is imported on the first use of a function, so --help is fast
 
     with watcher(log_format, options.neighbors(ctx, threads)) as callback:
-        if data and not preset and not start_from:
-            callback.after_data = (
-                "using --preset quickstart (32 px); for photographs on a CPU use --preset progan-64-lite"
-            )
         if dry_run:
             from gancli.training.alarms import stop_names
 

@@ -16,7 +16,7 @@ def refuse(config: ResolvedConfig) -> None:
 
 def _impossible(config: ResolvedConfig) -> list[tuple[str, str, str]]:
     """(what, where, hint) of each conflict."""
-    loss, smallest, found = config.loss, _smallest_batch(config), []
+    loss, smallest, found = config.loss, min(_batches(config)), []
     of_G, of_D = config.network.uses_batch_norm
     more = "use --batch 16 or more"
     if smallest < 2 and (of_G or of_D):
@@ -28,6 +28,7 @@ def _impossible(config: ResolvedConfig) -> list[tuple[str, str, str]]:
     if config.data.mirror and config.samples.kind != "image":
         found.append((f"only images can be mirrored, not {config.samples.kind} data", "data.mirror", "set it to false"))
     found += _impossible_augment(config)
+    found += _impossible_packs(config)
     if config.network.uses_pretrained and config.samples.shape[0] == 4:
         found.append(("the trained features have no alpha channel", "data.channels", "use --channels 3"))
     if loss.perceptual is not None and (not config.network.enlarges or config.samples.shape[0] == 4):
@@ -43,6 +44,18 @@ def _impossible(config: ResolvedConfig) -> list[tuple[str, str, str]]:
         hint = "use wasserstein, non-saturating, hinge, least-squares or relativistic"
         found.append(("no loss is set: adversarial is none and perceptual is missing", "loss.adversarial", hint))
     return found
+
+
+def _impossible_packs(config: ResolvedConfig) -> Iterator[tuple[str, str, str]]:
+    """Packs that do not divide a batch, or that trained features do not take; consistency without augmentation."""
+    pack = config.network.pack
+    if any(batch % pack for batch in _batches(config)):
+        yield f"a batch is not divisible into packs of {pack}", "network.pack", f"use a batch size divisible by {pack}"
+    if pack > 1 and config.network.uses_pretrained:
+        yield "the trained features take single samples", "network.pack", "set it to 1"
+    if config.loss.consistency and config.augment is None:
+        what = "consistency compares two augmentations of a sample, and there is no augmentation"
+        yield what, "loss.consistency", "add the section augment, such as augment.translation=1"
 
 
 IMAGES_ONLY, SIGNALS_ONLY = ("color", "rotation", "flip", "cutout"), ("warp",)
@@ -81,7 +94,12 @@ def warnings(config: ResolvedConfig) -> list[str]:
         )
     if loss.adversarial == "wasserstein" and not loss.gradient_penalty:
         found.append("the Wasserstein loss without a gradient penalty is unbounded: set loss.gradient_penalty to 10")
-    if loss.moments is not None and _smallest_batch(config) < 16:
+    anneal = config.anneal
+    if anneal.augment is not None and config.augment is None:
+        found.append("anneal.augment has no effect without the section augment")
+    if anneal.penalty is not None and not (loss.r1 or loss.r2 or loss.gradient_penalty):
+        found.append("anneal.penalty has no effect without loss.r1, loss.r2 or loss.gradient_penalty")
+    if loss.moments is not None and min(_batches(config)) < 16:
         found.append(
             "moments of a batch smaller than 16 are mostly noise: use a larger --batch, or loss.moments.over=channel"
         )
@@ -99,6 +117,7 @@ def warnings(config: ResolvedConfig) -> list[str]:
     return found
 
 
-def _smallest_batch(config: ResolvedConfig) -> int:
+def _batches(config: ResolvedConfig) -> list[int]:
+    """The batch size, and those of single resolutions."""
     own = [stage.batch_size for stage in config.growth.at.values() if stage.batch_size is not None]
-    return min([config.train.batch_size, *own])
+    return [config.train.batch_size, *own]

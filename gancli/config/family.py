@@ -37,6 +37,7 @@ class Family(Strict):
     freeze_output: bool = False  # keep gamma and beta of the final batch norm at their initial values
     bn_decay: Share = 0.9  # decay of the running statistics of batch norm (1 - momentum in PyTorch)
     minibatch_std: MinibatchStd | None = None  # minibatch standard deviation in the critic; None: off
+    pack: Annotated[int, Field(ge=1, le=64), BeforeValidator(no_bool)] = 1  # samples that get one score (PacGAN)
     equalized_lr: bool = False  # initialize weights from N(0, 1) and scale them at run time
 
     @property

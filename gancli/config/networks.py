@@ -196,6 +196,12 @@ class SuperresConfig(FixedFamily):
         return 4
 
 
+def refuse_other_stages(resolution: int, channels: tuple[int, ...]) -> None:
+    """Raise ValueError if the channels, one number per stage from 4 px, do not end at the resolution."""
+    if resolution != 4 << (len(channels) - 1):
+        raise ValueError(f"{len(channels)} channels are of {4 << (len(channels) - 1)} px")
+
+
 class ProjectedConfig(FixedFamily):
     """Projected GAN (Sauer et al. 2021): the critic judges fixed features of a trained network."""
 
@@ -210,8 +216,7 @@ class ProjectedConfig(FixedFamily):
 
     @model_validator(mode="after")
     def _stages_fit(self) -> Self:
-        if self.resolution != 4 << (len(self.channels) - 1):
-            raise ValueError(f"{len(self.channels)} channels are of {4 << (len(self.channels) - 1)} px")
+        refuse_other_stages(self.resolution, self.channels)
         refuse_huge(16 * self.z_dim * self.channels[0] + sum(18 * a * b for a, b in pairwise(self.channels)))
         return self
 
@@ -221,10 +226,31 @@ class ProjectedConfig(FixedFamily):
         return True, False
 
 
+class ResidualConfig(FixedFamily):
+    """Residual networks without normalization (R3GAN, Huang et al. 2024)."""
+
+    family: Literal["residual"]  # name of the network family
+    resolution: Annotated[int, Field(ge=8, le=MAX_RESOLUTION), BeforeValidator(no_bool)]  # px; height = width
+    z_dim: Channels = 64  # dimensions of a latent
+    channels: tuple[Channels, ...]  # one per stage, from 4 px
+    blocks: Annotated[int, Field(ge=1, le=16), BeforeValidator(no_bool)] = 2  # residual blocks per stage
+    group_width: Channels = 16  # channels of each group of the grouped convolutions
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Self:
+        refuse_other_stages(self.resolution, self.channels)
+        for width in self.channels:
+            if 2 * width % self.group_width:
+                raise ValueError(f"twice {width} channels are not divisible into groups of {self.group_width}")
+        refuse_huge(sum(self.blocks * width * (4 * width + 18 * self.group_width) for width in self.channels))
+        return self
+
+
 FAMILIES: dict[str, type[Family]] = {
     "progressive": ProgressiveConfig,
     "conv": ConvConfig,
     "mlp": MlpConfig,
     "superres": SuperresConfig,
     "projected": ProjectedConfig,
+    "residual": ResidualConfig,
 }  # by name; `gancli.register_family` adds to it

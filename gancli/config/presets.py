@@ -26,6 +26,9 @@ def find(preset: str) -> Path:
         return Path(preset)
     if preset in folders.preset_names():
         return next(file for folder in folders.PRESETS if (file := folder / f"{preset}.yaml").is_file())
+    if preset == "auto":
+        hint = "`gancli train DATA --dry-run` shows its choice"
+        raise ConfigError("auto is chosen by the data, and has no file", where="--preset", hint=hint)
     raise ConfigError(
         f"unknown preset {yaml.shown(preset)}",
         where="--preset",

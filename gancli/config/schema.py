@@ -85,6 +85,8 @@ class LossConfig(Strict):
     r2: Weight = 0.0  # gamma of the R2 penalty gamma/2 |grad D(fake)|^2; 0: off
     drift: Weight = 0.0  # weight of the drift penalty D(real)^2; the paper uses 0.001; 0: off
     penalty_interval: Count = 1  # critic steps between gradient penalties (incl. R1, R2), which are weighted by it
+    consistency: Weight = 0.0  # weight of the difference between the scores of two augmentations of a sample; 0: off
+    top_k: Annotated[float, Field(gt=0, le=1), BeforeValidator(no_bool)] = 1.0  # best-scored fakes that G learns from
     moments: MomentsConfig | None = None  # moment stabilization; None: off
     perceptual: PerceptualConfig | None = None  # perceptual loss; None: off
 
@@ -141,6 +143,32 @@ class OptimizerConfig(Strict):
     decay: LrDecay | None = None  # learning rate decay; None: constant
 
 
+class Cosine(Strict):
+    """Half a cosine from one factor to another, from the start of training; constant afterwards."""
+
+    start: Weight = 1.0  # value at the first image
+    end: Weight  # value at the end of the curve
+    over: Annotated[float, Field(gt=0, le=1), BeforeValidator(no_bool)] = 1.0  # its length, as a fraction of training
+
+
+class BetaCosine(Cosine):
+    """The same for a beta of Adam."""
+
+    start: Beta  # value at the first image
+    end: Beta  # value at the end of the curve
+
+
+class AnnealConfig(Strict):
+    """Settings that change over the whole training, along half a cosine (R3GAN). None: constant."""
+
+    lr: Cosine | None = None  # factor of the learning rates
+    beta2: BetaCosine | None = None  # second beta of Adam, in place of that in `optimizer.betas`
+    penalty: Cosine | None = None  # factor of `r1`, `r2` and `gradient_penalty`
+    top_k: Cosine | None = None  # factor of `loss.top_k`
+    augment: Cosine | None = None  # factor of `augment.p`
+    ema_half_life: Cosine | None = None  # factor of `train.ema_half_life`
+
+
 class CriticSteps(Strict):
     """Critic steps per generator step: `base`, or `boost` at the start and periodically."""
 
@@ -192,6 +220,7 @@ class Config(Strict):
     augment: AugmentConfig | None = None  # augmentation; None: off
     growth: GrowthConfig = GrowthConfig()  # schedule of progressive growing
     optimizer: OptimizerConfig = OptimizerConfig()  # Adam
+    anneal: AnnealConfig = AnnealConfig()  # settings that change over the training
     train: TrainConfig  # length of training, batch size, learning rate, EMA, logging and checkpoints
     origin: Origin | None = None  # checkpoint that the run was initialized from; set when a run starts
 

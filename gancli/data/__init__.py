@@ -1,17 +1,18 @@
 """Data sets: sources, decoding, the cache, and batches by position."""
 
-from gancli.data.cache import Dataset, open_dataset, picture_size, plan_cache
+from gancli.data.cache import Dataset, Facts, facts, open_dataset, plan_cache
 from gancli.data.feed import Feed, fade, scaled, to_unit
 from gancli.data.images import Shape
 from gancli.data.scan import write_rejected
 
 __all__ = [
     "Dataset",
+    "Facts",
     "Feed",
     "Shape",
+    "facts",
     "fade",
     "open_dataset",
-    "picture_size",
     "plan_cache",
     "scaled",
     "to_unit",

@@ -149,19 +149,29 @@ def writing(place: Path, nbytes: int = 0) -> Iterator[None]:
         ) from error
 
 
-def picture_size(data: str) -> tuple[int, int] | None:
-    """Most common (height, width) of a subset of the images; None for signals and points. Raises DataError."""
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a data set before it is decoded."""
+
+    kind: str  # image, signal or points
+    count: int  # image files, or samples of an array
+    size: tuple[int, int] | None  # most common (height, width) of a subset of the images; None for signals and points
+
+
+def facts(data: str) -> Facts:
+    """Kind, number and size of the samples. Raises InputMissing or DataError."""
     source = find(data)
     if isinstance(source, Array):
         samples = source.load(DRAWN_SIZE)
-        return samples.values.shape[1:3] if samples.kind == "image" else None
+        shape = samples.values.shape
+        return Facts(samples.kind, shape[0], shape[1:3] if samples.kind == "image" else None)
     sizes: Counter[tuple[int, int]] = Counter()
     for entry in source.entries[:: max(1, len(source.entries) // LOOKED_AT)]:
         with suppress(Exception):  # reported by the scan
             sizes[images.size_of(entry.read())] += 1
     if not sizes:
         raise DataError("no usable image", where=printable(data), hint="give a folder, zip or tar of images")
-    return sizes.most_common(1)[0][0]
+    return Facts("image", len(source.entries), sizes.most_common(1)[0][0])
 
 
 def _fingerprint_in(stamp: Path) -> str | None:

@@ -45,7 +45,7 @@ class Critic(nn.Module):
     def __init__(self, config: Family, features: int) -> None:
         """features: input channels of minibatch std. Raises ConfigError if they are not divisible by feature_groups."""
         super().__init__()
-        self.stages, self.batch_norm = config.stages, config.uses_batch_norm[1]
+        self.stages, self.batch_norm, self.pack = config.stages, config.uses_batch_norm[1], config.pack
         self.compute_dtype = torch.float32
         self.minibatch_std, self.extra_channels = None, 0  # channels appended by minibatch std
         if spread := config.minibatch_std:

@@ -10,7 +10,7 @@ from torch import nn
 
 from gancli.config import ResolvedConfig
 from gancli.errors import ConfigError
-from gancli.networks import conv, mlp, progressive, projected, superres
+from gancli.networks import conv, mlp, progressive, projected, residual, superres
 from gancli.networks.base import Critic, Generator
 from gancli.networks.layers import EqualizedWeight, initialize
 from gancli.networks.output import Moments, Shape
@@ -37,6 +37,7 @@ MAKERS = {
     "conv": Makers(conv.Generator, lambda config, shape: conv.Critic(config, shape, config.critic)),
     "mlp": Makers(mlp.Generator, mlp.Critic),
     "projected": Makers(projected.Generator, projected.Critic),
+    "residual": Makers(residual.Generator, residual.Critic),
     "superres": Makers(superres.Generator, lambda config, shape: conv.Critic(config, shape, config.critic)),
 }  # same keys as config.networks.FAMILIES; `gancli.register_family` adds to both
 
@@ -67,9 +68,13 @@ def _moments(config: ResolvedConfig) -> Moments | None:
 
 
 def critic_of(config: ResolvedConfig) -> Critic:
-    """The critic of a config, on torch's current default device. Raises ConfigError."""
+    """The critic of a config, on torch's current default device. Raises ConfigError.
+
+    It takes packs of samples, with the channels of all of them.
+    """
+    channels, *space = config.samples.shape
     with _seeded(config.train.seed, "D"):
-        return MAKERS[config.network.family].critic(config.network, config.samples.shape)
+        return MAKERS[config.network.family].critic(config.network, (channels * config.network.pack, *space))
 
 
 def build(config: ResolvedConfig, device: torch.device | None = None) -> Pair:

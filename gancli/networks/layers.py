@@ -98,6 +98,7 @@ class Conv(EqualizedWeight):
 
     Args:
         padding: "same" keeps the size at stride 1 (an even kernel pads one more on the right), or "none".
+        groups: parts of the channels that are convolved separately; not with `resample`.
     """
 
     def __init__(
@@ -111,12 +112,13 @@ class Conv(EqualizedWeight):
         stride: int = 1,
         padding: Padding = "same",
         resample: Resample = "keep",
+        groups: int = 1,
         bias: bool = True,
         init: WeightInit = WeightInit(),  # noqa: B008  (a tuple)
     ) -> None:
-        super().__init__(c_out, c_in, *[kernel] * rank, gain=gain, init=init)
+        super().__init__(c_out, c_in // groups, *[kernel] * rank, gain=gain, init=init)
         self.bias = nn.Parameter(torch.zeros(c_out)) if bias else None
-        self.stride, self.padding, self.resample = stride, padding, resample
+        self.stride, self.padding, self.resample, self.groups = stride, padding, resample, groups
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, *S) -> (N, C_out, *S), doubled, halved, or smaller by stride and padding."""
@@ -132,7 +134,7 @@ class Conv(EqualizedWeight):
         if self.padding == "same" and kernel % 2 == 0:
             x = F.pad(x, ((kernel - 1) // 2, kernel // 2) * (weight.ndim - 2))
         padding = kernel // 2 if self.padding == "same" and kernel % 2 else 0
-        return convolve(x, weight, bias, Window(self.stride, padding))
+        return convolve(x, weight, bias, Window(self.stride, padding, self.groups))
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"leaky": leaky_relu, "relu": F.relu, "elu": F.elu}
@@ -227,6 +229,17 @@ class MinibatchStdDev(nn.Module):
         return torch.cat([x, channels], dim=1)
 
 
+def packed(x: Tensor, count: int) -> Tensor:
+    """Join the channels of each `count` consecutive samples (PacGAN, Lin et al. 2018, arXiv:1712.04086).
+
+    The last pack is completed with the first samples. (N, C, *S) -> (N / count, count C, *S).
+    """
+    if missing := -len(x) % count:
+        x = torch.cat([x, x[torch.arange(missing) % len(x)]])
+    packs: Tensor = x.unflatten(0, (-1, count))
+    return packs.flatten(1, 2)
+
+
 def interleave(x: Tensor, y: Tensor, group: int) -> Tensor:
     """Join two batches so that no strided group mixes them. (N, ...), (N, ...) -> (2N, ...)."""
     both: list[Tensor] = [side.unflatten(0, (group, -1)) for side in (x, y)]
@@ -242,6 +255,16 @@ def undo_interleave(both: Tensor, group: int) -> tuple[Tensor, Tensor]:
 def upscale(x: Tensor) -> Tensor:
     """Nearest-neighbor doubling. (N, C, *S) -> (N, C, *2S)."""
     return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def smooth_up(x: Tensor) -> Tensor:
+    """Doubling with the filter [1 3 3 1] / 4 in both directions, zeros outside. (N, C, H, W) -> (N, C, 2H, 2W)."""
+    return sums_2x2(sums_2x2(upscale(x * (1 / 16)), pad=True), pad=False)
+
+
+def smooth_down(x: Tensor) -> Tensor:
+    """Halving with the filter [1 3 3 1] / 8 in both directions, zeros outside. (N, C, H, W) -> (N, C, H/2, W/2)."""
+    return downscale(sums_2x2(sums_2x2(x, pad=True), pad=False)) * (1 / 16)
 
 
 def downscale(x: Tensor, factor: int = 2) -> Tensor:

@@ -10,7 +10,7 @@ from gancli import checkpoint, devices, runs
 from gancli.checkpoint import Opened
 from gancli.config import ResolvedConfig
 from gancli.config.family import USUAL_SIZE
-from gancli.data import Dataset, Shape, open_dataset, picture_size
+from gancli.data import Dataset, Shape, facts, open_dataset
 from gancli.data.given import Data, place_of
 from gancli.data.labels import labels_of
 from gancli.errors import DataError, GancliError, InputMissing, UsageError
@@ -171,7 +171,7 @@ def _undecided(count: int, weights: str, source: str, reals: str, kind: str, how
 
 def _open_both(target: str, data: str, progress: Progress) -> tuple[Dataset, Dataset]:
     """Samples and reals at the size of the samples, at most MAX_HEIGHT; gray becomes color if the other is color."""
-    height, width = picture_size(target) or USUAL_SIZE
+    height, width = facts(target).size or USUAL_SIZE
     shrink = max(1.0, max(height, width) / MAX_HEIGHT)
     shape = Shape(max(1, round(height / shrink)), max(1, round(width / shrink)), None, "crop")
     opened = partial(open_dataset, held_out=0.0, progress=progress)

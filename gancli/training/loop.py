@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import torch
 
-from gancli import ema, growth, signals
+from gancli import annealing, ema, growth, signals
 from gancli.config import ResolvedConfig
 from gancli.data import Dataset, Feed
 from gancli.errors import Interrupted, TrainingDiverged, is_out_of_memory
@@ -145,8 +145,9 @@ def due(every: int, before: int, after: int) -> bool:
 
 def average(state: TrainState, config: ResolvedConfig, shown: int) -> None:
     """Update the EMA generator after `shown` images."""
-    seen = state.images + (config.origin.images if config.origin else 0)
-    half_life = ema.half_life_at(seen, config.train.ema_half_life, config.train.ema_ramp)
+    seen, train = state.images + (config.origin.images if config.origin else 0), config.train
+    annealed = annealing.value(config.anneal.ema_half_life, state.images, train.duration)
+    half_life = ema.half_life_at(seen, annealed * train.ema_half_life, train.ema_ramp)
     ema.update(state.ema, state.G, keep=ema.decay(shown, half_life))
 
 

@@ -15,7 +15,7 @@ from gancli.data import Dataset, Shape, open_dataset, plan_cache
 from gancli.errors import CannotCreate, ConfigError, DataError, InputMissing, UsageError
 from gancli.results import printable
 from gancli.runs import Run
-from gancli.training import timed
+from gancli.training import auto, timed
 from gancli.training.callbacks import Callback
 from gancli.training.resolve import refuse_misfit, resolve, transferred
 
@@ -23,13 +23,23 @@ SHOWN = 5  # maximum number of config differences in a message
 
 
 def written(
-    preset: str, changes: Mapping[str, Any] | None, start_from: str | Path | None
+    preset: str,
+    data: str | None,
+    changes: Mapping[str, Any] | None,
+    start_from: str | Path | None,
+    device: torch.device,
+    callback: Callback,
 ) -> tuple[Config, Opened | None]:
     """The config of the arguments, and the checkpoint that training starts from, if any."""
-    if start_from is None:
-        return configs.load(preset, changes), None
-    source = checkpoint.read(start_from)
-    return transferred(source, changes or {}), source
+    changes = changes or {}
+    if start_from is not None:
+        source = checkpoint.read(start_from)
+        return transferred(source, changes), source
+    if preset == auto.NAME:
+        choice = auto.choose(data, device, changes.get("network.resolution"))
+        callback.say(f"preset: {choice.reason}")
+        preset, changes = choice.preset, {**choice.changes, **changes}
+    return configs.load(preset, changes), None
 
 
 def prepare(

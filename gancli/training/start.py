@@ -6,11 +6,12 @@ import torch
 
 from gancli import config as configs
 from gancli import files, runs
+from gancli.annealing import lr_factor
 from gancli.checkpoint import Opened
 from gancli.config import ResolvedConfig
 from gancli.data import Dataset, write_rejected
 from gancli.errors import Interrupted
-from gancli.growth import Schedule, lr_factor
+from gancli.growth import Schedule
 from gancli.results import TrainReport
 from gancli.runs import Run
 from gancli.training import loop

@@ -1,6 +1,7 @@
 """The state of a run that checkpoints save: networks, EMA, Adam states and counters."""
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from gancli import checkpoint
+from gancli import annealing, checkpoint
 from gancli.augment import Augment, steer, strength
 from gancli.checkpoint import AdamState, Checkpoint, Opened
 from gancli.config import ResolvedConfig
@@ -124,11 +125,14 @@ class TrainState:
         """The augmentation of a step, with random numbers from a named stream; None if it is off."""
         if config.augment is None:
             return None
-        return Augment(config.augment, self.augment_p(config.augment), stream(config.train.seed, name, self.images))
+        return Augment(config.augment, self.augment_p(config), stream(config.train.seed, name, self.images))
 
-    def augment_p(self, config: AugmentConfig) -> float:
-        """The current factor of all probabilities of augmentation."""
-        return strength(config, self.images, float(self.extra.get(STEERED, 0.0)))
+    def augment_p(self, config: ResolvedConfig) -> float:
+        """The current factor of all probabilities of augmentation; NaN if it is off."""
+        if config.augment is None:
+            return math.nan
+        annealed = annealing.value(config.anneal.augment, self.images, config.train.duration)
+        return annealed * strength(config.augment, self.images, float(self.extra.get(STEERED, 0.0)))
 
     def steer_augment(self, config: AugmentConfig, overfitting: float, images: int) -> None:
         """Make augmentation stronger or weaker, at a tick that is `images` after the last one."""

@@ -1,11 +1,12 @@
 """The equations of one training step. x: reals, y = G(z): fakes, d_x and d_y: the critic's scores of x and y."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gancli import growth, signals
+from gancli import annealing, growth, signals
 from gancli.config import ResolvedConfig
 from gancli.config.schema import LossConfig
 from gancli.critic_view import CriticView
@@ -26,9 +27,9 @@ def critic_loss(
 ) -> dict[str, Tensor]:
     """L_D = mean[f(d_x, d_y) + lambda (|grad D(x^)| - 1)^2 + (r1 |grad D(x)|^2 + r2 |grad D(y)|^2) / 2 + drift d_x^2].
 
-    x^ = x + u (y - x), one u per sample, shape (N,). With `penalize` off, on the steps that a lazy
-    penalty skips, only f and drift remain; on the other steps the penalty is multiplied by penalty_interval.
-    The keys are the names in the log.
+    x^ = x + u (y - x), one u per score, from u (N,). With `penalize` off, on the steps that a lazy penalty skips, f
+    and drift remain; on other steps the penalty is multiplied by penalty_interval. `consistency` is added if it is
+    on. The keys are the names in the log.
     """
     zero_centered = penalize and (config.r1 > 0 or config.r2 > 0)
     x, y = x.detach().requires_grad_(zero_centered), y.detach().requires_grad_(zero_centered)
@@ -36,15 +37,29 @@ def critic_loss(
     loss = ADVERSARIAL[config.adversarial].critic(d_x, d_y).mean()
     penalty = loss.new_zeros(())
     if zero_centered:
-        r1, r2 = squared_gradients(d_x.sum() + d_y.sum(), x, y)
+        r1, r2 = squared_gradients(d_x.sum() + d_y.sum(), x, y, pack=view.D.pack)
         penalty = penalty + (config.r1 * r1.mean() + config.r2 * r2.mean()) / 2
     if penalize and config.gradient_penalty > 0:
-        mixed = between(x, y, u)
-        slope = gradient_penalty(view.scores(mixed), mixed)
+        pack = view.D.pack
+        mixed = between(x, y, u[: len(u) // pack].repeat_interleave(pack))
+        slope = gradient_penalty(view.scores(mixed), mixed, pack=pack)
         penalty = penalty + config.gradient_penalty * slope.mean()
     total = loss + config.penalty_interval * penalty + config.drift * drift(d_x).mean()
-    named = {"critic_loss": total, "d_real": d_x.mean(), "d_fake": d_y.mean(), "score_gap": (d_x - d_y).mean()}
-    return named | ({"penalty": penalty} if penalize else {})
+    named = {"d_real": d_x.mean(), "d_fake": d_y.mean(), "score_gap": (d_x - d_y).mean()}
+    named |= {"penalty": penalty} if penalize else {}
+    if config.consistency > 0:
+        named["consistency"] = config.consistency * consistency(view, x, y, d_x, d_y)
+        total = total + named["consistency"]
+    return named | {"critic_loss": total}
+
+
+def consistency(view: CriticView, x: Tensor, y: Tensor, d_x: Tensor, d_y: Tensor) -> Tensor:
+    """mean[(D(T x) - D(T' x))^2 + (D(T y) - D(T' y))^2]: T are the augmentations of the scores, T' are new ones. -> ().
+
+    Source: Zhao et al. 2020, arXiv:2002.04724 (bCR), whose T is no augmentation.
+    """
+    e_x, e_y = view.both(x, y)
+    return ((d_x - e_x).square() + (d_y - e_y).square()).mean()
 
 
 @dataclass(frozen=True)
@@ -102,8 +117,8 @@ def critic_step(
         return dict.fromkeys(("critic_loss", "d_real", "d_fake", "score_gap"), nothing)
     u = torch.rand(len(inputs.x), generator=stream(config.train.seed, "between", state.images)).to(state.device)
     view = state.critic_view(phase, state.augment(config, "critic augmentation"))
-    losses = critic_loss(view, inputs.x, inputs.y, u, config.loss, penalize=penalize)
-    _step(state.opt_D, losses["critic_loss"], _lr(config, state, phase))
+    losses = critic_loss(view, inputs.x, inputs.y, u, annealing.loss_at(config, state.images), penalize=penalize)
+    _step(state.opt_D, losses["critic_loss"], _lr(config, state, phase), annealing.betas_at(config, state.images))
     return losses
 
 
@@ -129,8 +144,9 @@ def train_generator(state: TrainState, config: ResolvedConfig, phase: Phase, inp
         make_noise(state, config, "generator noise")
         y = state.G(inputs_at(state, config, phase, "generator latents", x), phase.stage, phase.alpha)
     view = state.critic_view(phase, state.augment(config, "generator augmentation"))
-    losses = generator_loss(view, x, y, config.loss, state.features)
-    _step(state.opt_G, losses["generator_loss"], _lr(config, state, phase) * config.optimizer.generator_lr_factor)
+    losses = generator_loss(view, x, y, annealing.loss_at(config, state.images), state.features)
+    lr = _lr(config, state, phase) * config.optimizer.generator_lr_factor
+    _step(state.opt_G, losses["generator_loss"], lr, annealing.betas_at(config, state.images))
     state.D.requires_grad_(True)
     state.generator_steps += 1
     return losses
@@ -156,14 +172,20 @@ def generator_loss(
 
 
 def adversarial(view: CriticView, x: Tensor, y: Tensor, config: LossConfig) -> Tensor:
-    """mean[ g(d_x, d_y) ], the adversarial loss of the generator. (N, C, *S) twice -> ()."""
+    """mean[ g(d_x, d_y) ], the adversarial loss of the generator. (N, C, *S) twice -> ().
+
+    With top_k, the mean over the fakes with the highest scores (Sinha et al. 2020, arXiv:2002.06224).
+    """
     loss = ADVERSARIAL[config.adversarial]
     d_y = view.scores(y)
     d_x = d_y.detach()
     if loss.generator_needs_reals:
         with torch.no_grad():
             d_x = view.scores(x)
-    return loss.generator(d_x, d_y).mean()
+    losses = loss.generator(d_x, d_y)
+    if config.top_k < 1:
+        losses = losses[d_y.detach().topk(math.ceil(config.top_k * len(d_y))).indices]
+    return losses.mean()
 
 
 def inputs_at(state: TrainState, config: ResolvedConfig, phase: Phase, name: str, x: Tensor) -> Tensor:
@@ -181,12 +203,12 @@ def make_noise(state: TrainState, config: ResolvedConfig, name: str) -> None:
 
 
 def _lr(config: ResolvedConfig, state: TrainState, phase: Phase) -> float:
-    return phase.lr * growth.lr_factor(config, state.images, config.train.duration)
+    return phase.lr * annealing.lr_factor(config, state.images, config.train.duration)
 
 
-def _step(optimizer: torch.optim.Adam, loss: Tensor, lr: float) -> None:
+def _step(optimizer: torch.optim.Adam, loss: Tensor, lr: float, betas: tuple[float, float]) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     for group in optimizer.param_groups:
-        group["lr"] = lr * group["factor"]
+        group["lr"], group["betas"] = lr * group["factor"], betas
     optimizer.step()

@@ -7,7 +7,7 @@ from typing import Any
 from gancli import checkpoint, devices, signals
 from gancli.data.given import Data, place_of
 from gancli.results import Forecast, TrainReport
-from gancli.training import setup, timed
+from gancli.training import auto, setup, timed
 from gancli.training.alarms import stop_names
 from gancli.training.callbacks import Callback, Silent
 from gancli.training.forecast import forecast
@@ -19,7 +19,7 @@ OUTDIR = "runs"
 
 @devices.uses_threads
 def plan(
-    preset: str = "quickstart",
+    preset: str = auto.NAME,
     data: Data | None = None,
     *,
     changes: Mapping[str, Any] | None = None,
@@ -31,8 +31,8 @@ def plan(
 ) -> Forecast:
     """Estimate the cost of `train` with the same arguments. Writes nothing but the data cache."""
     callback, place = callback or Silent(), devices.choose(device)
-    config, source = setup.written(preset, changes, start_from)
     where = place_of(data)
+    config, source = setup.written(preset, where, changes, start_from, place, callback)
     setup.say_cache(config, where, callback)
     resolved, dataset = setup.prepare(config, where, callback, source=source, rescan=rescan)
     if resolved.train.minutes is not None:
@@ -43,7 +43,7 @@ def plan(
 @signals.handled()
 @devices.uses_threads
 def train(
-    preset: str = "quickstart",
+    preset: str = auto.NAME,
     data: Data | None = None,
     *,
     changes: Mapping[str, Any] | None = None,
@@ -60,13 +60,15 @@ def train(
 ) -> TrainReport:
     """Train a preset on data. Called again with the same arguments, it resumes the run, or reports that it is finished.
 
+    preset: a name, a path, or "auto", which chooses by the data and the device, see `gancli.training.auto`.
     data: a path, an array or a tensor, see `gancli.data.given.place_of`. threads: CPU threads during training;
     default: torch's current setting. Ctrl-C saves a checkpoint first.
     Raises ConfigError, DataError, InputMissing, RunBusy, TrainingDiverged, StorageError; Interrupted after a signal.
     """
     callback, names, place = callback or Silent(), stop_names(stop_on), devices.choose(device)
-    config, source = setup.written(preset, changes, start_from)
-    resolved, dataset = setup.prepare(config, place_of(data), callback, source=source, rescan=rescan)
+    where = place_of(data)
+    config, source = setup.written(preset, where, changes, start_from, place, callback)
+    resolved, dataset = setup.prepare(config, where, callback, source=source, rescan=rescan)
     setup.refuse_rejected(dataset, strict=strict)
     run, resolved = setup.run_for(resolved, dataset, place, Path(outdir), name, callback, new=new)
     return go_on(run, resolved, dataset, source, place, callback, names)
