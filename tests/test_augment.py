@@ -10,12 +10,13 @@ from torch import nn
 
 import gancli
 from gancli.augment import Augment, steer, strength
-from gancli.config.schema import AugmentConfig
+from gancli.config.schema import AugmentConfig, LossConfig
 from gancli.critic_view import CriticView
 from gancli.growth import Phase
 from gancli.penalties import squared_gradients
 from gancli.runs import Run
 from gancli.training.state import TrainState
+from gancli.training.step import critic_loss
 
 EVERY = {"color": 1, "translation": 1, "scale": 1, "rotation": 1, "flip": 1, "cutout": 1, "noise": 1}
 
@@ -249,10 +250,10 @@ def test_consistency_is_the_squared_difference_of_the_scores_of_two_draws():
         return critic_loss(CriticView(critic, phase, made), x, y, torch.rand(5), loss, penalize=False)
 
     draws = augment(color=1)
-    first_x, first_y, second_x, second_y = (
-        (draws(side).square() * critic.weight).sum((1, 2, 3)) for side in (x, y) * 2
+    (a, b), (again_a, again_b) = (
+        [(draws(side).square() * critic.weight).sum((1, 2, 3)) for side in (x, y)] for _ in range(2)
     )
-    expected = ((first_x - second_x) ** 2).mean() + ((first_y - second_y) ** 2).mean()
+    expected = ((a - again_a) ** 2).mean() + ((b - again_b) ** 2).mean()
 
     found, without = losses(augment(color=1), 3.0), losses(augment(color=1), 0.0)
     torch.testing.assert_close(found["consistency"], 3 * expected)
