@@ -196,7 +196,8 @@ class Maker:
                 draw = self.draw(f"{damage.name} {strength:g}")
                 by = strength if damage.whole else strength * float(np.exp(draw.uniform(-0.12, 0.12)))
                 x = self.healthy(f"{damage.name} {strength:g}")
-                yield Case(f"{damage.name} {by:.3g}", damage.word, damage.spoil(x, by, draw), by)
+                word = None if self.source.name in damage.unseen else damage.word
+                yield Case(f"{damage.name} {by:.3g}", word, damage.spoil(x, by, draw), by)
 
     def copied(self) -> Iterator[Case]:
         """Copies of the training set, all or half of the samples."""
@@ -374,6 +375,34 @@ def jpeg(x: Tensor, strength: float, draw: np.random.RandomState) -> Tensor:
     return to_unit(np.stack(found))
 
 
+def shifted(x: Tensor, strength: float, draw: np.random.RandomState) -> Tensor:
+    """A share of the images moved by up to an eighth; the edge is repeated. As augmentation that leaks."""
+    return _slid(x, strength, draw, "replicate")
+
+
+def framed(x: Tensor, strength: float, draw: np.random.RandomState) -> Tensor:
+    """The same, with gray where nothing is known."""
+    return _slid(x, strength, draw, "constant")
+
+
+def _slid(x: Tensor, share: float, draw: np.random.RandomState, mode: str) -> Tensor:
+    x, (h, w) = x.clone(), x.shape[2:]
+    most = h // 8
+    for i in np.flatnonzero(draw.rand(len(x)) < share):
+        down, across = draw.randint(0, 2 * most + 1, 2)
+        x[i] = pad(x[i : i + 1], (most, most, most, most), mode=mode)[0, :, down : down + h, across : across + w]
+    return x
+
+
+def boxed(x: Tensor, strength: float, draw: np.random.RandomState) -> Tensor:
+    """A share of the images with a gray box of half the side, anywhere, which may reach over the edge."""
+    x, (h, w) = x.clone(), x.shape[2:]
+    for i in np.flatnonzero(draw.rand(len(x)) < strength):
+        top, left = draw.randint(-h // 4, h - h // 4), draw.randint(-w // 4, w - w // 4)
+        x[i, :, max(top, 0) : top + h // 2, max(left, 0) : left + w // 2] = 0
+    return x
+
+
 Spoil = Callable[[Tensor, float, np.random.RandomState], Tensor]
 EVERY, IMAGES, SIGNALS = ("image", "signal"), ("image",), ("signal",)
 
@@ -388,6 +417,7 @@ class Damage:
     word: str = "artifacts"
     kinds: tuple[str, ...] = field(default=IMAGES)
     whole: bool = False  # whether strengths are used as they are, instead of varied by a tenth
+    unseen: tuple[str, ...] = ()  # sources in which it cannot be seen; the sets are not scored
 
 
 DAMAGES = (
@@ -402,4 +432,7 @@ DAMAGES = (
     Damage("smooth", smooth, (2.0, 4.0), kinds=SIGNALS),
     Damage("hum", hum, (0.3, 0.6), kinds=SIGNALS),
     Damage("steps", steps, (4.0, 8.0), kinds=SIGNALS, whole=True),
+    Damage("shifted", shifted, (0.2, 0.4, 0.8), unseen=("emoji", "omniglot", "fashion", "shapes")),
+    Damage("framed", framed, (0.2, 0.4, 0.8)),
+    Damage("gray boxes", boxed, (0.2, 0.4, 0.8)),
 )

@@ -8,7 +8,8 @@ prints are of sources that were left out. --write fits the weights to all source
 docs/verdicts.md. Without FILE it takes what was measured for the current weights.
 
 `measure` computes the figures of every set of labeled.py, with fixed and with trained features, and appends them to a
-file of JSON lines; the same command goes on where it was stopped. DATA is the folder with the files of labeled.SOURCES.
+file of JSON lines; the same command goes on where it was stopped. --add computes one figure more of the sets that are
+in the file, after a figure was added. DATA is the folder with the files of labeled.SOURCES.
 LIST names trained runs, which were labeled by looking at their samples: a line each with a verdict, a source and a run.
 """
 
@@ -21,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TextIO
 
 import torch
 import verdict_fit
@@ -57,6 +58,7 @@ def main() -> None:
     measuring.add_argument("--samples", type=int, nargs="+", help="per side; default: those of SOURCES")
     measuring.add_argument("--seed", type=int, default=1)
     measuring.add_argument("--runs", type=Path)
+    measuring.add_argument("--add", metavar="FIGURE", choices=list(FIGURES), help="only this one, to the sets in FILE")
     measuring.add_argument("--threads", type=int, default=1)
     measuring.set_defaults(run=measure)
     fitting = commands.add_parser("fit")
@@ -71,8 +73,13 @@ def read(path: Path) -> list[Row]:
     """What was measured so far: JSON lines, possibly compressed by xz."""
     if not path.exists():
         return []
-    with lzma.open(path, "rt") if path.suffix == ".xz" else path.open() as file:
+    with open_lines(path, "rt") as file:
         return [json.loads(line) for line in file]
+
+
+def open_lines(path: Path, mode: Literal["rt", "wt", "at"]) -> TextIO:
+    """A text file, compressed if its name ends in .xz."""
+    return lzma.open(path, mode) if path.suffix == ".xz" else path.open(mode)
 
 
 def measure(given: argparse.Namespace) -> None:
@@ -81,11 +88,40 @@ def measure(given: argparse.Namespace) -> None:
     extractor = pretrained()
     if extractor is None:
         sys.exit("install gancli[pretrained]: every set is measured with both kinds of features")
+    if given.add is not None:
+        add(given)
+        return
     there = {(row["source"], row["seed"], row["samples"], row["case"]) for row in read(given.out)}
-    with given.out.open("a") as file:
+    with open_lines(given.out, "at") as file:
         for row in every_row(given, extractor, there):
             file.write(json.dumps(row) + "\n")
             file.flush()
+
+
+def add(given: argparse.Namespace) -> None:
+    """Compute one figure more of the labeled sets that are in the file; not of the trained runs."""
+    rows, spec = read(given.out), FIGURES[given.add]
+    missing = {
+        (row["source"], row["seed"], row["samples"], row["case"]): row
+        for row in rows
+        if row["kind"] in spec.kinds and not is_run(row) and all(figure[0] != spec.key for figure in row["fixed"])
+    }
+    for name, seed, count in sorted({key[:3] for key in missing}):
+        source = load(name, given.data, seed)
+        others = [load(other, given.data, seed, like=source) for other in SOURCES[name].others]
+        reference = reference_of(source, count, None)
+        for case in Maker(source, count, seed, others).cases():
+            row = missing.get((name, seed, count, case.name))
+            if row is not None:
+                row["fixed"] += [packed(figure) for figure in spec.figures(compared(case, reference))]
+        with open_lines(given.out, "wt") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+        print(f"{name}, {count} samples", file=sys.stderr, flush=True)
+
+
+def is_run(row: Row) -> bool:
+    """Whether the set was made by a trained network."""
+    return bool(row["case"].startswith("run "))
 
 
 def every_row(given: argparse.Namespace, extractor: FeatureExtractor, there: set[tuple[Any, ...]]) -> Iterator[Row]:

@@ -14,6 +14,7 @@ ROWS = [
     {"config", "runs", "ticks"},
     {
         "activations",
+        "annealing",
         "augment",
         "convolution",
         "devices",

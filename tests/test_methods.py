@@ -28,6 +28,13 @@ SMALL = {
         "network.critic_width": 8,
         "train.batch_size": 8,
     },
+    "residual": {
+        "network.resolution": 16,
+        "network.channels": [8, 8, 8],
+        "network.blocks": 1,
+        "train.batch_size": 8,
+        "train.precision": "fp32",
+    },
     "superres": {"network.resolution": 16, "network.channels": 8, "network.blocks": 1},
 }
 KEPT = {"train.duration": 64, "train.tick_every": 16, "train.sample_every": 32, "train.checkpoint_every": 0}

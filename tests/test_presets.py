@@ -39,6 +39,11 @@ SHIPPED = [
     "projected-64",
     "quickstart",
     "quickstart-collapse",
+    "r3gan-128",
+    "r3gan-32-lite",
+    "r3gan-64",
+    "r3gan-64-lite",
+    "r3gan-64-paper",
     "ring8",
     "signal-1d",
     "superres-4x",
@@ -65,7 +70,11 @@ def test_every_preset_has_a_header_comment(name):
 def resolved(name):
     """A preset with fake data properties and few channels."""
     network = configs.load(name).network
-    few = {"progressive": {"network.max_channels": 8}, "conv": {"network.width": 0.05}}.get(network.family, {})
+    few = {
+        "progressive": {"network.max_channels": 8},
+        "conv": {"network.width": 0.05},
+        "residual": {"network.blocks": 1},
+    }.get(network.family, {})
     size = network.picture_size
     shape = (3, *size) if size else (3, 60) if name == "signal-1d" else (2,)
     return resolved_config({**few, "train.duration": 8}, name, shape)

@@ -14,6 +14,7 @@ from gancli.stats import (
     clusters,
     feature_cache,
     fixed_features,
+    likeness,
     memorization,
     moments,
     neighbors,
@@ -22,6 +23,7 @@ from gancli.stats import (
 from gancli.stats.classes import ClassCoverage, ClassLabels
 from gancli.stats.classifier import Scores
 from gancli.stats.histograms import Levels, levels
+from gancli.stats.likeness import Scale
 from gancli.stats.memorization import Memorization
 from gancli.stats.modes import ModeCoverage
 
@@ -55,6 +57,11 @@ class Reference:
         word = {"signal": "channel", "points": "axis"}.get(self.kind)
         count = self.reals.shape[1]
         return COLORS[count] if word is None else tuple(f"{word} {i + 1}" for i in range(count))
+
+    @cached_property
+    def scale(self) -> Scale:
+        """Distances of the data from itself at lower resolutions, by the features of the content; see `likeness`."""
+        return likeness.scale_of(self.others, self.space.reals, self.space.of)
 
     @cached_property
     def space(self) -> "FeatureSpace":

@@ -148,6 +148,7 @@ LONGER, MORE_DATA, EARLIER = "train longer", "more data", "an earlier checkpoint
 MORE_VARIED = (MINIBATCH_STD, "more regularization of the critic (loss.r1, loss.r2)", MORE_DATA, EARLIER)
 LESS_COPYING = (MORE_DATA, MIRROR, "a smaller network", EARLIER)
 TEXTURE = (LONGER, "nearest upsampling before a convolution instead of a strided one")
+LESS_AUGMENTATION = ("less augmentation (augment.p)", MORE_DATA)
 COLORS = (LONGER, BN_CLIP)
 WASHED = (LONGER, "check that the data is scaled to [-1, 1]", "sample with --trunc 1")
 
@@ -277,6 +278,11 @@ FIGURES = _table(
         "kernel distance without the trained features", above(0.2, 1.0), TEXTURE, PICTURES,
     ),
     FigureSpec(
+        "equivalent_resolution", "like the data at, in px", "distance", measures.equivalent_resolution,
+        "height to which the data must be reduced to be as far from itself as the samples are; by trained features",
+        below(0.25, 0.125), TEXTURE, PICTURES, content=True,
+    ),
+    FigureSpec(
         "sliced_wasserstein", "sliced Wasserstein", "distance", measures.texture_by_level,
         "distance of texture at this scale, times 1,000; compare only at equal N", times(1.6, 3.0), TEXTURE, PICTURES,
         quick=False,
@@ -312,6 +318,11 @@ FIGURES = _table(
     FigureSpec(
         "grain", "grain", "texture", measures.grain_distance,
         "difference of the noise level in flat areas, in gray levels", above(2.0, 5.0), TEXTURE, PICTURES,
+    ),
+    FigureSpec(
+        "leak", "traces of augmentation", "texture", measures.leaked,
+        "share of samples with repeated edges, gray boxes, or content out of place, beyond that of the reals",
+        above(0.05, 0.2), LESS_AUGMENTATION, PICTURES,
     ),
     FigureSpec(
         "ms_ssim", "MS-SSIM of pairs", "texture", measures.pair_similarity,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from gancli.stats import histograms, ms_ssim, neighbors, rank, sliced_wasserstein, spectrum
+from gancli.stats import histograms, kernel, leak, likeness, ms_ssim, neighbors, rank, sliced_wasserstein, spectrum
 from gancli.stats.batch_std import batch_std, channel_std, saturation
 from gancli.stats.comparison import Comparison, Sides
 from gancli.stats.modes import ModeCoverage
@@ -200,6 +200,22 @@ def roughness(c: Comparison) -> list[Measured]:
     """See `spectrum.roughness`."""
     fake, real, other = (spectrum.roughness(x) for x in c.each)
     return [Measured(fake - real, other - real, fake, real)]
+
+
+def equivalent_resolution(c: Comparison) -> list[Measured]:
+    """See `likeness`. By trained features only, which tell what a picture shows."""
+    if not c.trained:
+        return []
+    fakes, reals, _ = c.features
+    found = likeness.equivalent(kernel.kernel_distance(fakes, reals), c.reference.scale)
+    return [Measured(found, float(c.fakes.shape[2]))]
+
+
+def leaked(c: Comparison) -> list[Measured]:
+    """See `leak.shares`; one part per trace."""
+    reals = c.reference.reals
+    found, base = leak.shares(c.fakes, reals), leak.shares(c.reference.others, reals)
+    return [Measured(share, base[trace], part=trace) for trace, share in found.items()]
 
 
 def grain_distance(c: Comparison) -> list[Measured]:

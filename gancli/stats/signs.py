@@ -13,6 +13,7 @@ from gancli.health import Figure, with_fixed
 from gancli.stats.figures import FIGURES
 
 TINY, LARGEST = 1e-9, 1e9
+OF_MODES = ("place", "angle")  # traces of augmentation that a lack of modes leaves, too
 
 
 class Panel:
@@ -162,6 +163,16 @@ def _fewer(p: Panel) -> float:
     return -log10(max(p.relative("unique_fraction"), TINY))
 
 
+def _traces(p: Panel) -> list[tuple[float, Figure]]:
+    """What each certain trace of augmentation exceeds its baseline by, the most first."""
+    certain = [figure for part, figure in p.parts("leak").items() if part not in OF_MODES]
+    return sorted(((figure.value - figure.baseline, figure) for figure in certain), key=lambda pair: -pair[0])
+
+
+def _leaked(p: Panel) -> float:
+    return next((excess for excess, _ in _traces(p)), 0.0)
+
+
 def _white(p: Panel) -> float:
     """How far the roughness is from that of the reals toward that of white noise."""
     fake, real = p.sides("roughness")
@@ -233,10 +244,21 @@ def _distance(p: Panel) -> str:
     return f"kernel distance is {value:.1f}; between two halves of the data it is {baseline:.1f}"
 
 
+def likeness(p: Panel) -> str:
+    """How far the samples are from the data: a sentence."""
+    value, full = p.value("equivalent_resolution"), p.baseline("equivalent_resolution")
+    return f"the samples are as unlike the data as the data itself reduced to {value:.0f} of {full:.0f} px"
+
+
 def pairs(p: Panel) -> str:
     """How well a classifier tells the samples from the reals: a sentence."""
     value, baseline = p.value("classifier_auc"), p.baseline("classifier_auc")
     return f"a classifier ranks {value:.0%} of the pairs of a real and a sample correctly (baseline {baseline:.0%})"
+
+
+def _trace(p: Panel) -> str:
+    _, trace = _traces(p)[0]
+    return f"{trace.value:.0%} of the samples have {trace.part} that the data does not have: augmentation leaks"
 
 
 def _copied(p: Panel) -> str:
@@ -265,6 +287,7 @@ SIGNS = (
     Sign("alien", "precision", _imprecise, 0.8, _precise, 4),
     Sign("imprecise", "precision", _imprecise, 0.25, _precise, 4),
     Sign("distant", "kernel_distance", lambda p: p.excess(p.fixed("kernel_distance")), 3.0, _distance, 4),
+    Sign("unlike", "equivalent_resolution", halvings("equivalent_resolution"), 3.0, likeness, 8),
     Sign("copied", "train_nearer_fraction", gained("train_nearer_fraction"), 0.2, _copied),
     Sign("beside", "train_distance_ratio", halvings("train_distance_ratio"), 0.7,
          _times("train_distance_ratio", "distance to the training set")),
@@ -272,6 +295,7 @@ SIGNS = (
     Sign("fine", "spectrum_fine", lambda p: p.excess("spectrum_fine"), 0.3, _fine, 4),
     Sign("detail", "spectrum_distance", lambda p: p.excess("spectrum_distance"), 0.12, _spectrum, 4),
     Sign("spike", "spectrum_spike", lambda p: p.excess("spectrum_spike"), 0.5, _spike, 4),
+    Sign("leaked", "leak", _leaked, 0.1, _trace, 4),
     Sign("white", "roughness", _white, 0.8, _roughness, 8),
     Sign("smooth", "roughness", _smooth, 0.3, _roughness, 4),
     Sign("tinted", "color_distance", Panel.colors, 0.12, _tint, 4),

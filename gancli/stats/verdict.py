@@ -21,7 +21,7 @@ from typing import Any
 from gancli.health import Figure
 from gancli.stats.classes import ClassCoverage
 from gancli.stats.modes import ModeCoverage
-from gancli.stats.signs import KEYS, SIGNS, Panel, pairs
+from gancli.stats.signs import KEYS, SIGNS, Panel, likeness, pairs
 
 MIN_SAMPLES = 64  # per side; below it the verdict is `undecided`
 CONFIDENT_SAMPLES = 250  # per side; below it the confidence is always low
@@ -41,7 +41,7 @@ FOR = {
     "collapsed": "same few absent missing told bare narrow",
     "memorizing": "copied beside",
     "washed-out": "pale flat",
-    "artifacts": "distant foreign imprecise alien blurred fine detail spike smooth tinted",
+    "artifacts": "distant foreign imprecise alien blurred fine detail spike smooth tinted leaked unlike",
     "diverged": "white loud",
 }
 AGAINST = {
@@ -52,12 +52,12 @@ AGAINST = {
     "artifacts": "repeated close copied pale flat few same white",
     "diverged": "copied close repeated few pale",
 }
-CONTENT = "missing absent told bare uncovered foreign alien imprecise distant"
+CONTENT = "missing absent told bare uncovered foreign alien imprecise distant unlike"
 EXPLAINS = {  # the first ones first
     "same": " ".join(key for key in KEYS if key != "same"),  # one picture differs from the data in everything
-    "pale": "foreign",
-    "flat": "detail",
-    "white": f"{CONTENT} few repeated close narrow fine",
+    "pale": "foreign leaked",
+    "flat": "detail leaked",
+    "white": f"{CONTENT} few repeated close narrow fine leaked",
 }
 DIVERSITY = ("missing", "absent", "told", "uncovered", "uncovered_matched", "bare", "narrow")
 
@@ -223,6 +223,8 @@ def _healthy(panel: Panel, known: ModeCoverage | None) -> tuple[str, ...]:
         f"batch std of the samples is {panel.value('batch_std_ratio'):.2f} times that of the reals",
         f"{panel.value(key):.0%} of the data has a sample nearby (baseline {panel.baseline(key):.0%})",
     ]
+    if panel.figure("equivalent_resolution") is not None:
+        evidence.append(likeness(panel))
     if panel.value("classifier_auc") >= TOLD:
         evidence.append(f"but single samples can be told from the data: {pairs(panel)}")
     counted = known is not None and known.recognized >= MIN_RECOGNIZED

@@ -1,0 +1,259 @@
+"""Who has the better pictures after equal minutes? Presets and textbook GANs, each alone on the machine.
+
+    python benchmarks/minutes.py train DATA... --contenders progan-64-lite dcgan --minutes 60 --at 5 20 --seeds 0
+    python benchmarks/minutes.py judge FOLDER [--page docs/experiments/minutes.md]
+
+`train` trains one contender after the other for the same wall time, from the start of the process, and stores samples
+at the given minutes. A contender is a preset, which may be followed by its own options ("progan-64-lite --mirror"), or
+one of rivals.RIVALS with its arguments ("dcgan width=32"). What is in FOLDER is not repeated.
+
+`judge` compares every set with the data by five judges, none of which any contender was trained with, and writes a
+table, curves and sheets of the first samples. The last rows are those of the data itself: one half against the other.
+"""
+
+import argparse
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from rivals import RIVALS
+from torch import Tensor
+
+import gancli
+from gancli.data import Shape, open_dataset, to_unit
+from gancli.media import save
+from gancli.plots import sheet
+
+COUNT = 2_048  # samples of a set
+SHEET = 32  # samples on a sheet
+JUDGES = {  # key of the figure: (name, which way is better)
+    "kernel_distance": ("KID", -1),
+    "coverage": ("coverage", 1),
+    "sliced_wasserstein": ("SWD", -1),
+    "nn_accuracy_fakes": ("1-NN", -1),
+    "train_distance_ratio": ("train distance", 1),
+}
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    training = commands.add_parser("train")
+    training.add_argument("data", type=Path, nargs="+")
+    training.add_argument("--contenders", nargs="+", required=True)
+    training.add_argument("--minutes", type=float, default=60)
+    training.add_argument("--at", type=float, nargs="*", default=[])
+    training.add_argument("--seeds", type=int, nargs="+", default=[0])
+    training.add_argument("--size", type=int, default=64, help="px; presets have their own")
+    training.add_argument("--threads", type=int, default=2)
+    training.add_argument("--out", type=Path, default=Path("minutes"))
+    training.set_defaults(run=train)
+    judging = commands.add_parser("judge")
+    judging.add_argument("folder", type=Path)
+    judging.add_argument("--samples", type=int, default=COUNT)
+    judging.add_argument("--page", type=Path)
+    judging.set_defaults(run=judge)
+    given = parser.parse_args()
+    given.run(given)
+
+
+def train(given: argparse.Namespace) -> None:
+    """Every contender on every data set with every seed that is not there yet."""
+    for data in given.data:
+        for seed in given.seeds:
+            for contender in given.contenders:
+                folder = given.out / data.stem / contender.replace(" ", "_").replace("/", "_") / f"seed{seed}"
+                if (folder / "done.json").exists():
+                    continue
+                folder.mkdir(parents=True, exist_ok=True)
+                name = contender.split()[0]
+                points = sorted({*(minute for minute in given.at if minute < given.minutes), given.minutes})
+                work = rival if name in RIVALS else preset
+                facts = work(contender, data, seed, points, given, folder)
+                facts |= {"contender": contender, "data": str(data), "seed": seed, "threads": given.threads}
+                (folder / "done.json").write_text(json.dumps(facts))
+                print(f"{data.stem} {contender} seed {seed}: {facts}", flush=True)
+
+
+def preset(
+    contender: str, data: Path, seed: int, points: Sequence[float], given: argparse.Namespace, folder: Path
+) -> Row:
+    """`gancli train --minutes`; SIGUSR1 has it save at the points, and SIGTERM ends it at the last one.
+
+    With --kimg among the options, it ends when it is done.
+    """
+    name, *options = shlex.split(contender)
+    command = [sys.executable, "-m", "gancli", "train", "--preset", name, str(data.resolve()), *options]
+    command += ["--seed", str(seed), "--threads", str(given.threads)]
+    command += [] if "--kimg" in options else ["--minutes", f"{points[-1]:g}"]
+    command += ["--set", "train.keep=100", "--set", "train.checkpoint_every=0", "--outdir", str(folder), "--run", "run"]
+    started, run, at = time.monotonic(), folder / "run", []
+    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        for minute in points:
+            waits(process, started + minute * 60)
+            if process.poll() is None:
+                process.send_signal(signal.SIGUSR1 if minute < points[-1] else signal.SIGTERM)
+            at.append((minute, time.time()))
+        process.wait()
+    saved = sorted((run / "checkpoints").glob("*.pt"), key=lambda path: path.stat().st_mtime)
+    for minute, moment in at[:-1]:
+        after = [path for path in saved if path.stat().st_mtime >= moment]
+        if after:
+            store(folder, minute, from_checkpoint(after[0]))
+    seconds = time.monotonic() - started
+    store(folder, points[-1], from_checkpoint(run / "last.pt"))
+    return {"images": gancli.load(run / "last.pt").checkpoint.images, "seconds": round(seconds)}
+
+
+def waits(process: subprocess.Popen[bytes], until: float) -> None:
+    """Wait for a moment, or for the end of a process."""
+    while time.monotonic() < until and process.poll() is None:
+        time.sleep(0.2)
+
+
+def from_checkpoint(path: Path) -> np.ndarray:
+    """Samples of the averaged generator. (N, H, W, C) uint8."""
+    return as_bytes(gancli.load(path).sample(range(COUNT)))
+
+
+def rival(
+    contender: str, data: Path, seed: int, points: Sequence[float], given: argparse.Namespace, folder: Path
+) -> Row:
+    """One of RIVALS in this process. The time for sampling is not counted."""
+    torch.set_num_threads(given.threads)
+    torch.manual_seed(seed)
+    name, *options = contender.split()
+    arguments = {key: float(value) if "." in value or "e" in value else int(value) for key, value in map(pair, options)}
+    started, images, left = time.monotonic(), 0, list(points)
+    model = RIVALS[name](given.size, **arguments)
+    batches = batches_of(data, given.size, model.batch, seed)
+
+    def reals() -> Tensor:
+        nonlocal images
+        images += model.batch
+        return next(batches)
+
+    while left:
+        model.step(reals)
+        if time.monotonic() - started >= left[0] * 60:
+            paused = time.monotonic()
+            store(folder, left.pop(0), as_bytes(model.sample(COUNT)))
+            started += time.monotonic() - paused
+    return {"images": images, "seconds": round(time.monotonic() - started)}
+
+
+def pair(text: str) -> tuple[str, str]:
+    """("width", "32") from "width=32"."""
+    key, _, value = text.partition("=")
+    return key, value
+
+
+def batches_of(data: Path, size: int, batch: int, seed: int) -> Iterator[Tensor]:
+    """Batches of the training samples of gancli, mirrored at random, without end."""
+    dataset = open_dataset(str(data), Shape(size, size, 3, "crop"))
+    rows, draw = dataset.train_rows, np.random.RandomState(seed)
+    while True:
+        x = to_unit(np.asarray(dataset.values[np.sort(draw.choice(rows, batch, replace=len(rows) < batch))]))
+        flipped = torch.from_numpy(draw.rand(batch) < 0.5).view(-1, 1, 1, 1)
+        yield torch.where(flipped, x.flip(3), x)
+
+
+def as_bytes(x: Any) -> np.ndarray:
+    """(N, C, H, W) in [-1, 1] as (N, H, W, C) uint8."""
+    values = torch.as_tensor(x).float().add(1).mul(127.5).round().clamp(0, 255).byte()
+    return values.movedim(1, 3).contiguous().numpy()
+
+
+def store(folder: Path, minute: float, samples: np.ndarray) -> None:
+    """Samples after so many minutes."""
+    np.save(folder / f"{minute:g}.npy", samples)
+
+
+def judge(given: argparse.Namespace) -> None:
+    """Measure what has not been measured, and write the page."""
+    rows = [row for done in sorted(given.folder.rglob("done.json")) for row in judged(done, given.samples)]
+    rows += [row for data in sorted({row["data"] for row in rows}) for row in baseline(data, rows)]
+    text = page(rows)
+    print(text)
+    if given.page is not None:
+        given.page.parent.mkdir(parents=True, exist_ok=True)
+        given.page.write_text(text)
+        sheets(given.folder, given.page.parent.parent / "pictures")
+
+
+def judged(done: Path, samples: int) -> Iterator[Row]:
+    """The judgment on each set of one training; kept beside the samples."""
+    facts = json.loads(done.read_text())
+    for file in sorted(done.parent.glob("*.npy"), key=lambda path: float(path.stem)):
+        kept = file.with_suffix(".json")
+        if not kept.exists():
+            health = gancli.inspect_stats(file, facts["data"], samples=samples, threads=facts["threads"])
+            figures = {key: [f for f in health.panel if f.key == key] for key in JUDGES}
+            found = {
+                key: (fmean(f.value for f in fs), fmean(f.baseline for f in fs)) for key, fs in figures.items() if fs
+            }
+            kept.write_text(json.dumps({"verdict": health.verdict, "n": health.samples, "figures": found}))
+        name = Path(facts["data"]).stem
+        yield {**json.loads(kept.read_text()), **facts, "data": name, "minutes": float(file.stem)}
+
+
+def baseline(data: str, rows: Sequence[Row]) -> Iterator[Row]:
+    """The data itself: half against half."""
+    first = next(row for row in rows if row["data"] == data)
+    figures = {key: (base, base) for key, (_, base) in first["figures"].items()}
+    yield {**first, "contender": "the data itself", "figures": figures, "verdict": "healthy", "images": 0}
+
+
+def page(rows: Sequence[Row]) -> str:
+    """A table per data set: contenders and minutes, means over the seeds."""
+    lines = ["# Equal minutes", "", "Generated by `benchmarks/minutes.py`.", ""]
+    for data in sorted({row["data"] for row in rows}):
+        own = [row for row in rows if row["data"] == data]
+        lines += [f"## {data}", "", f"{own[0]['n']} samples; {own[0]['threads']} threads; means over the seeds.", ""]
+        lines += [
+            "| contender | minutes | seeds | kimg | "
+            + " | ".join(name for name, _ in JUDGES.values())
+            + " | verdicts |"
+        ]
+        lines += ["|---|" + "---:|" * (3 + len(JUDGES)) + "---|"]
+        for contender, minutes in sorted({(row["contender"], row["minutes"]) for row in own}):
+            found = [row for row in own if (row["contender"], row["minutes"]) == (contender, minutes)]
+            lines.append(line(contender, minutes, found))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def line(contender: str, minutes: float, rows: Sequence[Row]) -> str:
+    """One row of the table. Images are those of the whole training."""
+    cells = [contender, f"{minutes:g}", str(len(rows)), f"{fmean(row['images'] for row in rows) / 1000:.0f}"]
+    for key in JUDGES:
+        values = [row["figures"][key][0] for row in rows if key in row["figures"]]
+        cells.append(f"{fmean(values):.3g}" if values else "")
+    verdicts = ", ".join(sorted({row["verdict"] for row in rows}))
+    return "| " + " | ".join([*cells, verdicts]) + " |"
+
+
+def sheets(folder: Path, pictures: Path) -> None:
+    """The first samples of the last set of every training with the first seed, side by side."""
+    for data in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for contender in sorted(path for path in data.iterdir() if path.is_dir()):
+            first = sorted(contender.iterdir())[0]
+            last = max(first.glob("*.npy"), key=lambda path: float(path.stem))
+            made: Callable[..., Any] = sheet
+            grid = made(to_unit(np.load(last)[:SHEET]), "image", 8)
+            save(pictures / f"minutes-{data.name}-{contender.name}.png", grid)
+
+
+if __name__ == "__main__":
+    main()
