@@ -50,14 +50,20 @@ class TestChoice:
         found = auto.choose(str(make_pictures(tmp_path / "p", 4, size=32)), CPU, 128)
         assert (found.preset, found.changes["network.resolution"]) == ("progan-128-lite", 128)
 
-    def test_a_small_number_of_images_is_augmented(self, tmp_path, monkeypatch):
-        """The reason says so, with the number."""
+    def test_augmentation_by_the_number_of_images(self, tmp_path, monkeypatch):
+        """Fixed without held-out images, then steered by overfitting, then none; the reason says so."""
         place = str(make_pictures(tmp_path / "p", 6))
-        found = auto.choose(place, CPU)
-        assert found.changes["augment.translation"] > 0
-        assert found.reason.endswith("augmented, because there are only 6")
+        fixed = auto.choose(place, CPU)
+        assert fixed.changes["augment.translation"] > 0
+        assert "augment.target" not in fixed.changes
+        assert fixed.reason.endswith("augmented, because there are only 6")
 
-        monkeypatch.setattr(auto, "FEW", 6)
+        monkeypatch.setattr(auto, "HELD_OUT_FROM", 6)
+        steered = auto.choose(place, CPU)
+        assert steered.changes["augment.target"] == 0.5
+        assert steered.reason.endswith("augmented as much as the critic overfits")
+
+        monkeypatch.setattr(auto, "MANY", 6)
         assert [key for key in auto.choose(place, CPU).changes if "augment" in key] == []
 
     @pytest.mark.parametrize(

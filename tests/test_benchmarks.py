@@ -211,7 +211,9 @@ def test_minutes_trains_contenders_for_equal_time_and_judges_them(tmp_path, pres
 
     assert run("minutes.py", *command[:3], contenders[0], *command[5:], cwd=tmp_path).count("seconds") == 1
     assert run("minutes.py", *command[:5], "--minutes", "0.03", *command[7:], cwd=tmp_path).count("seconds") == 1
-    judged = run("minutes.py", "judge", "minutes", "--samples", "64", "--page", "docs/experiments/page.md", cwd=tmp_path)
+    judged = run(
+        "minutes.py", "judge", "minutes", "--samples", "64", "--page", "docs/experiments/page.md", cwd=tmp_path
+    )
 
     rows = [line.split(" | ") for line in judged.splitlines() if line.startswith("| ") and "contender" not in line]
     assert [cells[0] for cells in rows] == ["| dcgan width=4 batch=8"] * 2 + ["| the data itself", f"| {contenders[0]}"]

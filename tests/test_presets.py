@@ -46,6 +46,7 @@ SHIPPED = [
     "r3gan-64-paper",
     "ring8",
     "signal-1d",
+    "stacked-mnist-1000",
     "superres-4x",
 ]
 

@@ -4,14 +4,18 @@ from typing import Any, NamedTuple
 
 import torch
 
-from gancli.data import Facts, facts
+from gancli.data import HELD_OUT_FROM, Facts, facts
 
 NAME = "auto"
 OWN = {"builtin:shapes": "quickstart", "builtin:ring8": "ring8", "builtin:grid25": "grid25"}  # made for built-in data
 OTHER = {"signal": "signal-1d", "points": "ring8"}  # by kind of data
 SMALL, LARGE = 48, 96  # px; sides below which images are trained at 32 px, and from which at 128 px on a GPU
-FEW = 5_000  # images; fewer are augmented
-AUGMENT = {"augment.translation": 0.5, "augment.color": 0.3}
+MANY = 50_000  # images from which augmentation does more harm than good
+FIXED = {"augment.translation": 0.5, "augment.color": 0.3, "augment.scale": 0.3}  # without held-out images
+STEERED = {
+    **{"augment.translation": 0.8, "augment.color": 0.5, "augment.scale": 0.5},
+    **{"augment.target": 0.5, "augment.steer_images": 40_000},
+}
 
 
 class Choice(NamedTuple):
@@ -39,9 +43,12 @@ def _for_images(found: Facts, size: tuple[int, int], gpu: bool, resolution: int 
     preset = f"progan-{128 if side >= 128 else 64}{'' if gpu else '-lite'}"
     changes: dict[str, Any] = {"network.resolution": side}
     reason = f"{preset} at {side} px, for images of {size[1]} x {size[0]} on a {'GPU' if gpu else 'CPU'}"
-    if found.count < FEW:
-        changes |= AUGMENT
+    if found.count < HELD_OUT_FROM:
+        changes |= FIXED
         reason += f"; augmented, because there are only {found.count:,}"
+    elif found.count < MANY:
+        changes |= STEERED
+        reason += "; augmented as much as the critic overfits"
     return Choice(preset, changes, reason)
 
 
