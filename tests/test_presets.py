@@ -36,6 +36,7 @@ SHIPPED = [
     "progan-256",
     "progan-64",
     "progan-64-lite",
+    "projected-128",
     "projected-64",
     "quickstart",
     "quickstart-collapse",
