@@ -35,7 +35,7 @@ from gancli.data import arrays
 from gancli.runs import Run
 
 Row = dict[str, Any]
-TRIPLES, SAMPLES = 60_000, {"digits": 26_000, "points": 2_500}
+TRIPLES = 60_000
 SURE, HITS = 0.9, 3
 PLAIN = {"loss.adversarial": "non-saturating", "loss.r1": 0.0, "loss.r2": 0.0}
 CURES: dict[str, dict[str, Any]] = {
@@ -75,6 +75,7 @@ def main() -> None:
         command.add_argument("--cures", nargs="+", default=["relativistic"], choices=list(CURES))
         command.add_argument("--seeds", type=int, nargs="+", default=[0])
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="more")
+        command.add_argument("--samples", type=int, default=26_000 if work is digits else 2_500)
         command.add_argument("--threads", type=int, default=1)
         command.add_argument("--out", type=Path, required=True)
         command.set_defaults(run=work)
@@ -106,7 +107,7 @@ def digits(given: argparse.Namespace) -> None:
     def count(x: Tensor) -> Row:
         return modes_of_digits(np.concatenate([classifier(part) for part in x.split(500)]))
 
-    each(given, "stacked-mnist-1000", "digits", str(given.stacked), count)
+    each(given, "stacked-mnist-1000", str(given.stacked), count)
 
 
 def points(given: argparse.Namespace) -> None:
@@ -117,10 +118,10 @@ def points(given: argparse.Namespace) -> None:
         def count(x: Tensor, centers: NDArray[Any] = centers, deviation: float = deviation) -> Row:
             return modes_of_points(x.double().numpy(), centers, deviation)
 
-        each(given, preset, "points", None, count)
+        each(given, preset, None, count)
 
 
-def each(given: argparse.Namespace, preset: str, kind: str, data: str | None, count: Callable[[Tensor], Row]) -> None:
+def each(given: argparse.Namespace, preset: str, data: str | None, count: Callable[[Tensor], Row]) -> None:
     """One training per cure and seed that is not in the file."""
     there = {(row["preset"], row["cure"], row["seed"], tuple(row["set"])) for row in read(given.out)}
     more = gancli.config.overrides.parse(given.more)
@@ -132,7 +133,7 @@ def each(given: argparse.Namespace, preset: str, kind: str, data: str | None, co
             with tempfile.TemporaryDirectory() as folder:
                 run = gancli.train(preset, data, changes=changes, outdir=folder, threads=given.threads).run
                 seconds = round(time.monotonic() - began)
-                x = torch.as_tensor(gancli.load(run).sample(range(SAMPLES[kind])))
+                x = torch.as_tensor(gancli.load(run).sample(range(given.samples)))
                 kimg = Run(run).config().train.duration / 1000
             row = {"preset": preset, "cure": cure, "seed": seed, "set": given.more, "kimg": kimg, "seconds": seconds}
             with given.out.open("a") as file:

@@ -1,5 +1,6 @@
 """Every script of benchmarks/ runs, at toy size: a figure that nobody can measure again is no figure."""
 
+import gzip
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 from conftest import make_pictures, write_preset
 
+from gancli.data import Shape, open_dataset
 from gancli.stats.verdict import model
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -220,3 +222,72 @@ def test_minutes_trains_contenders_for_equal_time_and_judges_them(tmp_path, pres
     assert [cells[1] for cells in rows[:2]] == ["0.01", "0.03"]
     assert len(list((tmp_path / "minutes").rglob("*.npy"))) == 3
     assert len(list(tmp_path.glob("docs/pictures/minutes-*.png"))) == 2
+
+
+def test_modes_counts_what_samples_have(monkeypatch):
+    """By hand: triples of digits with and without certainty; points within and beyond three deviations."""
+    monkeypatch.syspath_prepend(FOLDER)
+    import modes
+
+    chances = np.full((5, 3, 10), 0.01)
+    for i, (triple, sure) in enumerate([(123, 0.95), (123, 0.95), (123, 0.95), (7, 0.95), (999, 0.5)]):
+        for place, digit in enumerate(f"{triple:03d}"):
+            chances[i, place, int(digit)] = sure
+    found = modes.modes_of_digits(chances)
+    assert (found["modes"], found["sure"]) == (3, 1)
+    assert found["kl"] == pytest.approx(np.log(1000) + 0.6 * np.log(0.6) + 2 * 0.2 * np.log(0.2))
+
+    centers, deviation = modes.mixture("grid25")
+    x = np.array([[2.0, -4.0], [2.14, -4.0], [2.16, -4.0], [0.0, 0.0]])
+    found = modes.modes_of_points(x, centers, deviation)
+    assert (found["modes"], found["quality"]) == (2, 0.75)
+    assert found["spread"] == pytest.approx(np.sqrt(0.14**2 / 6) / 0.05)
+    assert found["kl"] == pytest.approx(np.log(25) + 2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3))
+
+
+@pytest.mark.parametrize("preset", ["ring8", "grid25"])
+def test_modes_knows_where_the_gaussians_are(monkeypatch, preset):
+    """The built-in data has all modes and 98.9% of high quality."""
+    monkeypatch.syspath_prepend(FOLDER)
+    import modes
+
+    values = open_dataset(f"builtin:{preset}", Shape(32, 32, None, "crop")).values
+    found = modes.modes_of_points(np.asarray(values, float), *modes.mixture(preset))
+    assert found["modes"] == modes.MODES[preset]
+    assert found["quality"] == pytest.approx(1 - np.exp(-4.5), abs=0.003)
+    assert found["kl"] < 0.01
+
+
+def test_modes_trains_every_cure_once(tmp_path):
+    """A line per cure and seed, and a table with the published figures."""
+    command = ["points", "ring8", "--cures", "none", "packing", "--out", "points.jsonl", "--set", "train.duration=640"]
+    for _ in range(2):
+        run("modes.py", *command, cwd=tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "points.jsonl").read_text().splitlines()]
+    assert [(row["cure"], row["seed"], row["kimg"]) for row in rows] == [("none", 0, 0.64), ("packing", 0, 0.64)]
+    shown = run("modes.py", "table", "points.jsonl", cwd=tmp_path)
+    names = [line.split(" | ")[0] for line in shown.splitlines()[4:] if line]
+    assert names == ["| none", "| packing", "| GAN (PacGAN's)", "| PacGAN2"]
+
+
+def test_modes_names_digits(tmp_path):
+    """Digits that are easy to tell: the classifier names them, and stacked ones are labeled by their channels."""
+    labels = np.arange(4_000) % 10
+    images = np.zeros((4_000, 28, 28), np.uint8)
+    for i, label in enumerate(labels):
+        images[i, 2 * label : 2 * label + 6] = 255
+    write_idx(tmp_path, images, labels)
+    run("modes.py", "data", ".", "stacked.npy", "--count", "100", cwd=tmp_path)
+    assert np.load(tmp_path / "stacked.npy").shape == (100, 28, 28, 3)
+    small = ["--set", "train.duration=64", "--set", "network.width=0.1", "--samples", "200"]
+    shown = run("modes.py", "digits", ".", "stacked.npy", "--out", "digits.jsonl", *small, cwd=tmp_path)
+    assert "100.00% of 2,000 unseen digits" in shown
+    (row,) = [json.loads(line) for line in (tmp_path / "digits.jsonl").read_text().splitlines()]
+    assert 1 <= row["sure"] <= row["modes"] <= 1000 or row["sure"] == 0
+
+
+def write_idx(folder, images, labels):
+    """Both files of MNIST."""
+    for name, values in (("images-idx3", images), ("labels-idx1", labels.astype(np.uint8))):
+        head = bytes([0, 0, 8, values.ndim]) + b"".join(size.to_bytes(4, "big") for size in values.shape)
+        (folder / f"train-{name}-ubyte.gz").write_bytes(gzip.compress(head + values.tobytes()))
