@@ -460,6 +460,16 @@ class TestTheCriticsSide:
 
             assert seen == sizes
 
+    @pytest.mark.parametrize("batch", [8, 12, 16])
+    def test_packs_of_both_sides_stay_apart_too(self, batch):
+        """Each side's scores are those it has alone, whether or not its packs fill the groups of minibatch std."""
+        config = growing_config(network__pack=2)
+        view = TrainState.fresh(config, CPU).critic_view(phase_of(config, 160))
+        x, y = torch.randn(2, batch, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+        for found, alone in zip(view.both(x, y), (view.scores(x), view.scores(y)), strict=True):
+            assert len(found) == batch // 2
+            torch.testing.assert_close(found, alone)
+
     def test_without_a_game_the_critic_s_losses_are_zero(self):
         """They are logged all the same, and the clock moves."""
         pair = both(fixed_config(GAME, loss={"adversarial": "none", "moments": {"weight": 1.0}}))
