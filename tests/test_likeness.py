@@ -40,6 +40,14 @@ def test_a_scale_starts_at_0_and_never_falls():
     assert distances[1] == kernel_distance(features(shrunk(images, 8)), features(others))
 
 
+def test_a_size_that_is_nearer_counts_like_the_one_before():
+    """Features may be less far from the data at 4 px than at 8 px, as those of single colors are."""
+    reals = torch.randn(30, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    far, near = reals + 3, reals.flip(0)
+    found = scale_of(torch.zeros(30, 3, 8, 8), reals, lambda x, rest=iter((far, near)): next(rest))
+    assert found[1][1] == found[2][1] == kernel_distance(far, reals) > kernel_distance(near, reals)
+
+
 def test_shrunk_images_keep_their_means():
     """Of every block; the aspect ratio is kept, and a single color stays as it is."""
     x = torch.rand(2, 1, 16, 8, generator=torch.Generator().manual_seed(0))
