@@ -44,7 +44,8 @@ def test_a_size_that_is_nearer_counts_like_the_one_before():
     """Features may be less far from the data at 4 px than at 8 px, as those of single colors are."""
     reals = torch.randn(30, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     far, near = reals + 3, reals.flip(0)
-    found = scale_of(torch.zeros(30, 3, 8, 8), reals, lambda x, rest=iter((far, near)): next(rest))
+    rest = iter((far, near))
+    found = scale_of(torch.zeros(30, 3, 8, 8), reals, lambda x: next(rest))
     assert found[1][1] == found[2][1] == kernel_distance(far, reals) > kernel_distance(near, reals)
 
 
