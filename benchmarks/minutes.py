@@ -14,6 +14,7 @@ table, curves and sheets of the first samples. The last rows are those of the da
 import argparse
 import json
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,7 +77,8 @@ def train(given: argparse.Namespace) -> None:
                 folder = given.out / data.stem / contender.replace(" ", "_").replace("/", "_") / f"seed{seed}"
                 if (folder / "done.json").exists():
                     continue
-                folder.mkdir(parents=True, exist_ok=True)
+                shutil.rmtree(folder, ignore_errors=True)  # of a training that was interrupted
+                folder.mkdir(parents=True)
                 name = contender.split()[0]
                 points = sorted({*(minute for minute in given.at if minute < given.minutes), given.minutes})
                 work = rival if name in RIVALS else preset

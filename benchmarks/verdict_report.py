@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from verdict_fit import WORDS, Sets, reliability, wilson
 
-from gancli.stats.verdict import HIGH, UNDECIDED
+from gancli.stats.signs import KEYS
+from gancli.stats.verdict import HIGH, UNDECIDED, UNRECOGNIZABLE
 
 WITHOUT_CLASSES = ("frogs", "emoji")  # sources whose modes are parts by k-means
 LEFT = {  # what is left of the modes, or of the distinct samples: more than, at most
@@ -39,12 +40,19 @@ class Judged:
 
     @property
     def word(self) -> NDArray[np.int64]:
-        """Index in WORDS of the likeliest word of each set."""
-        return self.chances.argmax(1)
+        """Index in WORDS of the verdict on each set: the likeliest word, but for `unrecognizable`."""
+        likeliest = self.chances.argmax(1)
+        return np.where(self.unrecognizable & (likeliest == 0), WORDS.index("artifacts"), likeliest)
+
+    @property
+    def unrecognizable(self) -> NDArray[np.bool_]:
+        """Sets that are too unlike the data to be healthy. Those of known modes are exempt: the modes are counted."""
+        unlike = self.sets.signs[:, KEYS.index("unlike")].numpy()
+        return (unlike > UNRECOGNIZABLE) & (self.sets.sources != "shapes")
 
     @property
     def sure(self) -> NDArray[np.float64]:
-        """Its probability."""
+        """The probability of the likeliest word."""
         return self.chances.max(1)
 
     @property
@@ -166,7 +174,9 @@ def _networks(judged: Judged) -> Iterator[tuple[str, ...]]:
     for place in np.flatnonzero(judged.sets.networks):
         row = judged.sets.rows[place]
         name = f"{row['source']}, {row['case'].removeprefix('run ')}"
-        yield name, row["word"] or "in between", f"{called[place]} {judged.sure[place]:.0%}"
+        ruled = judged.word[place] != judged.chances[place].argmax()
+        share = "(unrecognizable)" if ruled else f"{judged.sure[place]:.0%}"
+        yield name, row["word"] or "in between", f"{called[place]} {share}"
 
 
 def _confusion(judged: Judged) -> str:

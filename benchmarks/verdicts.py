@@ -104,18 +104,23 @@ def add(given: argparse.Namespace) -> None:
     missing = {
         (row["source"], row["seed"], row["samples"], row["case"]): row
         for row in rows
-        if row["kind"] in spec.kinds and not is_run(row) and all(figure[0] != spec.key for figure in row["fixed"])
+        if row["kind"] in spec.kinds and not is_run(row)
+        if all(figure[0] != spec.key for figure in (*row["fixed"], *row["trained"]))
     }
     for name, seed, count in sorted({key[:3] for key in missing}):
         source = load(name, given.data, seed)
         others = [load(other, given.data, seed, like=source) for other in SOURCES[name].others]
-        reference = reference_of(source, count, None)
+        reference = reference_of(source, count, pretrained() if spec.content else None)
         for case in Maker(source, count, seed, others).cases():
             row = missing.get((name, seed, count, case.name))
             if row is not None:
-                row["fixed"] += [packed(figure) for figure in spec.figures(compared(case, reference))]
-        with open_lines(given.out, "wt") as file:
+                row["trained" if spec.content else "fixed"] += [
+                    packed(figure) for figure in spec.figures(compared(case, reference))
+                ]
+        whole = given.out.with_name(f"new-{given.out.name}")
+        with open_lines(whole, "wt") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
+        whole.replace(given.out)
         print(f"{name}, {count} samples", file=sys.stderr, flush=True)
 
 

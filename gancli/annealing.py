@@ -28,6 +28,13 @@ def lr_factor(config: Config, images: int, duration: int) -> float:
     return annealed * (decay.to + (1 - decay.to) * min(1.0, max(0.0, left)))
 
 
+def stretched(config: ResolvedConfig, images: int, durations: tuple[int, int]) -> list[str]:
+    """The names of the curves that have other values after a number of images if the duration changes."""
+    curves = {name: getattr(config.anneal, name) for name in type(config.anneal).model_fields}
+    values = {name: [value(curve, images, duration) for duration in durations] for name, curve in curves.items()}
+    return [name for name, (old, new) in values.items() if not math.isclose(old, new)]
+
+
 def loss_at(config: ResolvedConfig, images: int) -> LossConfig:
     """The loss config after a number of images, with penalties and top_k annealed."""
     loss, anneal, duration = config.loss, config.anneal, config.train.duration

@@ -1,15 +1,17 @@
 """Settings that follow half a cosine. That training uses them at every step is in test_equations."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import tiny_config
 
 from gancli import annealing
-from gancli.config.schema import Cosine
+from gancli.config.schema import Cosine, LossConfig
 from gancli.errors import ConfigError
 from gancli.training.state import TrainState
+from gancli.training.step import adversarial
 
 
 @pytest.mark.parametrize(("images", "expected"), [(0, 2), (250, 1.5), (500, 1), (999, 1)])
@@ -37,6 +39,24 @@ def test_penalties_keep_their_proportions():
     config = tiny_config(loss=loss, anneal={"penalty": {"end": 0.5}})
     found = annealing.loss_at(config, 160)
     assert (found.r1, found.r2, found.gradient_penalty, found.drift) == (1, 2, 5, 1)
+
+
+def test_at_least_one_fake_is_kept():
+    """top_k may end at 0, and 0.28 of 25 are 7."""
+    x = torch.zeros(25, 1)
+    view = SimpleNamespace(scores=lambda y: y[:, 0])
+    for share, kept in ((1e-9, 1), (0.28, 7), (0.281, 8)):
+        y = torch.arange(25.0)[:, None]
+        loss = adversarial(view, x, y, LossConfig(adversarial="wasserstein", top_k=share))
+        assert loss.item() == -torch.arange(25.0)[-kept:].mean().item()
+
+
+def test_a_longer_run_stretches_the_curves():
+    """Those that differ where the run stands; none if the duration is the same."""
+    config = tiny_config(anneal={"penalty": {"end": 0.1}, "lr": {"end": 0.5, "over": 0.1}, "top_k": {"end": 1}})
+    assert annealing.stretched(config, 100, (160, 320)) == ["penalty"]
+    assert annealing.stretched(config, 20, (160, 320)) == ["lr", "penalty"]
+    assert annealing.stretched(config, 100, (160, 160)) == []
 
 
 def test_augmentation_can_start_at_zero():

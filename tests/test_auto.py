@@ -7,7 +7,7 @@ from conftest import make_pictures
 
 import gancli
 from gancli import config
-from gancli.errors import ConfigError, InputMissing
+from gancli.errors import ConfigError, InputMissing, UsageError
 from gancli.runs import Run
 from gancli.training import auto
 from gancli.training.callbacks import Silent
@@ -41,30 +41,40 @@ class TestChoice:
     )
     def test_images_by_their_size(self, tmp_path, size, device, preset, side):
         """32 px for small ones, 64 px on a CPU, 128 px on a GPU for large ones; narrow networks on a CPU."""
-        found = auto.choose(str(make_pictures(tmp_path / "p", 4, size=size)), device)
+        found = auto.choose(str(make_pictures(tmp_path / "p", 4, size=size)), device, {})
         assert (found.preset, found.changes["network.resolution"]) == (preset, side)
         assert f"{preset} at {side} px, for images of {size} x {size}" in found.reason
 
     def test_a_resolution_that_is_given_counts(self, tmp_path):
         """As --resolution does; 128 px has a preset of its own."""
-        found = auto.choose(str(make_pictures(tmp_path / "p", 4, size=32)), CPU, 128)
+        found = auto.choose(str(make_pictures(tmp_path / "p", 4, size=32)), CPU, {"network.resolution": 128})
         assert (found.preset, found.changes["network.resolution"]) == ("progan-128-lite", 128)
 
     def test_augmentation_by_the_number_of_images(self, tmp_path, monkeypatch):
         """Fixed without held-out images, then steered by overfitting, then none; the reason says so."""
         place = str(make_pictures(tmp_path / "p", 6))
-        fixed = auto.choose(place, CPU)
+        fixed = auto.choose(place, CPU, {})
         assert fixed.changes["augment.translation"] > 0
         assert "augment.target" not in fixed.changes
         assert fixed.reason.endswith("augmented, because there are only 6")
 
-        monkeypatch.setattr(auto, "HELD_OUT_FROM", 6)
-        steered = auto.choose(place, CPU)
+        monkeypatch.setattr(auto, "STEERABLE", 6)
+        steered = auto.choose(place, CPU, {})
         assert steered.changes["augment.target"] == 0.5
         assert steered.reason.endswith("augmented as much as the critic overfits")
 
         monkeypatch.setattr(auto, "MANY", 6)
-        assert [key for key in auto.choose(place, CPU).changes if "augment" in key] == []
+        assert [key for key in auto.choose(place, CPU, {}).changes if "augment" in key] == []
+
+    def test_what_the_user_sets_is_left_to_the_user(self, tmp_path, monkeypatch):
+        """Augmentation of any kind, no held-out images, the data as a key, a resolution that is no number."""
+        place = str(make_pictures(tmp_path / "p", 6))
+        assert "augment" not in " ".join(auto.choose(place, CPU, {"augment": None}).changes)
+        assert "augment" not in auto.choose(place, CPU, {"augment.flip": 0.5}).reason
+        assert auto.choose(None, CPU, {"data.source": place}).preset == "progan-64-lite"
+        assert auto.choose(place, CPU, {"network.resolution": "64"}).preset == "progan-64-lite"
+        monkeypatch.setattr(auto, "STEERABLE", 6)
+        assert "augment.target" not in auto.choose(place, CPU, {"data.held_out": 0}).changes
 
     @pytest.mark.parametrize(
         ("shape", "preset", "words"), [((90, 2, 16), "signal-1d", "for signals"), ((90, 2), "ring8", "for points")]
@@ -72,7 +82,7 @@ class TestChoice:
     def test_arrays_by_their_kind(self, tmp_path, shape, preset, words):
         """Signals and points have presets of their own."""
         np.save(tmp_path / "a.npy", np.random.RandomState(0).normal(size=shape).astype(np.float32))
-        found = auto.choose(str(tmp_path / "a.npy"), CPU)
+        found = auto.choose(str(tmp_path / "a.npy"), CPU, {})
         assert (found.preset, found.changes) == (preset, {})
         assert words in found.reason
 
@@ -81,18 +91,18 @@ class TestChoice:
     )
     def test_built_in_data_has_its_own_presets(self, data, preset):
         """Without data: quickstart on shapes."""
-        assert auto.choose(data, CPU).preset == preset
+        assert auto.choose(data, CPU, {}).preset == preset
 
     def test_missing_data_is_an_error(self, tmp_path):
         """As without auto."""
         with pytest.raises(InputMissing):
-            auto.choose(str(tmp_path / "none"), CPU)
+            auto.choose(str(tmp_path / "none"), CPU, {})
 
     @pytest.mark.parametrize("device", [CPU, GPU])
     @pytest.mark.parametrize("size", [20, 64, 200])
     def test_every_choice_is_a_valid_config(self, tmp_path, size, device):
         """With all its changes."""
-        found = auto.choose(str(make_pictures(tmp_path / "p", 4, size=size)), device)
+        found = auto.choose(str(make_pictures(tmp_path / "p", 4, size=size)), device, {})
         loaded = config.load(found.preset, found.changes)
         assert loaded.network.picture_size == (found.changes["network.resolution"],) * 2
 
@@ -105,7 +115,7 @@ class TestTraining:
 
         run = Run(report.run).config()
         assert (run.preset, run.network.resolution, run.augment.translation) == ("progan-64-lite", 32, 0.5)
-        assert said.texts[0] == f"preset: {auto.choose(place, CPU).reason}"
+        assert said.texts[0] == f"preset: {auto.choose(place, CPU, {}).reason}"
         again = gancli.train("auto", place, changes=BRIEF, outdir=tmp_path)
         assert again.run == report.run
 
@@ -114,6 +124,18 @@ class TestTraining:
         place = str(make_pictures(tmp_path / "p", 8, size=32))
         found = gancli.plan(data=place, changes={**BRIEF, "augment": None, "network.resolution": 8})
         assert (found.config["augment"], found.config["network"]["resolution"]) == (None, 8)
+
+    def test_a_run_is_no_data(self, tmp_path):
+        """As with any preset."""
+        run = gancli.train("quickstart", changes=BRIEF, outdir=tmp_path).run
+        with pytest.raises(UsageError, match="this is a run folder"):
+            gancli.plan("auto", run)
+
+    def test_steering_without_held_out_samples_is_refused(self, tmp_path):
+        """A small data set has none, which only shows when it is open."""
+        place = str(make_pictures(tmp_path / "p", 8, size=32))
+        with pytest.raises(ConfigError, match="of 8 samples there are none"):
+            gancli.plan("quickstart", place, changes={"augment": {"color": 1, "target": 0.5}})
 
     def test_has_no_file(self):
         """`presets show auto` says how to see its choice."""

@@ -57,6 +57,7 @@ def test_conflicts_are_errors(config, reason):
         (mlp(loss={"moments": {}}, train={"batch_size": 8}), "mostly noise"),
         (mlp(network={"freeze_output": True}), "freeze_output has no effect"),
         (mlp(train={"critic_fakes": "eval"}), "no effect without batch norm"),
+        (projected((3, 16, 16), equalized_lr=True), "no effect in projected networks"),
         (mlp(anneal={"augment": {"end": 1}}), "no effect without the section augment"),
         (mlp(anneal={"penalty": {"end": 1}}), "no effect without loss.r1"),
     ],

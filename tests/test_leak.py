@@ -60,14 +60,14 @@ def test_angle_is_that_of_the_edges():
 
 class TestShares:
     @pytest.mark.parametrize(
-        ("operation", "trace"),
-        [("cutout", "gray boxes"), ("translation", "repeated edges"), ("scale", "repeated edges")],
+        ("operation", "trace", "least"),
+        [("cutout", "gray boxes", 0.3), ("translation", "repeated edges", 0.3), ("scale", "repeated edges", 0.1)],
     )
-    def test_of_augmented_reals(self, operation, trace):
+    def test_of_augmented_reals(self, operation, trace, least):
         """About as many as were augmented visibly; of plain ones, none."""
         reals, others = noise(400), noise(400, seed=1)
         made = Augment(AugmentConfig(**{operation: 0.5}), 1.0, torch.Generator().manual_seed(0))(others)
-        assert 0.3 < leak.shares(made, reals)[trace] < 0.55 if operation != "scale" else 0.15
+        assert least < leak.shares(made, reals)[trace] < 0.55
         assert leak.shares(others, reals)[trace] < 0.06
 
     def test_what_the_reals_have_is_no_trace(self):
@@ -91,5 +91,5 @@ def test_boxes_and_edges_are_artifacts(trace, word):
     healthy = [Figure("batch_std_ratio", "", 1.0, 1.0), Figure("coverage", "", 0.95, 0.96)]
     verdict = decide([*healthy, Figure("leak", "", 0.4, 0.01, part=trace)], 1_000)
     assert verdict.word == word
-    text = f"40% of the samples have {trace} that the data does not have: augmentation leaks"
+    text = f"40% of the samples have {trace} that the data does not have, as augmentation leaves them"
     assert (text in verdict.evidence) == (word == "artifacts")

@@ -16,11 +16,17 @@ SCALE = [(4.0, 0.0), (3.0, 1.0), (2.0, 9.0), (1.0, 9.0)]  # 16 px to 2 px
 
 @pytest.mark.parametrize(
     ("distance", "px"),
-    [(-1.0, 16), (0.0, 16), (0.25, 2**3.5), (1.0, 8), (4.0, 2**2.5), (9.0, 2), (100.0, 2)],
+    [(-1.0, 16), (0.0, 16), (0.25, 2**3.5), (1.0, 8), (4.0, 2**2.5), (9.0, 4), (100.0, 2)],
 )
 def test_equivalent_is_linear_in_the_root_and_in_log2(distance, px):
-    """Halfway in the root is half a halving; beyond the last step the smallest, below 0 the largest."""
+    """Halfway in the root is half a halving; beyond the scale its smallest, below 0 its largest."""
     assert equivalent(distance, SCALE) == pytest.approx(px)
+
+
+def test_of_equal_distances_the_largest_size_counts():
+    """Enlarged pictures are no farther from the data at half the size."""
+    assert equivalent(0.0, [(7.0, 0.0), (6.0, 0.0), (5.0, 2.0)]) == 128
+    assert equivalent(2.0, [(7.0, 0.0), (6.0, 2.0), (5.0, 2.0), (4.0, 3.0)]) == 64
 
 
 def test_a_scale_starts_at_0_and_never_falls():

@@ -43,6 +43,14 @@ def test_the_largest_batch_that_fits_is_named(count, tiny, pictures, tmp_path, m
     assert error.value.hint == f"a batch of {count} fits: train a new run with --batch {count}"
 
 
+def test_the_largest_batch_is_made_of_packs(tiny, pictures, tmp_path, memory_for):
+    """Another one would be refused."""
+    memory_for(7, 8)
+    with pytest.raises(OutOfMemory) as error:
+        package.train(tiny, str(pictures), changes={"network.pack": 4}, outdir=tmp_path / "runs")
+    assert "a batch of 4 fits" in error.value.hint
+
+
 def test_a_schedule_with_batches_of_its_own_gets_the_line_for_that_size(pictures, tmp_path, memory_for):
     """--batch would change the other sizes, too."""
     preset = write_preset(tmp_path / "p.yaml", {"growth.at": {16: {"batch_size": 6}}})

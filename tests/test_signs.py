@@ -34,7 +34,7 @@ AT_LIMIT = {
     "fine": {"spectrum_fine": (0.35, 0.05)},
     "detail": {"spectrum_distance": (0.17, 0.05)},
     "spike": {"spectrum_spike": (0.7, 0.2)},
-    "unlike": {"equivalent_resolution": (7.5, 60.0)},
+    "unlike": {"equivalent_resolution": (16.0, 64.0)},
     "leaked": {"leak": (0.11, 0.01)},
     "white": {"roughness": (0.64, 0.0, 0.84, 0.2)},
     "smooth": {"roughness": (-0.06, 0.0, 0.14, 0.2)},

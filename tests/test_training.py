@@ -686,6 +686,19 @@ class TestForecast:
         macs = {s: _multiplications(config, s) for s in (0, 2)}
         assert ratio == pytest.approx(macs[2] / macs[0], rel=1e-6)
 
+    @pytest.mark.parametrize("changes", [{}, {"network.minibatch_std": None}])
+    def test_packs_are_timed_as_packs(self, tiny, pictures, changes):
+        """A critic that takes four samples at once; its parameters and operations are counted, too."""
+        from gancli.training import forecast
+
+        plain, packs = (gancli.plan(tiny, str(pictures), changes={"network.pack": n, **changes}) for n in (1, 4))
+        assert packs.seconds > 0
+        assert packs.memory_mib > 0
+        assert packs.critic_parameters > plain.critic_parameters
+        phase = Schedule.of(tiny_config()).phases[-1]
+        one, four = (forecast.operations_per_image(tiny_config(network__pack=n), phase) for n in (1, 4))
+        assert one / 4 < four < one
+
     def test_a_cut_schedule_is_forecast_as_cut(self, tiny, pictures):
         """If --kimg ends the run early."""
         forecast = gancli.plan(tiny, str(pictures), changes={"train.duration": 80}, device="cpu")

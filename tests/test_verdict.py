@@ -219,6 +219,25 @@ class TestDecide:
             "a classifier ranks 90% of the pairs of a real and a sample correctly (baseline 50%)"
         )
 
+    def test_healthy_says_how_far_the_samples_are(self, with_model):
+        """By the resolution at which the data is as far from itself; not if that is the full one."""
+        with_model(artifacts={"bias": -4.0})
+        near, full = (decide(figures(equivalent_resolution=(px, 64.0)), 1000, trained=True) for px in (40.0, 64.0))
+        assert near.word == full.word == "healthy"
+        assert near.evidence[2] == "the samples are as unlike the data as the data itself reduced to 40 of 64 px"
+        assert len(full.evidence) == 2
+
+    @pytest.mark.parametrize(
+        ("px", "full", "word"), [(16.5, 64, "healthy"), (15.5, 64, "artifacts"), (9, 16, "healthy")]
+    )
+    def test_what_nobody_recognizes_is_not_healthy(self, with_model, px, full, word):
+        """Below 16 px, or half the height if that is less. If modes are known, they decide instead."""
+        with_model(artifacts={"bias": -4.0})
+        found = figures(equivalent_resolution=(px, float(full)))
+        assert decide(found, 1000, trained=True).word == word
+        counted = ModeCoverage(covered=12, modes=12, recognized=0.8, reverse_kl=0.0)
+        assert decide(found, 1000, counted, trained=True).word == "healthy"
+
     def test_sample_counts_of_64_and_250(self, with_model):
         """Below 64 samples: undecided. Below 250: low confidence, which is not calibrated."""
         with_model(artifacts={"bias": 8.0})

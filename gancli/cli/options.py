@@ -195,19 +195,20 @@ LogFormatOption = Annotated[
 ]
 
 
-def _preset(default: str) -> Any:
+def _preset(default: str, more: str = "") -> Any:
     return typer.Option(
         "--preset",
         envvar="GANCLI_PRESET",
         autocompletion=complete_preset,
-        help="Preset name or .yaml file. auto: chosen by the data and the device.",
+        help=f"Preset name or .yaml file.{more}",
         show_default=default,
     )
 
 
-PresetOption = Annotated[str | None, _preset("auto")]
+CHOSEN = " auto: chosen by the data and the device."
+PresetOption = Annotated[str | None, _preset("auto", CHOSEN)]
 ComparedPresetOption = Annotated[str | None, _preset("quickstart")]
-SizePresetOption = Annotated[str | None, _preset("none: the size of the images")]
+SizePresetOption = Annotated[str | None, _preset("none: the size of the images", CHOSEN)]
 MirrorOption = Annotated[
     bool,
     typer.Option("--mirror", envvar="GANCLI_MIRROR", help="Flip half of the images left to right."),

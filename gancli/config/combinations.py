@@ -110,6 +110,8 @@ def warnings(config: ResolvedConfig) -> list[str]:
     network = config.network
     if getattr(network, "init_std", None) is not None and network.equalized_lr:
         found.append("network.init_std has no effect with equalized_lr, which initializes from N(0, 1)")
+    if network.equalized_lr and network.family in ("residual", "projected"):
+        found.append(f"network.equalized_lr has no effect in {network.family} networks")
     if network.freeze_output and not network.output.startswith("bn-"):
         found.append(f"network.freeze_output has no effect with output: {network.output}")
     if train.critic_fakes == "eval" and not of_G:

@@ -86,7 +86,9 @@ class LossConfig(Strict):
     drift: Weight = 0.0  # weight of the drift penalty D(real)^2; the paper uses 0.001; 0: off
     penalty_interval: Count = 1  # critic steps between gradient penalties (incl. R1, R2), which are weighted by it
     consistency: Weight = 0.0  # weight of the difference between the scores of two augmentations of a sample; 0: off
-    top_k: Annotated[float, Field(gt=0, le=1), BeforeValidator(no_bool)] = 1.0  # best-scored fakes that G learns from
+    top_k: Annotated[float, Field(gt=0, le=1), BeforeValidator(no_bool)] = (
+        1.0  # share of the fakes that G learns from, best first
+    )
     moments: MomentsConfig | None = None  # moment stabilization; None: off
     perceptual: PerceptualConfig | None = None  # perceptual loss; None: off
 

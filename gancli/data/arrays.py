@@ -44,6 +44,17 @@ def reader(path: Path) -> Callable[[Path], Samples]:
     return lambda p: _read(lambda: classify(load(p), str(p)), p)
 
 
+def glance(path: Path, rows: int) -> tuple[Samples, int]:
+    """The first rows of an array file as samples, and the number of all rows. Raises DataError."""
+    load = _loader(path)
+
+    def look() -> tuple[Samples, int]:
+        values = load(path)
+        return classify(values[:rows], str(path)), len(values)
+
+    return _read(look, path)
+
+
 def read_plain(path: Path) -> NDArray[Any]:
     """An array file as it is, such as one of labels. Raises DataError."""
     load = _loader(path)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from gancli import files, locks, signals
 from gancli.data import images, scan, stored
+from gancli.data.arrays import glance
 from gancli.data.images import Shape
 from gancli.data.sources import Array, Files, find
 from gancli.data.stored import Meta, Stored
@@ -162,9 +163,9 @@ def facts(data: str) -> Facts:
     """Kind, number and size of the samples. Raises InputMissing or DataError."""
     source = find(data)
     if isinstance(source, Array):
-        samples = source.load(DRAWN_SIZE)
-        shape = samples.values.shape
-        return Facts(samples.kind, shape[0], shape[1:3] if samples.kind == "image" else None)
+        samples, count = (source.load(DRAWN_SIZE), None) if source.path is None else glance(source.path, LOOKED_AT)
+        size = samples.values.shape[1:3] if samples.kind == "image" else None
+        return Facts(samples.kind, len(samples.values) if count is None else count, size)
     sizes: Counter[tuple[int, int]] = Counter()
     for entry in source.entries[:: max(1, len(source.entries) // LOOKED_AT)]:
         with suppress(Exception):  # reported by the scan

@@ -283,6 +283,7 @@ def _used(config: ResolvedConfig) -> set[str]:
         figures.MINIBATCH_STD: config.network.minibatch_std is not None,
         figures.MIRROR: config.data.mirror or config.samples.kind != "image",
         figures.BN_CLIP: config.network.output == "bn-clip",
+        figures.LESS_AUGMENTATION: config.augment is None,
     }
     return {name for name, on in used.items() if on}
 

@@ -48,6 +48,8 @@ def equivalent(distance: float, scale: Scale) -> float:
     """
     root = sqrt(max(distance, 0.0))
     for (size, near), (smaller, far) in pairwise(scale):
+        if root <= sqrt(near):
+            return float(2**size)
         if root < sqrt(far):
             share = (root - sqrt(near)) / (sqrt(far) - sqrt(near))
             return float(2 ** (size + share * (smaller - size)))

@@ -13,6 +13,7 @@ from gancli.health import Figure, with_fixed
 from gancli.stats.figures import FIGURES
 
 TINY, LARGEST = 1e-9, 1e9
+ENOUGH = 32  # px; more are not needed to recognize what a picture shows
 OF_MODES = ("place", "angle")  # traces of augmentation that a lack of modes leaves, too
 
 
@@ -244,6 +245,12 @@ def _distance(p: Panel) -> str:
     return f"kernel distance is {value:.1f}; between two halves of the data it is {baseline:.1f}"
 
 
+def _unlike(p: Panel) -> float:
+    """Halvings of the resolution, from 32 px on, which a person needs to recognize a picture."""
+    figure = p.figure("equivalent_resolution")
+    return 0.0 if figure is None else log2(max(min(figure.baseline, ENOUGH) / max(figure.value, TINY), TINY))
+
+
 def likeness(p: Panel) -> str:
     """How far the samples are from the data: a sentence."""
     value, full = p.value("equivalent_resolution"), p.baseline("equivalent_resolution")
@@ -258,7 +265,9 @@ def pairs(p: Panel) -> str:
 
 def _trace(p: Panel) -> str:
     _, trace = _traces(p)[0]
-    return f"{trace.value:.0%} of the samples have {trace.part} that the data does not have: augmentation leaks"
+    return (
+        f"{trace.value:.0%} of the samples have {trace.part} that the data does not have, as augmentation leaves them"
+    )
 
 
 def _copied(p: Panel) -> str:
@@ -287,7 +296,7 @@ SIGNS = (
     Sign("alien", "precision", _imprecise, 0.8, _precise, 4),
     Sign("imprecise", "precision", _imprecise, 0.25, _precise, 4),
     Sign("distant", "kernel_distance", lambda p: p.excess(p.fixed("kernel_distance")), 3.0, _distance, 4),
-    Sign("unlike", "equivalent_resolution", halvings("equivalent_resolution"), 3.0, likeness, 8),
+    Sign("unlike", "equivalent_resolution", _unlike, 1.0, likeness, 4),
     Sign("copied", "train_nearer_fraction", gained("train_nearer_fraction"), 0.2, _copied),
     Sign("beside", "train_distance_ratio", halvings("train_distance_ratio"), 0.7,
          _times("train_distance_ratio", "distance to the training set")),

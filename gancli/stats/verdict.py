@@ -28,6 +28,7 @@ CONFIDENT_SAMPLES = 250  # per side; below it the confidence is always low
 COLLAPSED_SHARE, LOW_SHARE = 0.1, 0.6  # fraction of the known modes, or of the classes, that is covered
 ENOUGH_CLASSES = 0.8  # fraction of the classes from which samples are healthy although some are missing
 MIN_RECOGNIZED = 0.3  # fraction of recognizable samples below which the mode count measures image quality instead
+UNRECOGNIZABLE = 0.5  # strength of the sign `unlike` from which samples are not healthy, whatever else they are
 UNDECIDED = 0.5  # probability of the likeliest word below which the figures contradict one another
 HIGH = 0.98  # share of the verdicts as sure as this one that were right, from which the confidence is high
 POSSIBLE = 0.1  # probability from which another word is named
@@ -180,12 +181,14 @@ def _without(found: Verdict, classes: ClassCoverage) -> Verdict:
 def _scored(panel: Panel, known: ModeCoverage | None, fitted: Model) -> Verdict:
     found = strengths(panel)
     if known is not None and known.recognized >= MIN_RECOGNIZED:
-        found |= dict.fromkeys(DIVERSITY, 0.0)  # the modes were counted, and are there
+        found |= dict.fromkeys((*DIVERSITY, "unlike"), 0.0)  # the modes were recognized and counted, and are there
     chances = fitted.probabilities(found)
     order = sorted(chances, key=lambda word: -chances[word])
     word = order[0]
     if chances[word] < UNDECIDED:
         return _contradictory(panel, order[:2], chances, found, fitted)
+    if word == "healthy" and found["unlike"] > UNRECOGNIZABLE:
+        return Verdict("artifacts", "low", tuple(dict.fromkeys((likeness(panel), *_healthy(panel, known)))))
     evidence = _healthy(panel, known) if word == "healthy" else tuple(_signs(panel, word, found, fitted))
     others = [f"{other} ({chances[other]:.0%})" for other in order[1:] if chances[other] >= POSSIBLE]
     if others:
@@ -223,7 +226,7 @@ def _healthy(panel: Panel, known: ModeCoverage | None) -> tuple[str, ...]:
         f"batch std of the samples is {panel.value('batch_std_ratio'):.2f} times that of the reals",
         f"{panel.value(key):.0%} of the data has a sample nearby (baseline {panel.baseline(key):.0%})",
     ]
-    if panel.figure("equivalent_resolution") is not None:
+    if panel.relative("equivalent_resolution") < 1:
         evidence.append(likeness(panel))
     if panel.value("classifier_auc") >= TOLD:
         evidence.append(f"but single samples can be told from the data: {pairs(panel)}")

@@ -14,8 +14,8 @@ from gancli import signals
 from gancli.config import ResolvedConfig
 from gancli.data import Dataset
 from gancli.growth import Phase, Schedule
-from gancli.networks import on_meta
-from gancli.networks.layers import EqualizedWeight
+from gancli.networks import Pair, on_meta
+from gancli.networks.layers import EqualizedWeight, packed
 from gancli.results import Forecast, StageForecast, plain
 from gancli.training.log import memory_mib
 from gancli.training.state import TrainState
@@ -72,7 +72,8 @@ def _costs(config: ResolvedConfig, state: TrainState, schedule: Schedule, budget
         operations = operations_per_image(config, phase)
         last, counted = Cost(last.fixed, last.an_image * operations / counted, False), operations
         affordable = (0.8 * left / TRIES - 2 * last.fixed) / max(last.an_image, 1e-9) - 1
-        batch = min(phase.batch_size, int(affordable))
+        pack = config.network.pack
+        batch = min(phase.batch_size, int(affordable) // pack * pack)
         if batch >= LEAST_BATCH or batch == phase.batch_size:
             started = time.monotonic()
             last = _time_stage(config, state, phase, batch)
@@ -81,9 +82,10 @@ def _costs(config: ResolvedConfig, state: TrainState, schedule: Schedule, budget
 
 
 def _time_stage(config: ResolvedConfig, state: TrainState, phase: Phase, batch: int) -> Cost:
-    """The cost of a step, from its times at batch size 1 and at `batch`."""
-    one, many = (_time_step(config, state, phase, n) for n in (1, batch))
-    an_image = max(0.0, many - one) / max(1, batch - 1)
+    """The cost of a step, from its times at the smallest batch size and at `batch`."""
+    smallest = config.network.pack
+    one, many = (_time_step(config, state, phase, n) for n in (smallest, batch))
+    an_image = max(0.0, many - one) / max(1, batch - smallest)
     return Cost(max(0.0, many - batch * an_image), an_image, True)
 
 
@@ -133,10 +135,16 @@ def _tries(step: Callable[[], None], device: torch.device) -> Iterator[float]:
 
 def operations_per_image(config: ResolvedConfig, phase: Phase) -> float:
     """Multiplications and additions in one forward pass of both networks at a stage, counted on the meta device."""
-    pair = on_meta(config)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        pair.D.eval()(pair.G.eval()(_example(config, 1, torch.device("meta")), phase.stage), phase.stage)
-    return float(counter.get_total_flops())
+        _once(on_meta(config), config, phase)
+    return float(counter.get_total_flops()) / config.network.pack
+
+
+def _once(pair: Pair, config: ResolvedConfig, phase: Phase) -> None:
+    """Both networks on the meta device, on a single pack."""
+    pack = config.network.pack
+    y = pair.G.eval()(_example(config, pack, torch.device("meta")), phase.stage)
+    pair.D.eval()(packed(y, pack), phase.stage)
 
 
 def _example(config: ResolvedConfig, batch: int, device: torch.device) -> Tensor:
@@ -173,8 +181,8 @@ def _activations_mib(config: ResolvedConfig, phase: Phase) -> float:
     for layer in [*pair.G.modules(), *pair.D.modules()]:
         if isinstance(layer, EqualizedWeight):
             layer.register_forward_hook(count)
-    pair.D.eval()(pair.G.eval()(_example(config, 1, torch.device("meta")), phase.stage), phase.stage)
-    return 4 * values * phase.batch_size * 6 / 2**20
+    _once(pair, config, phase)
+    return 4 * values / config.network.pack * phase.batch_size * 6 / 2**20
 
 
 def _advice(config: ResolvedConfig, device: torch.device, seconds: float) -> list[str]:

@@ -33,16 +33,17 @@ def too_little(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Pha
 
 def largest_batch(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase) -> int:
     """The largest batch size of which a step fits into memory, by bisection; 0 if none does."""
-    smallest = 2 if any(config.network.uses_batch_norm) else 1
-    low, high = smallest - 1, phase.batch_size  # low fits, or is too small; high does not fit
+    pack = config.network.pack
+    smallest = 2 if any(config.network.uses_batch_norm) and pack == 1 else 1  # all in packs
+    low, high = smallest - 1, phase.batch_size // pack  # low fits, or is too small; high does not fit
     while high - low > 1:
         signals.poll()
         middle = (low + high) // 2
-        if fits(state, config, feed, phase.with_batch(middle)):
+        if fits(state, config, feed, phase.with_batch(middle * pack)):
             low = middle
         else:
             high = middle
-    return low if low >= smallest else 0
+    return low * pack if low >= smallest else 0
 
 
 def fits(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase) -> bool:

@@ -34,9 +34,17 @@ def resolve(config: Config, dataset: Dataset, source: str) -> ResolvedConfig:
     values["train"]["precision"] = "fp32" if config.train.precision == "auto" else config.train.precision
     resolved = configs.presets.build_resolved(values, "the resolved config")
     refuse_large_batch(schedule, dataset)
+    refuse_unsteerable(resolved, dataset)
     combinations.refuse(resolved)
     on_meta(resolved)  # raises before a run is created if the networks do not fit
     return resolved
+
+
+def refuse_unsteerable(config: ResolvedConfig, dataset: Dataset) -> None:
+    """Check that there are held-out samples if augmentation depends on them. Raises ConfigError."""
+    if config.steered_augment is not None and not dataset.held_out.any():
+        what = f"steering needs held-out samples, and of {len(dataset.values)} samples there are none"
+        raise ConfigError(what, where="augment.target", hint="use a fixed augment.p: --set augment.target=null")
 
 
 def refuse_other_kind(config: Config, dataset: Dataset, source: str) -> None:
@@ -200,6 +208,7 @@ def transferred(source: Opened, changes: Mapping[str, Any]) -> Config:
 
 def _derived(source: Opened, values: dict[str, Any], verb: str, changes: Mapping[str, Any]) -> Config:
     values["train"]["minutes"] = None
+    values["anneal"]["ema_half_life"] = None  # which would start anew, without the average of the source
     values["preset"] = f"{source.config.preset.removesuffix(f'-{verb}')}-{verb}"
     if isinstance(source.config.network, ProgressiveConfig):
         values["train"]["duration"] = None  # taken from the new schedule

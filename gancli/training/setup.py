@@ -36,7 +36,8 @@ def written(
         source = checkpoint.read(start_from)
         return transferred(source, changes), source
     if preset == auto.NAME:
-        choice = auto.choose(data, device, changes.get("network.resolution"))
+        refuse_run_folder(data)
+        choice = auto.choose(data, device, changes)
         callback.say(f"preset: {choice.reason}")
         preset, changes = choice.preset, {**choice.changes, **changes}
     return configs.load(preset, changes), None
@@ -54,9 +55,7 @@ def prepare(
         raise UsageError(
             "no data to train on", where=f"preset {config.preset}", hint="give DATA, such as builtin:shapes"
         )
-    if (Path(place) / "config.yaml").is_file() and (Path(place) / "checkpoints").is_dir():
-        hint = f"to continue this run: gancli resume {place}"
-        raise UsageError("this is a run folder, not a data set", where=printable(str(place)), hint=hint)
+    refuse_run_folder(place)
     dataset = open_dataset(
         place,
         shape_of(config),
@@ -72,6 +71,13 @@ def prepare(
     for warning in combinations.warnings(resolved):
         callback.say(warning)
     return resolved, dataset
+
+
+def refuse_run_folder(place: str | None) -> None:
+    """Raise UsageError if the data is a run."""
+    if place is not None and (Path(place) / "config.yaml").is_file() and (Path(place) / "checkpoints").is_dir():
+        hint = f"to continue this run: gancli resume {place}"
+        raise UsageError("this is a run folder, not a data set", where=printable(str(place)), hint=hint)
 
 
 def say_cache(config: Config, data: str | None, callback: Callback) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from gancli import config as configs
 from gancli import files, runs
-from gancli.annealing import lr_factor
+from gancli.annealing import lr_factor, stretched
 from gancli.checkpoint import Opened
 from gancli.config import ResolvedConfig
 from gancli.data import Dataset, write_rejected
@@ -90,10 +90,12 @@ def say_size(config: ResolvedConfig, callback: Callback) -> None:
 
 
 def say_rate(run: Run, config: ResolvedConfig, state: TrainState, callback: Callback) -> None:
-    """Tell the user that a run is resumed, and if a longer duration raises a learning rate that had decayed."""
+    """Tell the user that a run is resumed, and what another duration changes: the learning rate, annealed settings."""
     if state.images == 0:
         return
     callback.say(f"resuming {run.path} at {state.images / 1000:g} kimg")
     old, new = run.config().train.duration, config.train.duration
     if lr_factor(config, state.images, old) < lr_factor(config, state.images, new):
         callback.say("the learning-rate decay restarts for the new duration")
+    if names := stretched(config, state.images, (old, new)):
+        callback.say(f"the curves of anneal are stretched to the new duration: {', '.join(names)}")

@@ -184,7 +184,7 @@ def adversarial(view: CriticView, x: Tensor, y: Tensor, config: LossConfig) -> T
             d_x = view.scores(x)
     losses = loss.generator(d_x, d_y)
     if config.top_k < 1:
-        losses = losses[d_y.detach().topk(math.ceil(config.top_k * len(d_y))).indices]
+        losses = losses[d_y.detach().topk(max(1, math.ceil(config.top_k * len(d_y) - 1e-9))).indices]
     return losses.mean()
 
 
