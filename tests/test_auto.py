@@ -133,8 +133,8 @@ class TestTraining:
 
     def test_steering_without_held_out_samples_is_refused(self, tmp_path):
         """A small data set has none, which only shows when it is open."""
-        place = str(make_pictures(tmp_path / "p", 8, size=32))
-        with pytest.raises(ConfigError, match="of 8 samples there are none"):
+        place = str(make_pictures(tmp_path / "p", 24, size=32))
+        with pytest.raises(ConfigError, match="of 24 samples there are none"):
             gancli.plan("quickstart", place, changes={"augment": {"color": 1, "target": 0.5}})
 
     def test_has_no_file(self):
