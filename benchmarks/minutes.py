@@ -248,6 +248,7 @@ def line(contender: str, minutes: float, rows: Sequence[Row]) -> str:
 
 def sheets(folder: Path, pictures: Path) -> None:
     """The first samples of the last set of every training with the first seed, side by side."""
+    pictures.mkdir(parents=True, exist_ok=True)
     for data in sorted(path for path in folder.iterdir() if path.is_dir()):
         for contender in sorted(path for path in data.iterdir() if path.is_dir()):
             first = sorted(contender.iterdir())[0]

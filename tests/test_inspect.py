@@ -209,7 +209,7 @@ class TestFeatures:
         figures = [{f["key"]: f["value"] for f in each["panel"]} for each in (body, without)]
         both = {key for key in figures[1] if f"{key}_fixed" in figures[0]}
         assert both == {"coverage", "precision", "kernel_distance"}
-        assert figures[0].keys() == figures[1].keys() | {f"{key}_fixed" for key in both}
+        assert figures[0].keys() == figures[1].keys() | {f"{key}_fixed" for key in both} | {"equivalent_resolution"}
         assert all(figures[0][f"{key}_fixed"] == figures[1][key] != figures[0][key] for key in both)
         assert figures[0]["batch_std_ratio"] == figures[1]["batch_std_ratio"]
 
@@ -352,8 +352,9 @@ class TestTooEarly:
 def test_advice_leaves_out_what_the_config_has(tiny, tmp_path):
     """No "minibatch std" where it is on; --mirror for images alone."""
     on, off = tiny_config(), tiny_config(network__minibatch_std=None, data__mirror=True)
-    assert inspect._used(on) == {figures.MINIBATCH_STD}
-    assert inspect._used(off) == {figures.MIRROR}
+    assert inspect._used(on) == {figures.MINIBATCH_STD, figures.LESS_AUGMENTATION}
+    assert inspect._used(off) == {figures.MIRROR, figures.LESS_AUGMENTATION}
+    assert inspect._used(tiny_config(augment={"color": 0.5})) == {figures.MINIBATCH_STD}
 
     spread = FIGURES["coverage"].explained(Measured(0.1, 1.0))
     (left,) = figures.advised([spread], inspect._used(on))

@@ -125,9 +125,9 @@ class TestOnce:
         """A gradient that overflows in one step: the loss itself is finite."""
         before, steps = step._step, [0]
 
-        def overflowing(optimizer, loss, lr):
+        def overflowing(optimizer, loss, *rest):
             steps[0] += 1
-            before(optimizer, loss * math.inf if steps[0] == 23 else loss, lr)
+            before(optimizer, loss * math.inf if steps[0] == 23 else loss, *rest)
 
         monkeypatch.setattr(step, "_step", overflowing)
         assert equal(trained(preset, pictures, tmp_path / "runs"), straight)

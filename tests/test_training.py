@@ -105,10 +105,12 @@ class TestResume:
             {"loss": {"adversarial": "wasserstein", "gradient_penalty": 10, "drift": 0.001}},
             {"train.precision": "bf16"},
             {"augment": {"color": 0.5, "rotation": 0.5, "target": 0.0, "steer_images": 100}, "data.held_out": 0.2},
+            {"network.pack": 2, "loss.top_k": 0.5, "anneal": {"lr": {"end": 0.1}, "beta2": {"start": 0.5, "end": 0.9}}},
         ],
     )
-    def test_whatever_the_recipe(self, pictures, tmp_path, changes):
-        """Critic schedules, fresh fakes, decay, mirror flips, WGAN-GP, bf16, steered augmentation."""
+    def test_whatever_the_recipe(self, pictures, tmp_path, changes, monkeypatch):
+        """Critic schedules, fresh fakes, decay, mirror flips, WGAN-GP, bf16, steered augmentation, packs, annealing."""
+        monkeypatch.setattr("gancli.data.cache.HELD_OUT_FROM", 10)
         preset = write_preset(tmp_path / "p.yaml", changes)
         whole = train(preset, pictures, tmp_path / "whole")
 
