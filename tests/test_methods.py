@@ -37,6 +37,7 @@ SMALL = {
     },
     "superres": {"network.resolution": 16, "network.channels": 8, "network.blocks": 1},
 }
+SLOW = ("minibatch-std-128", "projected-64", "projected-128")  # 128 px, or enlarged to it
 KEPT = {"train.duration": 64, "train.tick_every": 16, "train.sample_every": 32, "train.checkpoint_every": 0}
 PICTURES = [name for name in SHIPPED if name not in ("signal-1d", "ring8", "grid25")]
 
@@ -45,7 +46,7 @@ def toy(name, path):
     """A preset as a file, made small."""
     family = configs.load(name).network.family
     changes = PROGRESSIVE if family == "progressive" else SMALL[family]
-    shorter = {"train.duration": 32, "train.sample_every": 16} if name == "minibatch-std-128" else {}  # 128 px
+    shorter = {"train.duration": 32, "train.sample_every": 16} if name in SLOW else {}
     values = configs.overrides.apply(presets.load_values(name), {**changes, **KEPT, **shorter})
     path.write_text(configs.yaml.dump({key: value for key, value in values.items() if key != "preset"}))
     return str(path)

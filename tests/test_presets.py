@@ -75,7 +75,7 @@ def resolved(name):
     few = {
         "progressive": {"network.max_channels": 8},
         "conv": {"network.width": 0.05},
-        "residual": {"network.blocks": 1},
+        "residual": {"network.blocks": 1, "network.channels": [16] * len(getattr(network, "channels", None) or ())},
     }.get(network.family, {})
     size = network.picture_size
     shape = (3, *size) if size else (3, 60) if name == "signal-1d" else (2,)
