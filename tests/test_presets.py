@@ -75,8 +75,10 @@ def resolved(name):
     few = {
         "progressive": {"network.max_channels": 8},
         "conv": {"network.width": 0.05},
-        "residual": {"network.blocks": 1, "network.channels": [16] * len(getattr(network, "channels", None) or ())},
+        "residual": {"network.blocks": 1},
     }.get(network.family, {})
+    if network.family == "residual":
+        few["network.channels"] = [16] * len(network.channels)
     size = network.picture_size
     shape = (3, *size) if size else (3, 60) if name == "signal-1d" else (2,)
     return resolved_config({**few, "train.duration": 8}, name, shape)
