@@ -269,12 +269,12 @@ def changed(w, name, h):
 def residual_generator(w, z, net, shape, stage, alpha, train):
     """A 4x4 basis times a linear function of z; 1x1, zeros between the pixels and the filter times 4; 1x1 to RGB."""
     h = (z @ w["basis.linear.weight"].T)[:, :, None, None] * w["basis.weight"]
-    h = residual_blocks(w, "stages_.0", h, net)
+    h = residual_blocks(w, "blocks.0", h, net)
     for i in range(1, len(net.channels)):
         h = changed(w, f"changes.{i - 1}", h)
         spread = h.new_zeros(*h.shape[:2], 2 * h.shape[2], 2 * h.shape[3])
         spread[:, :, ::2, ::2] = h
-        h = residual_blocks(w, f"stages_.{i}", 4 * smoothed(spread, 2)[:, :, :-1, :-1], net)
+        h = residual_blocks(w, f"blocks.{i}", 4 * smoothed(spread, 2)[:, :, :-1, :-1], net)
     return conv2d(h, w["to_rgb.weight"])
 
 
@@ -282,9 +282,9 @@ def residual_critic(w, x, net, stage, alpha, train):
     """Mirrored: the filter and every second pixel, then 1x1; at 4x4 a kernel for each channel, and a linear score."""
     h = conv2d(x, w["from_rgb.weight"])
     for i in range(len(net.channels) - 1):
-        h = residual_blocks(w, f"stages_.{i}", h, net)
+        h = residual_blocks(w, f"blocks.{i}", h, net)
         h = changed(w, f"changes.{i}", smoothed(h, 1)[:, :, ::2, ::2])
-    h = residual_blocks(w, f"stages_.{len(net.channels) - 1}", h, net)
+    h = residual_blocks(w, f"blocks.{len(net.channels) - 1}", h, net)
     if net.minibatch_std:
         h = with_spread(h, net.minibatch_std)
     return ((h * w["pool.weight"]).sum(dim=(2, 3)) @ w["score.weight"].T).flatten()

@@ -7,9 +7,11 @@ import pytest
 import torch
 from conftest import tiny_config
 
+import gancli
 from gancli import annealing
 from gancli.config.schema import Cosine, LossConfig
 from gancli.errors import ConfigError
+from gancli.runs import Run
 from gancli.training.state import TrainState
 from gancli.training.step import adversarial
 
@@ -77,3 +79,11 @@ def test_curves_that_cannot_be(wrong):
     """No end, a negative factor, no length, a beta of 1."""
     with pytest.raises(ConfigError, match="anneal"):
         tiny_config(anneal=wrong)
+
+
+def test_a_transfer_keeps_the_average_that_it_starts_from(tmp_path, tiny, pictures):
+    """The curve of the half-life starts at 0 and would replace it by the raw weights at the first step."""
+    curve, brief = {"anneal.ema_half_life": {"start": 0, "end": 1}}, {"train.duration": 16}
+    source = gancli.train(tiny, str(pictures), outdir=tmp_path / "a", changes=curve).run
+    moved = gancli.train(data=str(pictures), start_from=source, outdir=tmp_path / "b", changes=brief).run
+    assert Run(moved).config().anneal.ema_half_life is None

@@ -98,7 +98,7 @@ def test_colors_are_computed_in_float32():
     pair = build(resolved([8, 8]))
     set_precision(pair, "bf16")
     seen = []
-    for layer in (pair.D.from_rgb, pair.G.to_rgb, pair.D.stages_[0], pair.G.stages_[0]):
+    for layer in (pair.D.from_rgb, pair.G.to_rgb, pair.D.blocks[0], pair.G.blocks[0]):
         layer.register_forward_pre_hook(lambda module, given: seen.append(given[0].dtype))
 
     pair.D(pair.G(torch.randn(2, 64)))

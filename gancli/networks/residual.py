@@ -76,14 +76,14 @@ class Generator(base.Generator):
         super().__init__(config, shape, moments)
         widths = config.channels
         self.basis = Basis(self.latent, widths[0])
-        self.stages_ = nn.ModuleList(blocks_of(config, width) for width in widths)
+        self.blocks = nn.ModuleList(blocks_of(config, width) for width in widths)
         self.changes = nn.ModuleList(pointwise(a, b) for a, b in pairwise(widths))
         self.to_rgb = Conv(widths[-1], shape[0], 1, 1.0, bias=False, init=PLAIN)
 
     def body(self, z: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """(N, z_dim) -> (N, C, H, W)."""
-        h = self.stages_[0](self.basis(z).contiguous(memory_format=torch.channels_last))
-        for change, blocks in zip(self.changes, list(self.stages_)[1:], strict=True):
+        h = self.blocks[0](self.basis(z).contiguous(memory_format=torch.channels_last))
+        for change, blocks in zip(self.changes, list(self.blocks)[1:], strict=True):
             h = blocks(smooth_up(change(h)))
         return cast(Tensor, self.to_rgb(h.float()))
 
@@ -98,7 +98,7 @@ class Critic(base.Critic):
         super().__init__(config, config.channels[0])
         widths = config.channels[::-1]
         self.from_rgb = Conv(shape[0], widths[0], 1, 1.0, bias=False, init=PLAIN)
-        self.stages_ = nn.ModuleList(blocks_of(config, width) for width in widths)
+        self.blocks = nn.ModuleList(blocks_of(config, width) for width in widths)
         self.changes = nn.ModuleList(pointwise(a, b) for a, b in pairwise(widths))
         self.pool = EqualizedWeight(widths[-1] + self.extra_channels, FIRST, FIRST, gain=1.0, init=PLAIN)
         self.score = Dense(widths[-1] + self.extra_channels, 1, 1.0, bias=False, init=PLAIN)
@@ -106,9 +106,9 @@ class Critic(base.Critic):
     def features(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """(N, C, H, W) -> (N, C_0, 4, 4)."""
         h = self.from_rgb(x.contiguous(memory_format=torch.channels_last)).to(self.compute_dtype)
-        for blocks, change in zip(self.stages_, self.changes, strict=False):
+        for blocks, change in zip(self.blocks, self.changes, strict=False):
             h = change(smooth_down(blocks(h)))
-        return cast(Tensor, self.stages_[-1](h))
+        return cast(Tensor, self.blocks[-1](h))
 
     def head(self, h: Tensor) -> Tensor:
         """(N, C_0 + extra, 4, 4) -> (N, 1)."""
