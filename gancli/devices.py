@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar, cast
 
 import torch
 
+from gancli import process
 from gancli.errors import UsageError
 
 P = ParamSpec("P")
@@ -20,6 +21,8 @@ def choose(name: str = "auto") -> torch.device:
         name = next(kind for kind, there in available.items() if there)
     if not available.get(name.split(":")[0], False):
         raise UsageError(f"device {name!r} is not available", where="--device", hint="use --device auto or cpu")
+    if name == "cuda" and process.world_size() > 1:
+        name = f"cuda:{process.local_rank() % torch.cuda.device_count()}"  # each worker has its own
     return torch.device(name)
 
 

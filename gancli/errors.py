@@ -12,6 +12,8 @@ GancliError                exit 1
 ├── ChildFailed            exit code of the training run of an ablation that failed
 ├── StorageError           exit 74   the disk is full, or reading or writing failed
 ├── RunBusy                exit 75   another process is training in this run folder
+├── WorkerLost             exit 75   another worker of a distributed training is gone
+├── WorkersDisagree        exit 70   the workers of a distributed training have different weights
 └── ConfigError            exit 78   invalid preset or --set
 
 Exits that are not errors: Interrupted (stopped by a signal; exit 128 + signal), Finding (exit 4: --fail-on or
@@ -28,6 +30,7 @@ class GancliError(Exception):
     """Base class of all errors. what: what went wrong. where: the file or option. hint: how to fix it."""
 
     exit_code = 1
+    elsewhere = False  # whether another worker raised it, and prints it
 
     def __init__(self, what: str, *, where: str, hint: str) -> None:
         super().__init__(f"{what}\n  where: {where}\n  hint:  {hint}")
@@ -92,6 +95,18 @@ class RunBusy(GancliError):
     """A run folder in which another process is training."""
 
     exit_code = 75
+
+
+class WorkerLost(GancliError):
+    """Another worker of a distributed training, or the connection to it, is gone."""
+
+    exit_code = 75
+
+
+class WorkersDisagree(GancliError):
+    """The workers of a distributed training have different weights."""
+
+    exit_code = 70
 
 
 class ChildFailed(GancliError):

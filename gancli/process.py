@@ -115,12 +115,33 @@ def _idle() -> float:
     return 0.0
 
 
-def end_with_parent() -> None:
-    """If GANCLI_PARENT has the number of the parent process, send SIGTERM to this process when the parent has ended.
+def rank() -> int:
+    """The number of this process among the workers that torchrun has started; 0 for a single process."""
+    return int(os.environ.get("RANK", "0")) if world_size() > 1 else 0
 
-    A killed `ablate` would otherwise leave its training runs behind. They save a checkpoint, as on any SIGTERM.
+
+def local_rank() -> int:
+    """The same, among the workers of this machine."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else 0
+
+
+def world_size() -> int:
+    """The number of workers that torchrun has started, on all machines; 1 for a single process."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def restarts() -> int:
+    """How many times torchrun has restarted the workers."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) if world_size() > 1 else 0
+
+
+def end_with_parent() -> None:
+    """Send SIGTERM to this process when its parent has ended: the one in GANCLI_PARENT, or torchrun.
+
+    A killed `ablate` or torchrun would otherwise leave its training runs behind. They save a checkpoint, as on any
+    SIGTERM.
     """
-    parent = os.environ.pop(PARENT, "")
+    parent = os.environ.pop(PARENT, "") or (str(os.getppid()) if "TORCHELASTIC_RUN_ID" in os.environ else "")
     if parent.isdecimal():
         threading.Thread(target=_watch, args=(int(parent),), daemon=True).start()
 

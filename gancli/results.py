@@ -165,6 +165,8 @@ class Forecast:
     disk_mib: float  # disk space of the checkpoints that are kept and of the data cache, in MiB
     cache_mib: float  # disk space of the data cache alone, in MiB
     device: str  # torch device, such as cpu or cuda
+    workers: int = 1  # number of processes that share the training; memory is that of one of them
+    shards: int = 1  # parts of a batch that they share
     advice: tuple[str, ...] = ()  # hints for the user, one sentence each
 
 

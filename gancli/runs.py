@@ -19,7 +19,7 @@ RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for 
 LINES_SHOWN = 5  # numbers of damaged lines in a message
 CADENCE = (
     "duration", "epochs", "generator_steps",
-    "tick_every", "sample_every", "checkpoint_every", "checkpoint_minutes", "keep",
+    "tick_every", "sample_every", "checkpoint_every", "checkpoint_minutes", "keep", "shards",
 )  # fmt: skip
 
 

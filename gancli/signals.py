@@ -2,6 +2,9 @@
 
 A handler only sets a flag; loops check it at safe points. A second signal ends the process
 immediately, by the default handler.
+
+Workers that train together must stop at the same step: inside `agreeing`, a signal is only heard, and acted upon once
+the workers have told one another, see `heard` and `agree`.
 """
 
 import os
@@ -18,18 +21,30 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _stop: int | None = None
 _save = False
 _active = False
+_agreeing = False
+_heard_stop, _heard_save = 0, False  # what has arrived in this process, while it is agreed with other workers
 
 
 def _on_stop(signum: int, frame: FrameType | None) -> None:
-    global _stop
-    if _stop is not None:  # second signal: stop immediately
+    global _stop, _heard_stop
+    if _heard_stop:  # second signal: stop immediately
         die_by(signum)
-    _stop = signum
+    _heard_stop = signum
+    if not _agreeing:
+        _stop = signum
 
 
 def _on_save(signum: int, frame: FrameType | None) -> None:
-    global _save
-    _save = True
+    request_save()
+
+
+def request_save() -> None:
+    """Request a checkpoint, as SIGUSR1 does."""
+    global _save, _heard_save
+    if _agreeing:
+        _heard_save = True
+    else:
+        _save = True
 
 
 def from_the_start() -> None:
@@ -50,7 +65,7 @@ def handled() -> Iterator[None]:
     Previous handlers are restored on exit. Ignored signals stay ignored. Nested in another such block, or outside the
     main thread, where handlers cannot be set, it does nothing.
     """
-    global _stop, _save, _active
+    global _stop, _save, _active, _heard_stop
     if _active or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -64,7 +79,31 @@ def handled() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)
-        _stop, _save, _active = None, False, False
+        _stop, _save, _active, _heard_stop = None, False, False, 0
+
+
+@contextmanager
+def agreeing() -> Iterator[None]:
+    """Context manager: signals only count once `agree` is called with them."""
+    global _agreeing, _stop
+    _agreeing, _stop = True, None  # a signal from before is told to the others, too
+    try:
+        yield
+    finally:
+        _agreeing, _stop = False, _stop or _heard_stop or None
+
+
+def heard() -> tuple[int, bool]:
+    """The signal that has asked this process to stop (0: none), and whether a checkpoint was requested since."""
+    global _heard_save
+    asked, _heard_save = _heard_save, False
+    return _heard_stop, asked
+
+
+def agree(stop: int, save: bool) -> None:
+    """Act on what any of the workers has heard."""
+    global _stop, _save
+    _stop, _save = stop or _stop, _save or save
 
 
 def stop_requested() -> bool:

@@ -259,7 +259,9 @@ def share_known(state, feed, config, scores):
 
 def opened_at(run, config):
     """The images of the checkpoint from which a run goes on."""
-    return TrainState.open(run, config, CPU, lambda text: None).images
+    state = TrainState.fresh(config, CPU)
+    state.load(run, lambda text: None)
+    return state.images
 
 
 MLP = {

@@ -110,7 +110,7 @@ def test_a_run_that_is_stopped_in_every_step_equals_an_undisturbed_one(name, mom
 def test_no_forward_pass_begins_after_a_signal_in_a_critic_step(pictures, tmp_path, stop_in, monkeypatch):
     """The generator step is left for the next session: at 512 channels it takes seconds."""
     preset = write_preset(tmp_path / "p.yaml", LOG)
-    stop_in(step, "critic_step")
+    stop_in(step, "_lr")
     late, forward = [], Generator.forward
 
     def counted(self, *arguments, **options):

@@ -146,11 +146,11 @@ def into_state(clock: Clock) -> None:
     from gancli.training.state import TrainState
 
     states: list[Any] = []
-    opened, step, injection = TrainState.open.__func__, Lines.step, clock.injection  # type: ignore[attr-defined]
+    loaded, step, injection = TrainState.load, Lines.step, clock.injection
 
-    def kept(cls: Any, *given: Any) -> Any:
-        states.append(opened(cls, *given))
-        return states[-1]
+    def kept(self: TrainState, *given: Any) -> None:
+        loaded(self, *given)
+        states.append(self)
 
     def poisoned(self: Lines, images: int) -> None:
         step(self, images)
@@ -158,7 +158,7 @@ def into_state(clock: Clock) -> None:
             with torch.no_grad():
                 STATE[injection.place](states[-1]).view(-1)[0] = injection.value
 
-    TrainState.open = classmethod(kept)  # type: ignore[assignment]
+    TrainState.load = kept  # type: ignore[method-assign]
     Lines.step = poisoned  # type: ignore[method-assign]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gancli import process, signals
-from gancli.cli import show
+from gancli.cli import show, workers
 from gancli.cli.commands import Commands
 from gancli.errors import (
     Finding,
@@ -58,6 +58,8 @@ def main() -> None:
     json_wanted = "--json" in sys.argv
     process.wait_politely()
     process.end_with_parent()
+    if process.rank():  # the first worker speaks for all of them
+        show.be_silent()
     try:
         with signals.handled():
             code = app(standalone_mode=False)
@@ -65,14 +67,15 @@ def main() -> None:
         _usage_error(error, json_wanted=json_wanted)
         raise SystemExit(UsageError.exit_code) from None
     except GancliError as error:
-        show.error(error, json_wanted=json_wanted)
-        _traceback_if_asked()
+        if workers.speaks(error):
+            show.error(error, json_wanted=json_wanted)
+            _traceback_if_asked()
         raise SystemExit(error.exit_code) from None
     except Finding as finding:
         show.say(f"found: {finding}")
         raise SystemExit(Finding.exit_code) from None
     except Interrupted as stop:
-        if stop.report is not None:
+        if stop.report is not None and not process.rank():
             from gancli.cli.live import announce_end
 
             announce_end(stop.report)

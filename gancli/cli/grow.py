@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from gancli import process
-from gancli.cli import options, show
+from gancli.cli import options, show, workers
 from gancli.cli.live import announce_end, watcher
 from gancli.cli.options import (
     Checkpoint,
@@ -40,6 +40,9 @@ def grow(
     stop_on: options.StopOnOption = None,
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
+    processes: options.ProcessesOption = None,
+    reduce: options.ReduceOption = "exact",
+    max_restarts: options.MaxRestartsOption = 0,
     log_format: options.LogFormatOption = "auto",
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -55,6 +58,7 @@ def grow(
     """
     changes = options.changes(ctx, set_, kimg=kimg, batch=batch, snap=snap, tick=tick, precision=precision)
 
+    workers.share(processes, max_restarts)
     process.keep_memory()
     import gancli
 
@@ -62,7 +66,8 @@ def grow(
     with watcher(log_format, options.neighbors(ctx, threads)) as callback:
         report = gancli.grow(
             source, data, to=to, changes=changes, outdir=outdir, name=run, new=new, fresh_adam=not keep_adam,
-            strict=strict, stop_on=options.words(stop_on), device=device, threads=threads, callback=callback,
+            strict=strict, stop_on=options.words(stop_on), device=device, threads=threads, reduce=reduce,
+            callback=callback,
         )  # fmt: skip
     announce_end(report)
     show.result(report, json_wanted=json)

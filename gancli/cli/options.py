@@ -109,6 +109,25 @@ ThreadsOption = Annotated[
     ),
 ]
 OutdirOption = Annotated[str, typer.Option(envvar="GANCLI_OUTDIR", help="Folder that contains the run folders.")]
+ProcessesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--processes",
+        metavar="N|gpu",
+        help="Number of worker processes on this machine that share the work; gpu: one per GPU.",
+        show_default="1",
+    ),
+]
+ReduceOption = Annotated[
+    str,
+    typer.Option(
+        "--reduce",
+        help="How workers add gradients. exact: the same result with any number of workers; sum: less traffic.",
+    ),
+]
+MaxRestartsOption = Annotated[
+    int, typer.Option("--max-restarts", min=0, help="How often workers are restarted from the last checkpoint.")
+]
 RunOption = Annotated[
     str | None, typer.Option("--run", metavar="NAME", help="Name of the run folder.", show_default=False)
 ]
@@ -344,10 +363,11 @@ def typed(ctx: typer.Context, name: str) -> bool:
 
 
 def neighbors(ctx: typer.Context, threads: int | None) -> process.Neighbors | None:
-    """What adapts the number of threads to other processes; None if the user has set the number."""
+    """What adapts the number of threads to other processes; None if it is set, or shared with other workers."""
     source = ctx.get_parameter_source("threads")
     is_set = source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
-    return None if is_set or "OMP_NUM_THREADS" in os.environ else process.Neighbors(threads or process.cores())
+    fixed = is_set or "OMP_NUM_THREADS" in os.environ or process.world_size() > 1
+    return None if fixed else process.Neighbors(threads or process.cores())
 
 
 def changes(ctx: typer.Context, sets: list[str] | None, **flags: Any) -> dict[str, Any]:

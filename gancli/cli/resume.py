@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from gancli import process
-from gancli.cli import options, show
+from gancli.cli import options, show, workers
 from gancli.cli.live import announce_end, watcher
 from gancli.cli.options import JsonOption, NoProgressOption, QuietOption, VerboseOption
 from gancli.errors import Finding
@@ -24,6 +24,9 @@ def resume(
     outdir: options.OutdirOption = "runs",
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
+    processes: options.ProcessesOption = None,
+    reduce: options.ReduceOption = "exact",
+    max_restarts: options.MaxRestartsOption = 0,
     log_format: options.LogFormatOption = "auto",
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -36,13 +39,14 @@ def resume(
 
     Example: gancli resume runs/00000-shapes-quickstart
     """
+    workers.share(processes, max_restarts)
     process.keep_memory()
     import gancli
 
     with watcher(log_format, options.neighbors(ctx, threads)) as callback:
         report = gancli.resume(
             run, duration=options.images("kimg", kimg), outdir=outdir, stop_on=options.words(stop_on), device=device,
-            threads=threads, callback=callback,
+            threads=threads, reduce=reduce, callback=callback,
         )  # fmt: skip
     announce_end(report)
     show.result(report, json_wanted=json)

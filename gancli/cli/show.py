@@ -262,6 +262,12 @@ def _reporter(bar: Any) -> Progress:
     return report
 
 
+def be_silent() -> None:
+    """Print nothing but errors, as every worker but the first."""
+    voice.quiet, voice.progress = True, False
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (until the end of the process)
+
+
 def silence(stream: TextIO) -> None:
     """Redirect a closed stream to the null device, so that later writes and the final flush do not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

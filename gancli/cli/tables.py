@@ -175,6 +175,14 @@ def forecast_table(forecast: Forecast) -> list[Any]:
         f"about {forecast.memory_mib:,.0f} MiB of memory and {forecast.disk_mib:,.0f} MiB on disk, "
         f"of which {forecast.cache_mib:,.0f} MiB are the data cache"
     )
+    if forecast.shards > 1:
+        sizes = sorted({s.batch_size // forecast.shards for s in forecast.stages})
+        samples = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else str(sizes[0])
+        each = -(-forecast.shards // forecast.workers)
+        total += (
+            f"\n{forecast.workers} workers share the {forecast.shards} shards of a batch, at most {each} each, of "
+            f"{samples} samples; time is without what they tell one another, memory that of one worker"
+        )
     return [
         Text(yaml.dump(dict(forecast.config))),
         table,

@@ -3,7 +3,7 @@
 import typer
 
 from gancli import process
-from gancli.cli import options, show
+from gancli.cli import options, show, workers
 from gancli.cli.live import announce_end, watcher
 from gancli.cli.options import Data, JsonOption, NoProgressOption, QuietOption, SetOption, VerboseOption
 from gancli.errors import Finding, UsageError
@@ -36,6 +36,9 @@ def train(
     stop_on: options.StopOnOption = None,
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
+    processes: options.ProcessesOption = None,
+    reduce: options.ReduceOption = "exact",
+    max_restarts: options.MaxRestartsOption = 0,
     dry_run: options.DryRunOption = False,
     log_format: options.LogFormatOption = "auto",
     json: JsonOption = False,
@@ -64,6 +67,8 @@ def train(
     )  # fmt: skip
     name = preset or "auto"
 
+    if not dry_run:
+        workers.share(processes, max_restarts)
     process.keep_memory()
     import gancli  # torch is imported on the first use of a function, so --help is fast
 
@@ -72,21 +77,24 @@ def train(
             from gancli.training.alarms import stop_names
 
             stop_names(options.words(stop_on))
+            count = workers.number_of(processes)
             forecast = gancli.plan(
                 name,
                 data,
                 changes=changes,
                 start_from=start_from,
                 rescan=rescan,
+                workers=count,
                 device=device,
-                threads=threads,
+                threads=max(1, (threads or process.cores()) // count),
                 callback=callback,
             )
             show.result(forecast, json_wanted=json)
             return
         report = gancli.train(
             name, data, changes=changes, outdir=outdir, name=run, new=new, start_from=start_from, strict=strict,
-            rescan=rescan, stop_on=options.words(stop_on), device=device, threads=threads, callback=callback,
+            rescan=rescan, stop_on=options.words(stop_on), device=device, threads=threads, reduce=reduce,
+            callback=callback,
         )  # fmt: skip
     announce_end(report)
     show.result(report, json_wanted=json)

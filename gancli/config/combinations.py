@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from gancli.config.family import largest_divisor
 from gancli.config.schema import ResolvedConfig
 from gancli.errors import ConfigError
 
@@ -29,6 +30,7 @@ def _impossible(config: ResolvedConfig) -> list[tuple[str, str, str]]:
         found.append((f"only images can be mirrored, not {config.samples.kind} data", "data.mirror", "set it to false"))
     found += _impossible_augment(config)
     found += _impossible_packs(config)
+    found += _impossible_shards(config)
     if config.network.uses_pretrained and config.samples.shape[0] == 4:
         found.append(("the trained features have no alpha channel", "data.channels", "use --channels 3"))
     if loss.perceptual is not None and (not config.network.enlarges or config.samples.shape[0] == 4):
@@ -56,6 +58,40 @@ def _impossible_packs(config: ResolvedConfig) -> Iterator[tuple[str, str, str]]:
     if config.loss.consistency and config.augment is None:
         what = "consistency compares two augmentations of a sample, and there is no augmentation"
         yield what, "loss.consistency", "add the section augment, such as augment.translation=1"
+
+
+def _impossible_shards(config: ResolvedConfig) -> Iterator[tuple[str, str, str]]:
+    """Shards that do not divide a batch, or in which what couples samples would be another computation."""
+    shards, network, moments = config.shards, config.network, config.loss.moments
+    if shards == 1:
+        return
+    where, spread = "train.shards", network.minibatch_std
+    for batch in sorted(set(_batches(config))):
+        if batch % shards:
+            yield f"a batch of {batch} cannot be divided into {shards} shards", where, f"use {_divisors(batch)}"
+            return
+        part, pack = batch // shards, network.pack
+        if part % pack:
+            yield f"a shard of {part} samples is not divisible into packs of {pack}", where, "use fewer shards"
+            return
+        if part < 2 and (any(network.uses_batch_norm) or (moments is not None and moments.over != "channel")):
+            yield "batch norm and moments need at least 2 samples in a shard", where, "use fewer shards"
+        if spread is not None and spread.group_size != "all":
+            whole, own = (largest_divisor(n // pack, spread.group_size) for n in (batch, part))
+            if whole != own:
+                what = (
+                    f"a shard of {part} samples cannot hold the minibatch-std groups of {whole} of a batch of {batch}"
+                )
+                yield what, where, "use fewer shards, or a smaller network.minibatch_std.group_size"
+    if spread is not None and spread.group_size == "all":
+        what = "minibatch std over the whole batch (group_size: all) cannot be divided into shards"
+        yield what, where, "set network.minibatch_std.group_size to a number"
+
+
+def _divisors(batch: int) -> str:
+    """ "1, 2 or 4": the numbers of shards of a batch, up to 16."""
+    *more, last = [str(n) for n in range(1, min(batch, 16) + 1) if batch % n == 0]
+    return f"{', '.join(more)} or {last}" if more else last
 
 
 IMAGES_ONLY, SIGNALS_ONLY = ("color", "rotation", "flip", "cutout"), ("warp",)

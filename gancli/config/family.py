@@ -23,6 +23,12 @@ class MinibatchStd(Strict):
     feature_groups: Count = 1  # number of channel groups; each appends one channel
 
 
+def largest_divisor(n: int, at_most: int) -> int:
+    """The largest divisor of n up to `at_most`; if that is 1 (n = 5, 7 ...), n itself. Groups of n samples have it."""
+    divisor = max(d for d in range(1, min(n, at_most) + 1) if n % d == 0)
+    return n if divisor == 1 else divisor
+
+
 class Family(Strict):
     """Config keys of all network families."""
 

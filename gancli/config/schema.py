@@ -185,6 +185,7 @@ class TrainConfig(Strict):
 
     seed: Seed = 0  # seed of weights, data order and latents
     batch_size: Batch  # images per critic step
+    shards: Count | None = None  # parts of a batch, divided among the workers; `null`: one per worker at the start
     lr: Rate = 0.001  # learning rate of Adam
     duration: Count | None = None  # images shown to the critic in total; `null`: the whole schedule
     minutes: Minutes | None = None  # scale the schedule to end after this time on the machine that starts the run
@@ -275,6 +276,11 @@ class ResolvedConfig(Config):
     def with_train(self, **values: Any) -> Self:
         """A copy with other values in the section train."""
         return self.model_copy(update={"train": self.train.model_copy(update=values)})
+
+    @property
+    def shards(self) -> int:
+        """The number of parts of a batch; see `gancli.training.shards`."""
+        return self.train.shards or 1
 
     @property
     def sizes(self) -> Sizes:

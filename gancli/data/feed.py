@@ -1,5 +1,6 @@
 """Real batches as a function of position: which samples, at which size and fade."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -14,6 +15,11 @@ from gancli.growth import Phase
 from gancli.latents import Prior, from_seeds
 from gancli.networks.layers import downscale, upscale
 from gancli.seeds import permutation, stream
+
+
+def whole(batch: Tensor) -> Tensor:
+    """All samples of a batch."""
+    return batch
 
 
 class Feed:
@@ -44,11 +50,14 @@ class Feed:
             images, count = images + len(parts[-1]), count - len(parts[-1])
         return self.rows[torch.cat(parts)]
 
-    def batch_at(self, images: int, phase: Phase) -> Tensor:
-        """The real batch of a critic step, at the size and fade of the phase. (N, C, *S) float32 in [-1, 1]."""
-        x = self._at_height(self.rows_at(images, phase.batch_size), phase.height)
+    def batch_at(self, images: int, phase: Phase, part: Callable[[Tensor], Tensor] = whole) -> Tensor:
+        """The real batch of a critic step, at the size and fade of the phase. (N, C, *S) float32 in [-1, 1].
+
+        part: the samples of the batch that are wanted, given one value for each of them.
+        """
+        x = self._at_height(part(self.rows_at(images, phase.batch_size)), phase.height)
         if self.mirror:
-            flip = torch.rand(len(x), generator=stream(self.seed, "mirror", images)) < 0.5
+            flip = part(torch.rand(phase.batch_size, generator=stream(self.seed, "mirror", images))) < 0.5
             x = torch.where(flip.view(-1, 1, 1, 1), x.flip(3), x)
         return fade(x, phase.alpha) if phase.fading else x
 

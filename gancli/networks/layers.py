@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own convention)
 
 from gancli.activations import leaky_relu
+from gancli.config.family import largest_divisor
 from gancli.convolution import Window, convolve, convolve_transposed, sums_2x2
 from gancli.seeds import stream
 
@@ -167,12 +168,6 @@ def norm(kind: str, channels: int, rank: int, keep: float) -> nn.Module:
     if kind == "none":
         return nn.Identity()
     return batch_norm(channels, rank, keep) if kind == "batch" else ChannelNorm(channels)
-
-
-def largest_divisor(n: int, at_most: int) -> int:
-    """The largest divisor of n up to `at_most`; if that is 1 (n = 5, 7 ...), n itself."""
-    divisor = max(d for d in range(1, min(n, at_most) + 1) if n % d == 0)
-    return n if divisor == 1 else divisor
 
 
 def minibatch_spread(

@@ -28,12 +28,18 @@ QUICK = 0.25  # seconds below which one kind of step is timed again
 LONG_CPU_HOURS = 24.0
 
 
-def forecast(config: ResolvedConfig, dataset: Dataset, device: torch.device, budget: float = BUDGET) -> Forecast:
-    """Estimate time, memory and disk space of a resolved config. Takes at most about `budget` seconds."""
+def forecast(
+    config: ResolvedConfig, dataset: Dataset, device: torch.device, workers: int = 1, budget: float = BUDGET
+) -> Forecast:
+    """Estimate time, memory and disk space of a resolved config. Takes at most about `budget` seconds.
+
+    workers: each takes its part of a batch, all at the same time; what they tell one another is not counted. Memory is
+    that of one of them.
+    """
     state = TrainState.fresh(config, device)
     schedule = Schedule.of(config)
     costs = dict(_costs(config, state, schedule, budget))
-    stages = tuple(_stages(config, schedule, costs))
+    stages = tuple(_stages(config, schedule, costs, workers))
     parameters = [sum(p.numel() for p in network.parameters()) for network in (state.G, state.D)]
     checkpoint_mib = 4 * (4 * parameters[0] + 3 * parameters[1]) / 2**20  # weights, EMA, two Adam moments
     seconds = sum(s.seconds for s in stages if s.seconds is not None)
@@ -44,10 +50,12 @@ def forecast(config: ResolvedConfig, dataset: Dataset, device: torch.device, bud
         stages=stages,
         duration=config.train.duration,
         seconds=seconds,
-        memory_mib=memory_mib(device) + checkpoint_mib + _activations_mib(config, schedule.phases[-1]),
+        memory_mib=memory_mib(device) + checkpoint_mib + _activations_mib(config, schedule.phases[-1]) / workers,
         disk_mib=checkpoint_mib * config.train.keep + dataset.values.nbytes / 2**20,
         cache_mib=dataset.values.nbytes / 2**20,
         device=str(device),
+        workers=workers,
+        shards=config.shards,
         advice=tuple(_advice(config, device, seconds)),
     )
 
@@ -156,7 +164,9 @@ def _example(config: ResolvedConfig, batch: int, device: torch.device) -> Tensor
     return torch.zeros(batch, network.z_dim, device=device).normal_()
 
 
-def _stages(config: ResolvedConfig, schedule: Schedule, costs: Mapping[int, Cost]) -> Iterator[StageForecast]:
+def _stages(
+    config: ResolvedConfig, schedule: Schedule, costs: Mapping[int, Cost], workers: int
+) -> Iterator[StageForecast]:
     duration = config.train.duration
     for stage, cost in costs.items():
         own = [s for s in schedule.segments if s.stage == stage]
@@ -166,7 +176,7 @@ def _stages(config: ResolvedConfig, schedule: Schedule, costs: Mapping[int, Cost
         images = sum(shown.values())
         yield StageForecast(
             phase.height, phase.width, shown.get(True, 0), shown.get(False, 0), phase.batch_size, phase.lr,
-            images * cost.per_image(phase.batch_size), cost.timed,
+            images / workers * cost.per_image(phase.batch_size // workers), cost.timed,
         )  # fmt: skip
 
 

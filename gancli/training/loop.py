@@ -18,7 +18,7 @@ from gancli.training.outputs import draw_fakes, save, take_tick
 from gancli.training.rollback import roll_back
 from gancli.training.sentinel import Sentinel
 from gancli.training.session import BEFORE, STEP_DONE, Session, begin
-from gancli.training.state import TrainState
+from gancli.training.state import STEERED, TrainState
 from gancli.training.step import train_critic, train_generator
 from gancli.training.tick_metrics import TickMetrics
 
@@ -39,18 +39,19 @@ def train(
         at_every_tick=config.steered_augment is not None or bool(stop_on & alarms.BY_TICK_METRICS)
     )
     session = Session(run, config, Schedule.of(config), Feed(dataset, config), callback, tick_metrics, stop_on)
-    if damage := run.damage():
+    if state.workers.first and (damage := run.damage()):
         callback.say(damage)
     begin(session, state)
-    while True:
-        try:
-            to_the_end(session, state)
-        except TrainingDiverged as error:
-            roll_back(session, state, error)
-        else:
-            return session.finding
-        if session.finding:
-            return session.finding
+    with state.workers.agreeing_on_signals():
+        while True:
+            try:
+                to_the_end(session, state)
+            except TrainingDiverged as error:
+                roll_back(session, state, error)
+            else:
+                return session.finding
+            if session.finding:
+                return session.finding
 
 
 def to_the_end(session: Session, state: TrainState) -> None:
@@ -70,12 +71,15 @@ def to_the_end(session: Session, state: TrainState) -> None:
             took = time.monotonic() - began
             state.seconds, session.tick_metrics.trained = state.seconds + took, session.tick_metrics.trained + took
         session.callback.step(state.images)
+        if time.monotonic() - session.since_save > session.config.train.checkpoint_minutes * 60:
+            signals.request_save()
+            session.since_save = time.monotonic()
         after_step(session, state, before, phase)
         if signals.stop_requested():
             break
-    draw_fakes(session, state)
+    write_fakes(session, state)
     if not (session.finding or "").startswith("diverged"):  # non-finite weights are not saved
-        save(session, state)
+        write_checkpoint(session, state)
     signals.poll()
 
 
@@ -112,20 +116,42 @@ def after_step(session: Session, state: TrainState, before: int, phase: Phase) -
     also due before a new resolution, which needs more memory than those before.
     """
     train, after = session.config.train, state.images
-    is_logged, is_last = bool(session.history) and session.history[-1]["images"] == after, after >= train.duration
-    ticks = (due(train.tick_every, before, after) or is_last) and not is_logged
+    is_last = after >= train.duration
+    ticks = (due(train.tick_every, before, after) or is_last) and session.logged_at != after
     if ticks:
         with suppress(Interrupted):  # in the tick, or before it
             signals.poll()
-            take_tick(session, state, phase)
+            write_tick(session, state, phase)
             ticks = False
     draws = due(train.sample_every, before, after) or is_last
     if draws and not signals.stop_requested():
-        draw_fakes(session, state)
+        write_fakes(session, state)
     if ticks or (draws and session.drawn_at != after):
         state.extra |= {BEFORE: torch.tensor(before), STEP_DONE: torch.tensor(int(not ticks))}
     elif save_due(session, before, after) or session.schedule.phase_at(after).stage != phase.stage:
-        save(session, state)
+        write_checkpoint(session, state)
+
+
+def write_tick(session: Session, state: TrainState, phase: Phase) -> None:
+    """Measure and log a tick, in the first worker. All of them learn what it has decided."""
+    state.workers.check_equal(state.weights())
+    session.finding, steered = state.workers.on_first(lambda: take_tick(session, state, phase))
+    if steered is not None:
+        state.extra[STEERED] = steered
+    session.logged_at = state.images
+
+
+def write_fakes(session: Session, state: TrainState) -> None:
+    """Write the grid of fakes, in the first worker, unless it is there. Another signal may come between."""
+    if session.drawn_at != state.images and state.workers.on_first(lambda: draw_fakes(session, state)):
+        session.drawn_at = state.images
+
+
+def write_checkpoint(session: Session, state: TrainState) -> None:
+    """Save, in the first worker, unless it is done."""
+    if session.saved_at != state.images:
+        state.workers.on_first(lambda: save(session, state))
+        session.since_save, session.saved_at = time.monotonic(), state.images
 
 
 def images_before(state: TrainState) -> int:
@@ -156,5 +182,5 @@ def save_due(session: Session, before: int, after: int) -> bool:
 
     Saving after the first step detects a full disk early.
     """
-    late = time.monotonic() - session.since_save > session.config.train.checkpoint_minutes * 60
-    return before == 0 or late or signals.save_requested() or due(session.config.train.checkpoint_every, before, after)
+    asked = signals.save_requested()
+    return before == 0 or asked or due(session.config.train.checkpoint_every, before, after)

@@ -17,8 +17,10 @@ from gancli.training.step import train_critic, train_generator
 
 def too_little(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase, run: Run) -> OutOfMemory:
     """The error for a step that did not fit. The state is used for trials: it must not be saved afterwards."""
-    largest = largest_batch(state, config, feed, phase)
-    if largest:
+    largest = largest_batch(state, config, feed, phase) if state.workers.count == 1 else 0
+    if state.workers.count > 1:  # a trial would wait for the others
+        hint = "use more --processes, each on its own GPU or machine, or train a new run with a smaller --batch"
+    elif largest:
         one_size = len(config.sizes) == 1 or not config.growth.at
         change = f"--batch {largest}" if one_size else f"--set growth.at.{phase.height}.batch_size={largest}"
         hint = f"a batch of {largest} fits: train a new run with {change}"
@@ -33,8 +35,8 @@ def too_little(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Pha
 
 def largest_batch(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase) -> int:
     """The largest batch size of which a step fits into memory, by bisection; 0 if none does."""
-    pack = config.network.pack
-    smallest = 2 if any(config.network.uses_batch_norm) and pack == 1 else 1  # all in packs
+    pack = config.network.pack * config.shards
+    smallest = 2 if any(config.network.uses_batch_norm) and config.network.pack == 1 else 1  # all in packs
     low, high = smallest - 1, phase.batch_size // pack  # low fits, or is too small; high does not fit
     while high - low > 1:
         signals.poll()

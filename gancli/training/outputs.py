@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from gancli import checkpoint, files, media, plots, runs, signals
 from gancli.config import ResolvedConfig
@@ -16,14 +17,14 @@ from gancli.runs import Run
 from gancli.training import alarms, log
 from gancli.training.alarms import Alarm
 from gancli.training.session import LOSS, Session
-from gancli.training.state import TrainState
+from gancli.training.state import STEERED, TrainState
 from gancli.training.step import make_noise
 
 
-def take_tick(session: Session, state: TrainState, phase: Phase, *more: Warned) -> None:
+def take_tick(session: Session, state: TrainState, phase: Phase, *more: Warned) -> tuple[str | None, Tensor | None]:
     """Measure a tick, check for alarms, append it to the log, call the callback, and check `stop_on`.
 
-    more: warnings that are not from the alarms.
+    more: warnings that are not from the alarms. Returns what `stop_on` found, and the strength of steered augmentation.
     """
     speed = (state.images - session.images_at_tick) / max(1e-9, time.monotonic() - session.since_tick)
     levels = session.levels(phase)
@@ -50,6 +51,7 @@ def take_tick(session: Session, state: TrainState, phase: Phase, *more: Warned) 
     session.history.append(log.append(session.run, tick))
     session.callback.tick(tick)
     session.since_tick, session.images_at_tick = time.monotonic(), state.images
+    return session.finding, state.extra.get(STEERED)
 
 
 def _warnings(unsaid: Mapping[str, Alarm], session: Session) -> tuple[Warned, ...]:
@@ -69,8 +71,6 @@ def _images_at(path: Path, session: Session) -> int:
 
 def save(session: Session, state: TrainState) -> None:
     """Write a checkpoint, link last.pt to it, then delete old ones, except those that a warning refers to."""
-    if session.saved_at == state.images:
-        return
     run, keep, kept = session.run, session.config.train.keep, alarms.kept_checkpoints(session.history)
     name = f"{name_of(state.images, session.config.train.checkpoint_every)}.pt"
     path = run.path / "checkpoints" / (name if name not in kept else f"{state.images:09d}.pt")
@@ -82,7 +82,6 @@ def save(session: Session, state: TrainState) -> None:
     newest = [file for file in run.checkpoints() if file != path and file.name not in kept]
     for old in newest[: max(0, len(newest) + 1 - keep)]:
         old.unlink(missing_ok=True)
-    session.since_save, session.saved_at = time.monotonic(), state.images
     session.saved[path.name] = state.images
 
 
@@ -92,27 +91,25 @@ def name_of(images: int, every: int) -> str:
 
 
 @torch.inference_mode()
-def draw_fakes(session: Session, state: TrainState) -> None:
+def draw_fakes(session: Session, state: TrainState) -> bool:
     """Write samples/fakes-<kimg>.png: samples of the EMA generator on fixed latents, in the layout of reals.png.
 
-    Does nothing if they are drawn, or once a signal has arrived.
+    Returns False, and writes nothing, once a signal has arrived.
     """
-    if session.drawn_at == state.images:
-        return
     phase = session.schedule.phase_at(state.images)
     kind = session.feed.kind
     z = session.feed.inputs(plots.COUNTS[kind], phase).to(state.device)
     chunks = []
     for part in z.split(16 if kind == "image" else 256):
         if signals.stop_requested():
-            return
+            return False
         chunks.append(state.ema(part, phase.stage, phase.alpha))
     folder = session.run.path / "samples"
     files.make_folder(folder)
     name = f"fakes-{name_of(state.images, session.config.train.sample_every)}.png"
     sheet = plots.sheet(torch.cat(chunks), kind)
     media.save(folder / name, sheet)
-    session.drawn_at = state.images
+    return True
 
 
 def draw_reals(run: Run, config: ResolvedConfig, dataset: Dataset) -> None:

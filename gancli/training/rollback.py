@@ -14,15 +14,22 @@ MOST_ROLLBACKS = 3  # in one session
 
 
 def roll_back(session: Session, state: TrainState, error: TrainingDiverged) -> None:
-    """Return to the last checkpoint, so that training can go on. Raises the error if this has not helped before.
+    """Return to the last checkpoint, so that training can go on. Raises the error if this has not helped before."""
+    session.finding = state.workers.on_first(lambda: restore(session, state, error))
+    if session.finding is None:
+        state.share(session.config)
+        begin(session, state)
+
+
+def restore(session: Session, state: TrainState, error: TrainingDiverged) -> str | None:
+    """Load the last checkpoint. Returns what `stop_on` found, if anything; then training ends.
 
     Training is deterministic, so there is no second attempt at the same image.
     """
     at, tried, say = state.images, session.rollbacks, session.callback.say
     if "diverged" in session.stop_on:
         log_end(session, state, error)
-        session.finding = f"diverged: {error.what}"
-        return
+        return f"diverged: {error.what}"
     hopeless = len(tried) == MOST_ROLLBACKS or any(warned.since == at for warned in tried)
     saved = None if hopeless else state.restore_newest(session.run, say)
     if saved is None:
@@ -34,7 +41,7 @@ def roll_back(session: Session, state: TrainState, error: TrainingDiverged) -> N
     text = f"{error.what}; training has gone back to {saved.images / 1000:g} kimg ({number})"
     tried.append(Warned("rolled-back", text, at, name_in(session.run, saved.path)))
     say(f"warning: {text}")
-    begin(session, state)
+    return None
 
 
 def log_end(session: Session, state: TrainState, error: TrainingDiverged) -> None:

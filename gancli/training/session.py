@@ -37,6 +37,7 @@ class Session:
     since_save: float = field(default_factory=time.monotonic)
     since_tick: float = field(default_factory=time.monotonic)
     images_at_tick: int = 0
+    logged_at: int = -1  # images at the last tick in the log
     losses: dict[str, Tensor] = field(default_factory=dict)  # last value of each, lazy penalties included
     saved_at: int = -1  # images at the last checkpoint of this session
     drawn_at: int = -1  # images at the last grid of fakes
@@ -54,10 +55,16 @@ class Session:
 
 def begin(session: Session, state: TrainState) -> None:
     """Make the session and the log match a state that was loaded."""
-    session.history = log.cut(session.run, logged(state))
+    session.logged_at = state.workers.on_first(lambda: cut_log(session, state))
     session.losses = pop_losses(state.extra)
     session.images_at_tick, session.since_tick = state.images, time.monotonic()
     session.saved_at = session.drawn_at = -1
+
+
+def cut_log(session: Session, state: TrainState) -> int:
+    """Remove what is in the log after the state. Returns the images at the last tick that is left, or -1."""
+    session.history = log.cut(session.run, logged(state))
+    return session.history[-1]["images"] if session.history else -1
 
 
 def logged(state: TrainState) -> int:

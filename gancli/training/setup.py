@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from gancli import checkpoint, runs
+from gancli import checkpoint, process, runs
 from gancli import config as configs
 from gancli.checkpoint import Opened
 from gancli.config import Config, ResolvedConfig, combinations
@@ -16,7 +16,7 @@ from gancli.errors import CannotCreate, ConfigError, DataError, InputMissing, Us
 from gancli.results import printable
 from gancli.runs import Run
 from gancli.training import auto, timed
-from gancli.training.callbacks import Callback
+from gancli.training.callbacks import Callback, Silent
 from gancli.training.resolve import refuse_misfit, resolve, transferred
 
 SHOWN = 5  # maximum number of config differences in a message
@@ -124,19 +124,52 @@ def run_for(
     outdir: Path,
     name: str | None,
     callback: Callback,
+    workers: int = 1,
     *,
     new: bool,
 ) -> tuple[Run, ResolvedConfig]:
-    """The run to train, see `find_or_create`, and its config, which is fitted to `train.minutes` when it begins."""
+    """The run to train, see `find_or_create`, and its config.
+
+    That is fitted to `train.minutes` and to the number of workers when the run begins.
+    """
+    new = new and not process.restarts()  # workers that torchrun has restarted go on with the run that they began
+    found = None if new else existing_for(config, outdir, name)
+    config = sharded(config, found, workers, callback)
     if config.train.minutes is None:
         return find_or_create(config, outdir, name, callback, new=new), config
-    if new or existing_for(config, outdir, name) is None:
-        config = timed.fitted(config, dataset, device)
+    if found is None:
+        config = timed.fitted(config, dataset, device, workers)
         callback.say(
             f"{config.train.minutes:g} minutes are about {config.train.duration / 1000:.4g} kimg on this machine"
         )
     run = find_or_create(config, outdir, name, callback, new=new)
     return run, timed.as_begun(config, run)
+
+
+def sharded(config: ResolvedConfig, run: Run | None, workers: int, callback: Callback) -> ResolvedConfig:
+    """The config with the shards of the run, or of a new run. They are at least as many as the workers.
+
+    Raises ConfigError if a batch cannot be divided into them, or if the user wants another number than the run has.
+    """
+    wanted, shards = config.train.shards, config.shards
+    if run is not None:
+        shards = run.config().shards
+        if wanted not in (None, shards):
+            what = f"that run divides its batches into {shards} shards, not {wanted}"
+            hint = "leave out train.shards, or start a new run with --new"
+            raise ConfigError(what, where=str(run.path), hint=hint)
+        if shards < workers:
+            callback.say(
+                f"batches are divided into {workers} shards from here on, one per worker; with {shards} as before, "
+                "the run would go on bit for bit, but no more workers could share it"
+            )
+    elif wanted is not None and wanted < workers:
+        what, hint = f"{workers} workers cannot share {wanted} shards", f"set it to a multiple of {workers}"
+        raise ConfigError(what, where="train.shards", hint=hint)
+    shards = max(shards, workers)
+    config = config.with_train(shards=shards if shards > 1 or wanted else None)
+    combinations.refuse(config)
+    return config
 
 
 def existing_for(config: ResolvedConfig, outdir: Path, name: str | None) -> Run | None:
@@ -177,18 +210,24 @@ def existing(run: str | Path | None, outdir: Path) -> Run:
     return Run(inside)
 
 
-def reopened(run: Run, duration: int | None, callback: Callback) -> tuple[ResolvedConfig, Dataset]:
-    """The config of a run, with the new duration if given, and its data set, which may have changed since."""
-    config = run.config()
-    if duration is not None:
-        config = config.with_train(duration=duration)
-    dataset = open_dataset(
+def data_of(config: ResolvedConfig, callback: Callback | None = None) -> Dataset:
+    """The data set of a run."""
+    return open_dataset(
         config.data.source,
         shape_of(config),
         held_out=config.data.held_out,
         kind=config.data.kind,
-        progress=callback.progress,
+        progress=(callback or Silent()).progress,
     )
+
+
+def reopened(run: Run, duration: int | None, workers: int, callback: Callback) -> tuple[ResolvedConfig, Dataset]:
+    """The config of a run, with the new duration if given, and its data set, which may have changed since."""
+    config = run.config()
+    if duration is not None:
+        config = config.with_train(duration=duration)
+    config = sharded(config.with_train(shards=None), run, workers, callback)
+    dataset = data_of(config, callback)
     callback.data(dataset.report)
     if dataset.sample_shape != config.samples.shape:
         what = (

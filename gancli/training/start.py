@@ -1,5 +1,8 @@
-"""Train a run in this process: lock its folder, resume from its last checkpoint if there is one, train, report."""
+"""Train a run: lock its folder, resume from its last checkpoint if there is one, train, report."""
 
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -10,7 +13,7 @@ from gancli.annealing import lr_factor, stretched
 from gancli.checkpoint import Opened
 from gancli.config import ResolvedConfig
 from gancli.data import Dataset, write_rejected
-from gancli.errors import Interrupted
+from gancli.errors import DataError, Interrupted
 from gancli.growth import Schedule
 from gancli.results import TrainReport
 from gancli.runs import Run
@@ -19,36 +22,56 @@ from gancli.training.callbacks import Callback
 from gancli.training.forecast import forecast
 from gancli.training.outputs import draw_reals
 from gancli.training.state import TrainState
+from gancli.workers import Workers
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can be trained."""
+
+    run: Run
+    config: ResolvedConfig
+    dataset: Dataset
+    source: Opened | None = None  # the checkpoint that a new run starts from
+    keep_adam: bool = False  # take its Adam state, too
+
+
+def in_all(
+    workers: Workers, prepare: Callable[[], Prepared], open_data: Callable[[ResolvedConfig], Dataset]
+) -> Prepared:
+    """What `prepare` returns in the first worker. The others take run and config from it, and open the data themselves.
+
+    Raises the errors of `prepare`; DataError if the data of a worker is different.
+    """
+    mine: list[Prepared] = []
+
+    def first() -> tuple[Run, ResolvedConfig]:
+        mine.append(prepare())
+        return mine[0].run, mine[0].config
+
+    run, config = workers.on_first(first)
+    if mine:
+        return mine[0]
+    dataset = open_data(config)
+    if dataset.fingerprint != config.samples.fingerprint:
+        hint = "all workers need the same files at the same place"
+        raise DataError("the data is not that of worker 0", where=config.data.source, hint=hint)
+    return Prepared(run, config, dataset)
 
 
 def go_on(
-    run: Run,
-    config: ResolvedConfig,
-    dataset: Dataset,
-    source: Opened | None,
-    device: torch.device,
-    callback: Callback,
-    stop_on: frozenset[str],
-    *,
-    keep_adam: bool = False,
+    prepared: Prepared, device: torch.device, callback: Callback, stop_on: frozenset[str], workers: Workers
 ) -> TrainReport:
     """Lock the run, resume from its last checkpoint if there is one, train, and report."""
-    with runs.locked(run), torch.random.fork_rng(devices=[]):  # dropout seeds the global generator
-        for folder in (run.path, run.path / "checkpoints", run.path / "samples"):
-            files.sweep(folder, idle=0)
-        state = TrainState.open(run, config, device, callback.say)
-        begin(state, run, config, dataset, source, keep_adam=keep_adam)
-        duration = config.train.duration
-        if state.images >= duration and not loop.is_unfinished(state):
-            callback.say(
-                f"{run.path} is already finished at {state.images / 1000:g} kimg; --kimg trains it longer, "
-                "train --new starts a new run"
-            )
+    run, config, dataset = prepared.run, prepared.config, prepared.dataset
+    duration = config.train.duration
+    with ExitStack() as stack, torch.random.fork_rng(devices=[]):  # dropout seeds the global generator
+        state = TrainState.fresh(config, device, workers)
+        workers.on_first(lambda: open_run(stack, state, prepared, callback))
+        state.share(config)
+        if is_finished(state, config):
             return TrainReport(run.path, run.last, state.images, duration, "already finished", state.seconds)
-        say_rate(run, config, state, callback)
-        say_size(config, callback)
-        files.replace_text(run.config_file, configs.as_text(config))
-        callback.start(run, config, state.images, partial(forecast, config, dataset, device))
+        workers.on_first(lambda: callback.start(run, config, state.images, partial(forecast, config, dataset, device)))
         try:
             finding = loop.train(state, run, config, dataset, callback, stop_on)
         except Interrupted as stop:
@@ -58,24 +81,41 @@ def go_on(
     return TrainReport(run.path, run.last, state.images, duration, ended, state.seconds, finding)
 
 
-def begin(
-    state: TrainState,
-    run: Run,
-    config: ResolvedConfig,
-    dataset: Dataset,
-    source: Opened | None,
-    *,
-    keep_adam: bool,
-) -> None:
+def open_run(stack: ExitStack, state: TrainState, prepared: Prepared, callback: Callback) -> None:
+    """Lock the run until the stack ends, load its last checkpoint or begin it, and tell the user what will happen."""
+    run, config = prepared.run, prepared.config
+    stack.enter_context(runs.locked(run))
+    for folder in (run.path, run.path / "checkpoints", run.path / "samples"):
+        files.sweep(folder, idle=0)
+    state.load(run, callback.say)
+    begin(state, prepared)
+    if is_finished(state, config):
+        callback.say(
+            f"{run.path} is already finished at {state.images / 1000:g} kimg; --kimg trains it longer, "
+            "train --new starts a new run"
+        )
+        return
+    say_rate(run, config, state, callback)
+    say_size(config, callback)
+    files.replace_text(run.config_file, configs.as_text(config))
+
+
+def begin(state: TrainState, prepared: Prepared) -> None:
     """Initialize a new run: copy the source's weights, write reals.png and rejected.jsonl."""
     if state.images > 0:
         return
+    run, source = prepared.run, prepared.source
     if source is not None:
         state.adopt(source)
-        if keep_adam:
+        if prepared.keep_adam:
             state.restore_adam(source)
-    draw_reals(run, config, dataset)
-    write_rejected(run.path / "rejected.jsonl", dataset.report.rejected)
+    draw_reals(run, prepared.config, prepared.dataset)
+    write_rejected(run.path / "rejected.jsonl", prepared.dataset.report.rejected)
+
+
+def is_finished(state: TrainState, config: ResolvedConfig) -> bool:
+    """Whether nothing is left to train."""
+    return state.images >= config.train.duration and not loop.is_unfinished(state)
 
 
 def say_size(config: ResolvedConfig, callback: Callback) -> None:

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -22,6 +24,7 @@ from gancli.networks import Critic, Generator, build, learning_rates, set_precis
 from gancli.networks.vgg import FeatureNetwork, feature_network
 from gancli.runs import Run
 from gancli.seeds import stream
+from gancli.workers import ALONE, Workers
 
 STEERED = "strength of augmentation"  # key in TrainState.extra
 NAMES = {"G": "generator", "D": "critic", "ema": "EMA generator"}
@@ -42,9 +45,10 @@ class TrainState:
     seconds: float = 0.0
     extra: dict[str, Tensor] = field(default_factory=dict)  # other saved state on the CPU, such as a running estimate
     features: FeatureNetwork | None = None  # network of a perceptual loss; it is fixed, so checkpoints do not save it
+    workers: Workers = ALONE  # the processes that share the steps
 
     @classmethod
-    def fresh(cls, config: ResolvedConfig, device: torch.device) -> Self:
+    def fresh(cls, config: ResolvedConfig, device: torch.device, workers: Workers = ALONE) -> Self:
         """New networks, initialized from the seed."""
         pair = build(config, device)
         set_precision(pair, config.train.precision)
@@ -57,19 +61,16 @@ class TrainState:
         )
         perceptual = config.loss.perceptual
         features = feature_network(perceptual.layers, perceptual.features).to(device) if perceptual else None
-        return cls(pair.G, pair.D, ema, opt_G, opt_D, device, features=features)
+        return cls(pair.G, pair.D, ema, opt_G, opt_D, device, features=features, workers=workers)
 
-    @classmethod
-    def open(cls, run: Run, config: ResolvedConfig, device: torch.device, say: Callable[[str], None]) -> Self:
-        """The state of the newest intact checkpoint of the run, or a new state if there is no checkpoint.
+    def load(self, run: Run, say: Callable[[str], None]) -> None:
+        """Load the newest intact checkpoint of the run, if it has any.
 
         Damaged checkpoints are skipped with a message. Raises CheckpointError if none can be opened, so that training
         does not overwrite them.
         """
-        state = cls.fresh(config, device)
-        if state.restore_newest(run, say) is None and (run.last.exists() or run.checkpoints()):
+        if self.restore_newest(run, say) is None and (run.last.exists() or run.checkpoints()):
             raise CheckpointError("no checkpoint can be opened", where=str(run.path), hint="start a new run with --new")
-        return state
 
     def restore_newest(self, run: Run, say: Callable[[str], None]) -> Opened | None:
         """Load the newest intact checkpoint of the run, and return it; None if there is none.
@@ -121,11 +122,14 @@ class TrainState:
         """The critic in a phase, as the losses use it if `augment` is given."""
         return CriticView(self.D, phase, augment)
 
-    def augment(self, config: ResolvedConfig, name: str) -> Augment | None:
-        """The augmentation of a step, with random numbers from a named stream; None if it is off."""
+    def augment(self, config: ResolvedConfig, name: str, offset: int = 0) -> Augment | None:
+        """The augmentation of a step, with random numbers from a named stream; None if it is off.
+
+        offset: number of samples of the batch before the first one.
+        """
         if config.augment is None:
             return None
-        return Augment(config.augment, self.augment_p(config), stream(config.train.seed, name, self.images))
+        return Augment(config.augment, self.augment_p(config), stream(config.train.seed, name, self.images + offset))
 
     def augment_p(self, config: ResolvedConfig) -> float:
         """The current factor of all probabilities of augmentation; NaN if it is off."""
@@ -138,6 +142,18 @@ class TrainState:
         """Make augmentation stronger or weaker, at a tick that is `images` after the last one."""
         before = float(self.extra.get(STEERED, 0.0))
         self.extra[STEERED] = torch.tensor(steer(config, before, overfitting, images), dtype=torch.float64)
+
+    def share(self, config: ResolvedConfig) -> None:
+        """Take over the state of the first worker, which has loaded or initialized it."""
+        if self.workers.count == 1:
+            return
+        saved = self.workers.share(self.as_checkpoint(config) if self.workers.first else None)
+        if not self.workers.first:
+            self.restore(Opened(**vars(saved), path=Path("the first worker")))
+
+    def weights(self) -> Iterator[Tensor]:
+        """The weights and buffers of all networks."""
+        return chain.from_iterable(network.state_dict().values() for network in self.networks().values())
 
     def networks(self) -> dict[str, nn.Module]:
         """The networks by their names in a checkpoint."""

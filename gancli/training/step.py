@@ -1,6 +1,7 @@
 """The equations of one training step. x: reals, y = G(z): fakes, d_x and d_y: the critic's scores of x and y."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,8 @@ from gancli.networks.layers import downscale
 from gancli.networks.vgg import FeatureNetwork
 from gancli.penalties import between, drift, gradient_penalty, moment_distance, moment_inputs, squared_gradients
 from gancli.seeds import stream
+from gancli.training import shards
+from gancli.training.shards import Shard
 from gancli.training.state import TrainState
 
 
@@ -64,15 +67,18 @@ def consistency(view: CriticView, x: Tensor, y: Tensor, d_x: Tensor, d_y: Tensor
 
 @dataclass(frozen=True)
 class StepInputs:
-    """The samples of the last critic step, which the generator step uses again."""
+    """The samples of one shard of the last critic step, which the generator step uses again."""
 
     x: Tensor  # reals
     y: Tensor  # fakes, with their autograd graph if the generator step reuses them
 
 
+Inputs = dict[Shard, StepInputs]  # of the shards of this worker
+
+
 def train_critic(
     state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase, before: int
-) -> tuple[dict[str, Tensor], StepInputs | None]:
+) -> tuple[dict[str, Tensor], Inputs | None]:
     """The critic steps before one generator step. Each has its own batch and latents, and advances `state.images`.
 
     before: `state.images` before the first of them; some or all may have been done in an earlier session.
@@ -80,46 +86,72 @@ def train_critic(
     Without an adversarial loss, only `state.images` changes.
     """
     losses: dict[str, Tensor] = {}
+    mine = shards.own(state.workers, config.shards)
     steps, done = growth.critic_steps(config, state.generator_steps), (state.images - before) // phase.batch_size
-    inputs = None if done < steps else inputs_of_last_step(state, config, feed, phase)
+    inputs = None if done < steps else inputs_of_last_step(state, config, feed, phase, mine)
     for k in range(done, steps):
-        inputs = critic_inputs(state, config, feed, phase, shared=shares_fakes(config) and k == steps - 1)
         number = state.generator_steps * config.train.critic_steps.base + k
-        losses |= critic_step(state, config, phase, inputs, penalize=number % config.loss.penalty_interval == 0)
+        penalize, shared = number % config.loss.penalty_interval == 0, shares_fakes(config) and k == steps - 1
+        found, inputs = critic_step(state, config, feed, phase, mine, penalize=penalize, shared=shared)
+        losses |= found
         state.images += phase.batch_size
         if signals.stop_requested() and not state.has_dropout:  # its random numbers go on in the generator step
             return losses, None
     return losses, inputs
 
 
-def critic_inputs(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase, *, shared: bool) -> StepInputs:
+def critic_inputs(
+    state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase, shard: Shard, *, shared: bool
+) -> StepInputs:
     """The samples of the critic step at `state.images`. shared: the generator step uses them, too."""
-    x = feed.batch_at(state.images, phase).to(state.device)
-    make_noise(state, config, "critic noise")
-    return StepInputs(x, fakes_for_critic(state, config, phase, x, shared=shared))
+    x = feed.batch_at(state.images, phase, shard.of).to(state.device)
+    make_noise(state, config, "critic noise", shard.begin(phase.batch_size))
+    return StepInputs(x, fakes_for_critic(state, config, phase, x, shard, shared=shared))
 
 
-def inputs_of_last_step(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase) -> StepInputs:
+def inputs_of_last_step(
+    state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase, mine: Sequence[Shard]
+) -> Inputs:
     """The samples of the critic step that was the last one, generated again; moving statistics do not change."""
     state.images -= phase.batch_size
     with statistics_kept(state.G):
-        inputs = critic_inputs(state, config, feed, phase, shared=shares_fakes(config))
+        shared = shares_fakes(config)
+        inputs = {shard: critic_inputs(state, config, feed, phase, shard, shared=shared) for shard in mine}
     state.images += phase.batch_size
     return inputs
 
 
 def critic_step(
-    state: TrainState, config: ResolvedConfig, phase: Phase, inputs: StepInputs, *, penalize: bool
-) -> dict[str, Tensor]:
-    """One optimizer step on the critic loss. Returns the parts of the loss."""
+    state: TrainState,
+    config: ResolvedConfig,
+    feed: Feed,
+    phase: Phase,
+    mine: Sequence[Shard],
+    *,
+    penalize: bool,
+    shared: bool,
+) -> tuple[dict[str, Tensor], Inputs]:
+    """One optimizer step on the critic loss. Returns the parts of the loss, and the samples.
+
+    mine: the shards of this worker. shared: the generator step uses the samples, too.
+    """
+    inputs: Inputs = {}
+    draw = stream(config.train.seed, "between", state.images)
+    u, loss = torch.rand(phase.batch_size, generator=draw), annealing.loss_at(config, state.images)
+
+    def losses_of(shard: Shard) -> dict[str, Tensor]:
+        inputs[shard] = critic_inputs(state, config, feed, phase, shard, shared=shared)
+        x, y, begin = inputs[shard].x, inputs[shard].y, shard.begin(phase.batch_size)
+        view = state.critic_view(phase, state.augment(config, "critic augmentation", begin))
+        return critic_loss(view, x, y, shard.of(u).to(state.device), loss, penalize=penalize)
+
     if config.loss.adversarial == "none":
-        nothing = inputs.x.new_zeros(())
-        return dict.fromkeys(("critic_loss", "d_real", "d_fake", "score_gap"), nothing)
-    u = torch.rand(len(inputs.x), generator=stream(config.train.seed, "between", state.images)).to(state.device)
-    view = state.critic_view(phase, state.augment(config, "critic augmentation"))
-    losses = critic_loss(view, inputs.x, inputs.y, u, annealing.loss_at(config, state.images), penalize=penalize)
-    _step(state.opt_D, losses["critic_loss"], _lr(config, state, phase), annealing.betas_at(config, state.images))
-    return losses
+        inputs = {shard: critic_inputs(state, config, feed, phase, shard, shared=shared) for shard in mine}
+        nothing = torch.zeros((), device=state.device)
+        return dict.fromkeys(("critic_loss", "d_real", "d_fake", "score_gap"), nothing), inputs
+    losses = shards.backward(mine, losses_of, "critic_loss", state.opt_D, (state.G, state.D), state.workers)
+    _step(state.opt_D, _lr(config, state, phase), annealing.betas_at(config, state.images))
+    return losses, inputs
 
 
 def shares_fakes(config: ResolvedConfig) -> bool:
@@ -127,26 +159,34 @@ def shares_fakes(config: ResolvedConfig) -> bool:
     return config.train.shared_fakes and config.train.critic_fakes == "train"
 
 
-def fakes_for_critic(state: TrainState, config: ResolvedConfig, phase: Phase, x: Tensor, *, shared: bool) -> Tensor:
+def fakes_for_critic(
+    state: TrainState, config: ResolvedConfig, phase: Phase, x: Tensor, shard: Shard, *, shared: bool
+) -> Tensor:
     """G(z) for a critic step, with batch statistics, or with critic_fakes: eval with moving ones. (N, C, *S)."""
     state.G.train(config.train.critic_fakes == "train")
     with torch.set_grad_enabled(shared):
-        y: Tensor = state.G(inputs_at(state, config, phase, "latents", x), phase.stage, phase.alpha)
+        y: Tensor = state.G(inputs_at(state, config, phase, "latents", x, shard), phase.stage, phase.alpha)
     state.G.train()
     return y
 
 
-def train_generator(state: TrainState, config: ResolvedConfig, phase: Phase, inputs: StepInputs) -> dict[str, Tensor]:
+def train_generator(state: TrainState, config: ResolvedConfig, phase: Phase, inputs: Inputs) -> dict[str, Tensor]:
     """One generator step with the critic frozen. Returns the loss and its parts."""
     state.D.requires_grad_(False)
-    x, y = inputs.x, inputs.y
-    if not shares_fakes(config):
-        make_noise(state, config, "generator noise")
-        y = state.G(inputs_at(state, config, phase, "generator latents", x), phase.stage, phase.alpha)
-    view = state.critic_view(phase, state.augment(config, "generator augmentation"))
-    losses = generator_loss(view, x, y, annealing.loss_at(config, state.images), state.features)
+    loss = annealing.loss_at(config, state.images)
+
+    def losses_of(shard: Shard) -> dict[str, Tensor]:
+        x, y, begin = inputs[shard].x, inputs[shard].y, shard.begin(phase.batch_size)
+        if not shares_fakes(config) or shard.count > 1:  # with one shard, the noise of the critic step goes on
+            make_noise(state, config, "generator noise", begin)
+        if not shares_fakes(config):
+            y = state.G(inputs_at(state, config, phase, "generator latents", x, shard), phase.stage, phase.alpha)
+        view = state.critic_view(phase, state.augment(config, "generator augmentation", begin))
+        return generator_loss(view, x, y, loss, state.features)
+
+    losses = shards.backward([*inputs], losses_of, "generator_loss", state.opt_G, (state.G, state.D), state.workers)
     lr = _lr(config, state, phase) * config.optimizer.generator_lr_factor
-    _step(state.opt_G, losses["generator_loss"], lr, annealing.betas_at(config, state.images))
+    _step(state.opt_G, lr, annealing.betas_at(config, state.images))
     state.D.requires_grad_(True)
     state.generator_steps += 1
     return losses
@@ -188,27 +228,25 @@ def adversarial(view: CriticView, x: Tensor, y: Tensor, config: LossConfig) -> T
     return losses.mean()
 
 
-def inputs_at(state: TrainState, config: ResolvedConfig, phase: Phase, name: str, x: Tensor) -> Tensor:
+def inputs_at(state: TrainState, config: ResolvedConfig, phase: Phase, name: str, x: Tensor, shard: Shard) -> Tensor:
     """Inputs of the generator: latents from a named random stream, (N, z_dim); or the reals x, downscaled."""
     if state.G.enlarges:
         return downscale(x, state.G.enlarges)
     draw = stream(config.train.seed, name, state.images)
-    return Prior.of(config.network).draw(phase.batch_size, draw).to(state.device)
+    return shard.of(Prior.of(config.network).draw(phase.batch_size, draw)).to(state.device)
 
 
-def make_noise(state: TrainState, config: ResolvedConfig, name: str) -> None:
+def make_noise(state: TrainState, config: ResolvedConfig, name: str, offset: int = 0) -> None:
     """Seed torch's global generator, which dropout uses, from the number of images, if a network has dropout."""
     if state.has_dropout:
-        torch.manual_seed(stream(config.train.seed, name, state.images).initial_seed())
+        torch.manual_seed(stream(config.train.seed, name, state.images + offset).initial_seed())
 
 
 def _lr(config: ResolvedConfig, state: TrainState, phase: Phase) -> float:
     return phase.lr * annealing.lr_factor(config, state.images, config.train.duration)
 
 
-def _step(optimizer: torch.optim.Adam, loss: Tensor, lr: float, betas: tuple[float, float]) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+def _step(optimizer: torch.optim.Adam, lr: float, betas: tuple[float, float]) -> None:
     for group in optimizer.param_groups:
         group["lr"], group["betas"] = lr * group["factor"], betas
     optimizer.step()

@@ -15,10 +15,10 @@ from gancli.training.forecast import forecast
 SHARE = 0.95  # of the time is for training; the rest for start, ticks, samples and checkpoints
 
 
-def fitted(config: ResolvedConfig, dataset: Dataset, device: torch.device) -> ResolvedConfig:
+def fitted(config: ResolvedConfig, dataset: Dataset, device: torch.device, workers: int = 1) -> ResolvedConfig:
     """The config with all durations scaled to end after `train.minutes`, by steps that are timed now."""
     assert config.train.minutes is not None, "checked by the caller"
-    estimate = forecast(config, dataset, device).seconds
+    estimate = forecast(config, dataset, device, workers).seconds
     assert estimate is not None, "forecast has timed it"
     return scaled(config, SHARE * config.train.minutes * 60 / max(estimate, 1e-9))
 

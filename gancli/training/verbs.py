@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gancli import checkpoint, devices, signals
+from gancli import checkpoint, devices, process, signals
 from gancli.data.given import Data, place_of
 from gancli.results import Forecast, TrainReport
 from gancli.training import auto, setup, timed
@@ -12,7 +12,8 @@ from gancli.training.alarms import stop_names
 from gancli.training.callbacks import Callback, Silent
 from gancli.training.forecast import forecast
 from gancli.training.resolve import grown
-from gancli.training.start import go_on
+from gancli.training.start import Prepared, go_on, in_all
+from gancli.workers import joined
 
 OUTDIR = "runs"
 
@@ -25,19 +26,24 @@ def plan(
     changes: Mapping[str, Any] | None = None,
     start_from: str | Path | None = None,
     rescan: bool = False,
+    workers: int = 1,
     device: str = "auto",
     threads: int | None = None,
     callback: Callback | None = None,
 ) -> Forecast:
-    """Estimate the cost of `train` with the same arguments. Writes nothing but the data cache."""
-    callback, place = callback or Silent(), devices.choose(device)
+    """Estimate the cost of `train` with the same arguments. Writes nothing but the data cache.
+
+    workers: the number of processes that will share the training. threads: those of one of them.
+    """
+    callback, place = of_first(callback), devices.choose(device)
     where = place_of(data)
     config, source = setup.written(preset, where, changes, start_from, place, callback)
     setup.say_cache(config, where, callback)
     resolved, dataset = setup.prepare(config, where, callback, source=source, rescan=rescan)
+    resolved = setup.sharded(resolved, None, workers, callback)
     if resolved.train.minutes is not None:
-        resolved = timed.fitted(resolved, dataset, place)
-    return forecast(resolved, dataset, place)
+        resolved = timed.fitted(resolved, dataset, place, workers)
+    return forecast(resolved, dataset, place, workers)
 
 
 @signals.handled()
@@ -56,22 +62,29 @@ def train(
     stop_on: tuple[str, ...] = (),
     device: str = "auto",
     threads: int | None = None,
+    reduce: str = "exact",
     callback: Callback | None = None,
 ) -> TrainReport:
     """Train a preset on data. Called again with the same arguments, it resumes the run, or reports that it is finished.
 
     preset: a name, a path, or "auto", which chooses by the data and the device, see `gancli.training.auto`.
     data: a path, an array or a tensor, see `gancli.data.given.place_of`. threads: CPU threads during training;
-    default: torch's current setting. Ctrl-C saves a checkpoint first.
+    default: torch's current setting. Ctrl-C saves a checkpoint first. In workers that torchrun has started, they train
+    one run together; reduce: "exact" adds gradients in a fixed order, "sum" as is fastest, see docs/scaling.md.
     Raises ConfigError, DataError, InputMissing, RunBusy, TrainingDiverged, StorageError; Interrupted after a signal.
     """
-    callback, names, place = callback or Silent(), stop_names(stop_on), devices.choose(device)
+    callback, names, place = of_first(callback), stop_names(stop_on), devices.choose(device)
     where = place_of(data)
-    config, source = setup.written(preset, where, changes, start_from, place, callback)
-    resolved, dataset = setup.prepare(config, where, callback, source=source, rescan=rescan)
-    setup.refuse_rejected(dataset, strict=strict)
-    run, resolved = setup.run_for(resolved, dataset, place, Path(outdir), name, callback, new=new)
-    return go_on(run, resolved, dataset, source, place, callback, names)
+
+    def prepare() -> Prepared:
+        config, source = setup.written(preset, where, changes, start_from, place, callback)
+        resolved, dataset = setup.prepare(config, where, callback, source=source, rescan=rescan)
+        setup.refuse_rejected(dataset, strict=strict)
+        run, resolved = setup.run_for(resolved, dataset, place, Path(outdir), name, callback, workers.count, new=new)
+        return Prepared(run, resolved, dataset, source)
+
+    with joined(place, reduce) as workers:
+        return go_on(in_all(workers, prepare, setup.data_of), place, callback, names, workers)
 
 
 @signals.handled()
@@ -84,6 +97,7 @@ def resume(
     stop_on: tuple[str, ...] = (),
     device: str = "auto",
     threads: int | None = None,
+    reduce: str = "exact",
     callback: Callback | None = None,
 ) -> TrainReport:
     """Resume a run from its last checkpoint, with its own config and data.
@@ -91,12 +105,17 @@ def resume(
     run: the run folder; default: the newest run in `outdir`. duration: total number of images; default: as in the
     run's config. Raises InputMissing if the folder is not a run or its data is missing, and the errors of `train`.
     """
-    callback, names, place = callback or Silent(), stop_names(stop_on), devices.choose(device)
-    found = setup.existing(run, Path(outdir))
-    config, dataset = setup.reopened(found, duration, callback)
-    begun = found.last.exists() or bool(found.checkpoints())
-    source = checkpoint.read(config.origin.checkpoint) if config.origin and not begun else None
-    return go_on(found, config, dataset, source, place, callback, names)
+    callback, names, place = of_first(callback), stop_names(stop_on), devices.choose(device)
+
+    def prepare() -> Prepared:
+        found = setup.existing(run, Path(outdir))
+        config, dataset = setup.reopened(found, duration, workers.count, callback)
+        begun = found.last.exists() or bool(found.checkpoints())
+        source = checkpoint.read(config.origin.checkpoint) if config.origin and not begun else None
+        return Prepared(found, config, dataset, source)
+
+    with joined(place, reduce) as workers:
+        return go_on(in_all(workers, prepare, setup.data_of), place, callback, names, workers)
 
 
 @signals.handled()
@@ -115,6 +134,7 @@ def grow(
     stop_on: tuple[str, ...] = (),
     device: str = "auto",
     threads: int | None = None,
+    reduce: str = "exact",
     callback: Callback | None = None,
 ) -> TrainReport:
     """Add blocks to a trained progressive network, up to `to` pixels (default: twice its height), and train it.
@@ -122,10 +142,21 @@ def grow(
     Creates a new run folder; the source is not changed. New stages use the schedule, batch size and learning rate of
     the last stage. At the first image the output is equal to the old output, upscaled. Raises the errors of `train`.
     """
-    callback, names, place = callback or Silent(), stop_names(stop_on), devices.choose(device)
-    source = checkpoint.read(ckpt)
-    config = grown(source, to, changes or {})
-    resolved, dataset = setup.prepare(config, place_of(data), callback, source=source)
-    setup.refuse_rejected(dataset, strict=strict)
-    run, resolved = setup.run_for(resolved, dataset, place, Path(outdir), name, callback, new=new)
-    return go_on(run, resolved, dataset, source, place, callback, names, keep_adam=not fresh_adam)
+    callback, names, place = of_first(callback), stop_names(stop_on), devices.choose(device)
+    where = place_of(data)
+
+    def prepare() -> Prepared:
+        source = checkpoint.read(ckpt)
+        config = grown(source, to, changes or {})
+        resolved, dataset = setup.prepare(config, where, callback, source=source)
+        setup.refuse_rejected(dataset, strict=strict)
+        run, resolved = setup.run_for(resolved, dataset, place, Path(outdir), name, callback, workers.count, new=new)
+        return Prepared(run, resolved, dataset, source, keep_adam=not fresh_adam)
+
+    with joined(place, reduce) as workers:
+        return go_on(in_all(workers, prepare, setup.data_of), place, callback, names, workers)
+
+
+def of_first(callback: Callback | None) -> Callback:
+    """The callback, of which only the first worker makes use."""
+    return callback if callback is not None and process.rank() == 0 else Silent()

@@ -1,0 +1,73 @@
+"""Start several workers on this machine, with torch's elastic launcher. On several machines, torchrun does it."""
+
+import logging
+import os
+import sys
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from gancli import process, signals
+from gancli.errors import Interrupted, UsageError, WorkerLost
+
+ALL_GPUS = "gpu"
+GRACE = 600  # seconds that workers have to finish a step and to save, after a signal
+
+
+def number_of(processes: str) -> int:
+    """The number of workers from "4" or "gpu". Raises UsageError."""
+    if processes == ALL_GPUS:
+        if not (count := torch.cuda.device_count()):
+            raise UsageError("there is no GPU", where="--processes gpu", hint="use a number of processes")
+        return count
+    if not (processes.isdecimal() and 1 <= int(processes) <= 1024):
+        raise UsageError(f"{processes!r} is not a number of processes", where="--processes", hint="use 4, or gpu")
+    return int(processes)
+
+
+def run(count: int, words: Sequence[str], *, max_restarts: int = 0) -> int:
+    """Run `gancli` with these arguments in `count` workers. Returns the exit code of the first one.
+
+    Workers that end by themselves or are killed are all started again, up to `max_restarts` times. A signal is passed
+    on to all of them. Raises Interrupted once they have ended; WorkerLost if one of them was killed.
+    """
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what fails is said by gancli
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, process.cores() // count)))
+    with tempfile.TemporaryDirectory(prefix="gancli-") as folder:
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=count,
+            logs_specs=DefaultLogsSpecs(log_dir=folder),
+            run_id=uuid.uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",
+            max_restarts=max_restarts,
+            shutdown_timeout=GRACE,
+        )
+        try:
+            elastic_launch(config, sys.executable)("-m", "gancli", *words)
+        except SignalException as stop:
+            raise Interrupted(stop.sigval) from None
+        except ChildFailedError as error:
+            return exit_code(error.failures)
+    return 0
+
+
+def exit_code(failures: Mapping[int, ProcessFailure]) -> int:
+    """The exit code of the first worker, or of the one that failed first. Raises Interrupted, WorkerLost."""
+    for rank, failure in sorted(failures.items()):
+        number = -failure.exitcode
+        if number in signals.STOPPING:
+            raise Interrupted(number)
+        if number > 0:
+            hint = "to resume from the last checkpoint, run the same command; --max-restarts does it by itself"
+            raise WorkerLost(f"worker {rank} was ended by signal {number}", where=f"process {failure.pid}", hint=hint)
+    first = failures.get(0) or min(failures.values(), key=lambda failure: failure.timestamp)
+    return first.exitcode

@@ -1,0 +1,180 @@
+"""The processes that train one run together, started by torchrun or `--processes`.
+
+Every worker runs the same program on its own part of each batch. Decisions are the same in all of them: what depends on
+one machine (files, the clock, signals) is decided by the first worker or agreed upon, and only the first one writes to
+the run folder. `torch.distributed` is the transport: gloo between CPUs, NCCL between GPUs.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import blake2b
+from typing import Any, NamedTuple, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from gancli import process, signals
+from gancli.errors import GancliError, Interrupted, UsageError, WorkerLost, WorkersDisagree
+
+T = TypeVar("T")
+
+REDUCTIONS = ("exact", "sum")
+PATIENCE = timedelta(days=1)  # of a collective: the heartbeat finds out earlier if a worker is gone
+
+
+class Failure(NamedTuple):
+    """An error of the first worker, on its way to the others."""
+
+    kind: type[GancliError]
+    what: str
+    where: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This process among `count` workers. A single process is a group of one, and waits for nobody.
+
+    exact: gradients are added in a fixed order, so that the result does not depend on the number of workers.
+    """
+
+    rank: int = 0
+    count: int = 1
+    exact: bool = True
+
+    @property
+    def first(self) -> bool:
+        """Whether this worker decides, writes and prints."""
+        return self.rank == 0
+
+    def on_first(self, function: Callable[[], T]) -> T:
+        """Call `function` in the first worker only. All workers return its result, or raise its GancliError."""
+        if self.count == 1:
+            return function()
+        if not self.first:
+            return cast(T, self._told(self.share(None)))
+        try:
+            result = function()
+        except GancliError as error:
+            self.share(Failure(type(error), error.what, error.where, error.hint))
+            raise
+        except Interrupted as stop:
+            self.share(stop.signum)
+            raise
+        self.share((result,))
+        return result
+
+    def _told(self, outcome: Any) -> Any:
+        """The result of the first worker. Raises its error, marked so that it is printed only once."""
+        if isinstance(outcome, Failure):
+            raise told(outcome)
+        if isinstance(outcome, int):
+            raise Interrupted(outcome)
+        return outcome[0]
+
+    def share(self, value: Any) -> Any:
+        """The first worker's value, in all workers."""
+        if self.count == 1:
+            return value
+        from torch import distributed
+
+        box = [value if self.first else None]
+        with connected():
+            distributed.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+        return box[0]
+
+    def rows(self, mine: Tensor) -> Tensor:
+        """The rows of all workers in their order. The same shape in each: (K, M) -> (count * K, M)."""
+        if self.count == 1:
+            return mine
+        from torch import distributed
+
+        found = mine.new_empty(self.count * len(mine), *mine.shape[1:])
+        with connected():
+            distributed.all_gather([*found.split(len(mine))], mine)
+        return found
+
+    def total(self, mine: Tensor) -> Tensor:
+        """The sum over all workers, in an order that the transport chooses. Changes and returns `mine`."""
+        if self.count > 1:
+            from torch import distributed
+
+            with connected():
+                distributed.all_reduce(mine)
+        return mine
+
+    def check_equal(self, tensors: Iterable[Tensor]) -> None:
+        """Raise WorkersDisagree if the tensors are not bit for bit the same in all workers."""
+        if self.count == 1:
+            return
+        digest = blake2b(digest_size=8)
+        for tensor in tensors:
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        found = self.rows(torch.tensor([[int.from_bytes(digest.digest(), "big", signed=True)]]))[:, 0].tolist()
+        if odd := [rank for rank, value in enumerate(found) if value != found[0]]:
+            names = ", ".join(f"worker {rank}" for rank in odd)
+            what = f"the workers disagree: the weights of {names} are not those of worker 0"
+            hint = "use machines of one kind, with the same packages and --threads; the last checkpoint is from before"
+            raise WorkersDisagree(what, where="training", hint=hint)
+
+    @contextmanager
+    def agreeing_on_signals(self) -> Iterator[None]:
+        """Context manager: with several workers, signals count once all of them have agreed. See `signals.agree`."""
+        if self.count == 1:
+            yield
+            return
+        with signals.agreeing():
+            yield
+
+
+ALONE = Workers()
+
+
+def told(failure: Failure) -> GancliError:
+    """The error of another worker, which prints it."""
+    error = failure.kind(failure.what, where=failure.where, hint=failure.hint)
+    error.elsewhere = True
+    return error
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Context manager: raises WorkerLost if the connection to another worker breaks."""
+    try:
+        yield
+    except RuntimeError as error:  # of gloo and NCCL
+        what = "the connection to another worker is lost"
+        hint = "to resume from the last checkpoint, run the same command again; fewer --processes are allowed"
+        raise WorkerLost(what, where=str(error).splitlines()[0][:200], hint=hint) from error
+
+
+@contextmanager
+def joined(device: torch.device, reduce: str = "exact") -> Iterator[Workers]:
+    """The workers that torchrun or `--processes` has started; a group of one if it has not.
+
+    Raises UsageError for an unknown `reduce`, WorkerLost.
+    """
+    if reduce not in REDUCTIONS:
+        raise UsageError(f"unknown reduction {reduce!r}", where="--reduce", hint=f"use {' or '.join(REDUCTIONS)}")
+    rank, count = process.rank(), process.world_size()
+    if count == 1:
+        yield ALONE
+        return
+    from torch import distributed
+
+    from gancli.heartbeat import Heartbeat
+
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    with connected():
+        distributed.init_process_group(backend, timeout=PATIENCE)
+        distributed.barrier()
+    heartbeat = Heartbeat.start(rank, count)
+    try:
+        yield Workers(rank, count, exact=reduce == "exact")
+    finally:
+        heartbeat.stop()
+        distributed.destroy_process_group()
