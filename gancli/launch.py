@@ -61,13 +61,17 @@ def run(count: int, words: Sequence[str], *, max_restarts: int = 0) -> int:
 
 
 def exit_code(failures: Mapping[int, ProcessFailure]) -> int:
-    """The exit code of the first worker, or of the one that failed first. Raises Interrupted, WorkerLost."""
+    """The exit code of the first worker, or of the one that failed first.
+
+    Once a worker has failed, the launcher stops the others. Raises WorkerLost if one was killed, Interrupted if all of
+    them have been stopped.
+    """
     for rank, failure in sorted(failures.items()):
-        number = -failure.exitcode
-        if number in signals.STOPPING:
-            raise Interrupted(number)
-        if number > 0:
+        if failure.exitcode < 0 and -failure.exitcode not in signals.STOPPING:
+            what = f"worker {rank} was ended by signal {-failure.exitcode}"
             hint = "to resume from the last checkpoint, run the same command; --max-restarts does it by itself"
-            raise WorkerLost(f"worker {rank} was ended by signal {number}", where=f"process {failure.pid}", hint=hint)
-    first = failures.get(0) or min(failures.values(), key=lambda failure: failure.timestamp)
-    return first.exitcode
+            raise WorkerLost(what, where=f"process {failure.pid}", hint=hint)
+    failed = {rank: failure for rank, failure in failures.items() if failure.exitcode > 0}
+    if not failed:
+        raise Interrupted(-min(failure.exitcode for failure in failures.values()))
+    return (failed.get(0) or min(failed.values(), key=lambda failure: failure.timestamp)).exitcode

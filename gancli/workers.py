@@ -111,7 +111,7 @@ class Workers:
             return
         digest = blake2b(digest_size=8)
         for tensor in tensors:
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         found = self.rows(torch.tensor([[int.from_bytes(digest.digest(), "big", signed=True)]]))[:, 0].tolist()
         if odd := [rank for rank, value in enumerate(found) if value != found[0]]:
             names = ", ".join(f"worker {rank}" for rank in odd)
@@ -175,6 +175,8 @@ def joined(device: torch.device, reduce: str = "exact") -> Iterator[Workers]:
     heartbeat = Heartbeat.start(rank, count)
     try:
         yield Workers(rank, count, exact=reduce == "exact")
+        with connected():
+            distributed.barrier()  # the first worker may be the one that connects the others
     finally:
         heartbeat.stop()
         distributed.destroy_process_group()

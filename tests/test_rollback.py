@@ -110,8 +110,8 @@ class TestOnce:
         """A NaN in the reals of one step."""
         batch_at, left = Feed.batch_at, [1]
 
-        def damaged(self, images, phase):
-            x = batch_at(self, images, phase)
+        def damaged(self, images, *more):
+            x = batch_at(self, images, *more)
             if images == 88 and left.pop():
                 left.append(0)
                 return x.clone().index_fill_(0, torch.tensor(0), math.nan)

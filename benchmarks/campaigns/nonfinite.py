@@ -133,9 +133,9 @@ class Clock:
 
         before = Feed.batch_at
 
-        def batch_at(feed: Feed, images: int, phase: Any) -> Tensor:
+        def batch_at(feed: Feed, images: int, phase: Any, *part: Any) -> Tensor:
             self.images = images
-            return before(feed, images, phase)
+            return before(feed, images, phase, *part)
 
         Feed.batch_at = batch_at  # type: ignore[method-assign]
 
@@ -168,8 +168,8 @@ def into_batch(clock: Clock) -> None:
 
     before = Feed.batch_at
 
-    def batch_at(feed: Feed, images: int, phase: Any) -> Tensor:
-        x = before(feed, images, phase)
+    def batch_at(feed: Feed, images: int, phase: Any, *part: Any) -> Tensor:
+        x = before(feed, images, phase, *part)
         if clock.now(images):
             x = x.clone()
             x[(0,) * x.ndim] = clock.injection.value

@@ -5,7 +5,7 @@ minibatch std, works within a shard. Gradients are kept per shard and added in t
 not matter which worker has computed which of them. With one shard, a step is an ordinary one.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -65,11 +65,11 @@ def backward(
         optimizer.zero_grad(set_to_none=True)
         losses[total].backward()
         return losses
-    statistics = list(chain.from_iterable(moving_statistics(network) for network in networks))
+    statistics, counters = moving_statistics(networks)
     rows = []
-    at_start = [tensor.clone() for tensor in statistics]
+    at_start = [tensor.clone() for tensor in (*statistics, *counters)]
     for shard in shards:
-        _copy(at_start, statistics)
+        _copy(at_start, [*statistics, *counters])
         losses = losses_of(shard)
         optimizer.zero_grad(set_to_none=True)
         losses[total].backward()
@@ -124,11 +124,12 @@ def _agree(heard: Tensor) -> None:
     signals.agree(next((number for number, asked in zip(signals.STOPPING, stops, strict=True) if asked), 0), save)
 
 
-def moving_statistics(network: nn.Module) -> Iterator[Tensor]:
-    """The moving averages of the batch norm of a network."""
-    for name, buffer in network.named_buffers():
-        if name.rpartition(".")[2] in ("running_mean", "running_var"):
-            yield buffer
+def moving_statistics(networks: Sequence[nn.Module]) -> tuple[list[Tensor], list[Tensor]]:
+    """The moving averages of the batch norm of networks, and its counters of batches, which are equal in all shards."""
+    found: dict[str, list[Tensor]] = {"running_mean": [], "running_var": [], "num_batches_tracked": []}
+    for name, buffer in chain.from_iterable(network.named_buffers() for network in networks):
+        found.get(name.rpartition(".")[2], []).append(buffer)
+    return [*found["running_mean"], *found["running_var"]], found["num_batches_tracked"]
 
 
 def _copy(values: Iterable[Tensor], tensors: Sequence[Tensor]) -> None:

@@ -1,0 +1,410 @@
+"""Several workers that train one run."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import make_pictures, write_preset
+from torch import nn
+
+import gancli as package
+from gancli import checkpoint, heartbeat, launch, signals
+from gancli.errors import ConfigError, Interrupted, UsageError, WorkerLost, WorkersDisagree
+from gancli.runs import Run
+from gancli.training import shards
+from gancli.training.shards import Shard
+from gancli.workers import ALONE, Workers
+
+PROGRAM = Path(__file__).with_name("worker.py")
+SHARDED = {"train.shards": 4, "network.minibatch_std": {"group_size": 2}}
+KINDS = {  # changes of the tiny preset; a batch of 8 is 4 shards of 2
+    "progressive": SHARDED,
+    "batch norm": {
+        "network": {
+            "family": "conv",
+            "resolution": 16,
+            "z_dim": 8,
+            "output": "bn-tanh",
+            "generator": {"norm": "batch", "dense": 8, "layers": [{"channels": 8, "kernel": 3, "resample": "up"}]},
+            "critic": {"layers": [{"channels": 8, "kernel": 3, "stride": 2}]},
+        },
+        "growth": {},
+        "train.shared_fakes": False,
+        "train.shards": 4,
+    },
+    "dense": {
+        "data": {"source": "builtin:ring8", "held_out": 0.0},
+        "network": {"family": "mlp", "z_dim": 2, "generator": {"hidden": [8]}, "critic": {"hidden": [8]}},
+        "growth": {},
+        "train.shards": 4,
+    },
+    "wasserstein": {
+        **SHARDED,
+        "loss": {"adversarial": "wasserstein", "gradient_penalty": 10.0, "drift": 0.001},
+        "augment": {"translation": 1.0, "color": 1.0, "p": 0.5},
+        "train.critic_steps": {"base": 2},
+    },
+}
+EVERY_FIGURE = ("overfitting",)  # it makes each tick compute all figures, else those that there is time for
+TIMES = {"seconds", "images_per_s", "memory_mib"}
+
+
+def preset_of(kind, folder):
+    """A preset file."""
+    return write_preset(folder / f"{kind.replace(' ', '-')}.yaml", KINDS[kind])
+
+
+def free_port(count):
+    """The first of `count` ports in a row that are free now."""
+    while True:
+        with socket.socket() as first:
+            first.bind(("localhost", 0))
+            port = first.getsockname()[1]
+        if port + count < 65_000:
+            return port
+
+
+def started(count, plan, folder):
+    """The processes of the workers."""
+    path = folder / f"plan{time.monotonic_ns()}.json"
+    path.write_text(json.dumps(plan))
+    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port(len(plan)))}
+    return [
+        subprocess.Popen(
+            [sys.executable, str(PROGRAM), str(path)],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+
+
+def ended(processes):
+    """(exit code, standard error) of each."""
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
+
+
+def wait_for_a_tick(outdir):
+    """Until the workers train."""
+    for _ in range(600):
+        if list(outdir.glob("*/stats.jsonl")):
+            return
+        time.sleep(0.1)
+    raise TimeoutError(outdir)
+
+
+def run_of(outdir):
+    (folder,) = [path for path in outdir.iterdir() if path.is_dir()]
+    return Run(folder)
+
+
+def content(run):
+    """Everything that a checkpoint and the log hold, apart from times."""
+    opened = checkpoint.read(run.last)
+    log = [{key: value for key, value in row.items() if key not in TIMES} for row in run.stats()]
+    return {"weights": opened.weights, "Adam": opened.optimizers, "extra": opened.extra, "log": log}
+
+
+def same(a, b):
+    """Bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    return a == b
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return str(make_pictures(tmp_path_factory.mktemp("workers") / "pictures", 24))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, pictures):
+    """By kind: the folder of a run that one worker has trained, and that of one that two have begun."""
+    folder = tmp_path_factory.mktemp("runs")
+    plan = [
+        {
+            "preset": preset_of(kind, folder),
+            "data": None if kind == "dense" else pictures,
+            "outdir": str(folder / f"{kind} shared"),
+        }
+        for kind in KINDS
+    ]
+
+    def alone(task, duration, outdir):
+        changes = {"train.duration": duration}
+        package.train(task["preset"], task["data"], changes=changes, outdir=outdir, threads=1, stop_on=EVERY_FIGURE)
+
+    found = ended(started(2, [{**task, "duration": 80} for task in plan], folder))
+    assert [code for code, _ in found] == [0, 0], found
+    for kind, task in zip(KINDS, plan, strict=True):
+        alone(task, 120, task["outdir"])
+        alone(task, 120, folder / f"{kind} alone")
+    return folder
+
+
+@pytest.mark.distributed
+class TestTogether:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_any_number_of_workers_gives_the_same_bits(self, trained, kind):
+        """Weights, average, Adam's state and log, through fades, lazy penalties, a save, and a resume by one worker.
+
+        The workers also watched what they opened: only the first one wrote to the run folder.
+        """
+        assert same(content(run_of(trained / f"{kind} shared")), content(run_of(trained / f"{kind} alone")))
+
+    def test_a_signal_to_one_of_them_stops_all_at_the_same_step(self, tmp_path, pictures):
+        """With a checkpoint, from which the run goes on as if nothing had happened."""
+        preset = preset_of("progressive", tmp_path)
+        task = {"preset": preset, "data": pictures, "outdir": str(tmp_path / "shared"), "duration": 4_000}
+        workers = started(2, [task], tmp_path)
+        log = tmp_path / "shared"
+        wait_for_a_tick(log)
+        workers[1].send_signal(signal.SIGTERM)
+        codes = [code for code, _ in ended(workers)]
+        stopped = checkpoint.read(run_of(log).last).images
+
+        assert codes == [1, 1]  # the exception Interrupted, which the command line turns into the signal
+        assert 0 < stopped < 4_000
+        for outdir in (log, tmp_path / "alone"):
+            package.train(preset, pictures, changes={"train.duration": stopped + 80}, outdir=outdir, threads=1)
+        assert same(content(run_of(log))["weights"], content(run_of(tmp_path / "alone"))["weights"])
+
+
+class Pretended(Workers):
+    """Two workers of which one is pretended: it has the rows that are given."""
+
+    theirs = torch.zeros(1)
+
+    def rows(self, mine):
+        """The others' rows come second."""
+        return torch.cat([mine, self.theirs])
+
+    def total(self, mine):
+        """The sum with theirs."""
+        return mine + self.theirs[0]
+
+
+def pretended(theirs, *, exact=True):
+    workers = Pretended(0, 2, exact)
+    object.__setattr__(workers, "theirs", theirs)
+    return workers
+
+
+class TestAgreement:
+    def test_workers_with_different_weights_stop(self):
+        """They say which one differs."""
+        ALONE.check_equal([torch.ones(3)])
+        with pytest.raises(WorkersDisagree, match="the weights of worker 1 are not those of worker 0"):
+            pretended(torch.tensor([[1]])).check_equal([torch.ones(3)])
+
+    def test_the_digest_sees_one_bit(self):
+        """And nothing else."""
+        seen = []
+
+        class Recorded(Pretended):
+            def rows(self, mine):
+                seen.append(mine.item())
+                return mine.repeat(2, 1)
+
+        x = torch.ones(3)
+        for value in (x, x.clone(), torch.tensor([1.0, 1.0, torch.nextafter(torch.tensor(1.0), torch.tensor(2.0))])):
+            Recorded(0, 2).check_equal([value])
+        assert seen[0] == seen[1] != seen[2]
+
+    @pytest.mark.parametrize("exact", [True, False])
+    def test_the_average_is_over_the_shards_of_all(self, exact):
+        """Whether rows are gathered or summed."""
+        mine = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+        flags = torch.zeros(2, 4)
+        theirs = torch.cat([torch.tensor([[5.0, 6.0], [7.0, 8.0]]), flags], dim=1)
+        workers = pretended(theirs if exact else theirs.sum(0, keepdim=True), exact=exact)
+
+        assert shards.averaged(mine, 4, workers).tolist() == [4.0, 5.0]
+
+    @pytest.mark.parametrize("exact", [True, False])
+    def test_a_signal_that_any_worker_has_heard_counts(self, exact):
+        """Before that, one that only this worker has heard does not."""
+        theirs = torch.tensor([[0.0, 0.0, 1.0, 0.0, 1.0]])  # SIGTERM, and a request for a checkpoint
+        with signals.handled(), signals.agreeing():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not signals.stop_requested()
+            shards.averaged(torch.zeros(1, 1), 2, pretended(theirs, exact=exact))
+            assert signals.stop_requested()
+            assert signals.save_requested()
+
+
+def command(*words, outdir):
+    """`gancli` with these words."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GANCLI_OUTDIR": str(outdir)}
+    return subprocess.run(
+        [sys.executable, "-m", "gancli", *words], capture_output=True, text=True, env=environment, timeout=120
+    )
+
+
+@pytest.mark.distributed
+def test_the_command_line_starts_workers(tmp_path, pictures):
+    """One of them prints, and `--processes` does not change the result."""
+    preset = preset_of("progressive", tmp_path)
+    words = ("train", "--preset", preset, pictures, "--kimg", "0.08", "--device", "cpu", "--stop-on", *EVERY_FIGURE)
+    found = command(*words, "--processes", "2", outdir=tmp_path / "two")
+    package.train(
+        preset, pictures, changes={"train.duration": 80}, outdir=tmp_path / "one", threads=1, stop_on=EVERY_FIGURE
+    )
+
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.count("last.pt") == 1
+    assert found.stderr.count("finished at") == 1
+    assert same(content(run_of(tmp_path / "two")), content(run_of(tmp_path / "one")))
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_an_error_is_printed_once(tmp_path, pictures):
+    """With its own exit code."""
+    preset = preset_of("progressive", tmp_path)
+    found = command("train", "--preset", preset, pictures, "--processes", "2", "--batch", "6", outdir=tmp_path / "runs")
+
+    assert found.returncode == ConfigError.exit_code
+    assert found.stderr.count("error:") == 1
+    assert "a batch of 6 cannot be divided into 4 shards" in found.stderr
+    assert "1, 2, 3 or 6" in found.stderr
+
+
+class TestShards:
+    @pytest.mark.parametrize(("workers", "count"), [(1, 4), (2, 4), (3, 4), (4, 4), (5, 16)])
+    def test_every_shard_has_one_worker(self, workers, count):
+        """Consecutive ones, and their numbers differ by at most one."""
+        spans = [shards.bounds(rank, workers, count) for rank in range(workers)]
+
+        assert [i for begin, end in spans for i in range(begin, end)] == list(range(count))
+        assert max(e - b for b, e in spans) - min(e - b for b, e in spans) <= 1
+
+    def test_the_parts_of_a_batch_are_the_batch(self):
+        """In its order."""
+        whole = torch.arange(24).view(12, 2)
+        assert torch.equal(torch.cat([Shard(i, 3).of(whole) for i in range(3)]), whole)
+        assert [Shard(i, 3).begin(12) for i in range(3)] == [0, 4, 8]
+
+    def test_gradients_of_shards_are_those_of_the_batch(self):
+        """Their average, in float64, where samples do not couple: a mean over the batch, differentiated by hand."""
+        torch.manual_seed(0)
+        x, network = torch.randn(12, 3, dtype=torch.float64), nn.Linear(3, 1, dtype=torch.float64)
+        optimizer = torch.optim.Adam(network.parameters())
+
+        def losses_of(shard):
+            return {"loss": network(shard.of(x)).square().mean()}
+
+        mine = [Shard(i, 4) for i in range(4)]
+        found = shards.backward(mine, losses_of, "loss", optimizer, (network,), ALONE)
+        y = x @ network.weight.detach().T + network.bias.detach()  # d/dw mean((x w + b)^2) = 2 mean(y x)
+        torch.testing.assert_close(network.weight.grad, 2 * (y * x).mean(0, keepdim=True), rtol=1e-12, atol=0)
+        torch.testing.assert_close(network.bias.grad, 2 * y.mean(0), rtol=1e-12, atol=0)
+        torch.testing.assert_close(found["loss"], y.square().mean(), rtol=1e-12, atol=0)
+
+    def test_moving_statistics_are_averages_over_shards(self):
+        """One update per step from all shards: .9 of the old value and .1 of the mean of the shards' statistics."""
+        x = torch.randn(12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        network = nn.BatchNorm1d(3, dtype=torch.float64)
+        optimizer = torch.optim.Adam(network.parameters())
+        mine = [Shard(i, 3) for i in range(3)]
+        shards.backward(mine, lambda shard: {"loss": network(shard.of(x)).sum()}, "loss", optimizer, (network,), ALONE)
+        torch.testing.assert_close(network.running_mean, 0.1 * x.mean(0), rtol=1e-12, atol=1e-15)
+        unbiased = torch.stack([part.var(0) for part in x.split(4)]).mean(0)
+        torch.testing.assert_close(network.running_var, 0.9 + 0.1 * unbiased, rtol=1e-12, atol=0)
+
+    def test_rows_are_added_from_the_first_to_the_last(self):
+        """In float32, another order has another result."""
+        rows = torch.tensor([[1e8], [1.0], [-1e8], [1.0]])
+        assert shards.in_order(rows).item() == 1.0
+        assert shards.in_order(rows[[0, 2, 1, 3]]).item() == 2.0
+
+
+def refused(changes, tmp_path, pictures):
+    preset = write_preset(tmp_path / "p.yaml", changes)
+    with pytest.raises(ConfigError) as found:
+        package.plan(preset, pictures)
+    return str(found.value)
+
+
+class TestRefused:
+    def test_groups_that_do_not_fit_into_a_shard(self, tmp_path, pictures):
+        """They would be smaller groups, which are another statistic."""
+        changes = {"network.minibatch_std": {"group_size": 4}, "train.shards": 4}
+        assert "minibatch-std groups of 4" in refused(changes, tmp_path, pictures)
+
+    def test_minibatch_std_over_the_whole_batch(self, tmp_path, pictures):
+        """It cannot be divided."""
+        changes = {"network.minibatch_std": {"group_size": "all"}, "train.shards": 2}
+        assert "group_size: all" in refused(changes, tmp_path, pictures)
+
+    def test_batch_norm_of_single_samples(self, tmp_path, pictures):
+        """Its output would be 0."""
+        assert "batch norm" in refused({"network.output": "bn-tanh", "train.shards": 8}, tmp_path, pictures)
+
+    def test_packs_that_are_cut(self, tmp_path, pictures):
+        """A pack stays in one shard."""
+        assert "packs of 4" in refused({"network.pack": 4, "train.shards": 4}, tmp_path, pictures)
+
+    def test_fewer_shards_than_workers(self, tiny, pictures):
+        """Some workers would have nothing to do."""
+        with pytest.raises(ConfigError, match="4 workers cannot share 2 shards"):
+            package.plan(tiny, pictures, changes={"train.shards": 2}, workers=4)
+
+    def test_another_number_of_shards_than_the_run_has(self, tiny, pictures, tmp_path):
+        """It would be another run."""
+
+        def train(shards):
+            changes = {**SHARDED, "train.shards": shards}
+            package.train(tiny, pictures, changes=changes, outdir=tmp_path, threads=1)
+
+        train(2)
+        with pytest.raises(ConfigError, match="2 shards, not 4"):
+            train(4)
+
+
+class TestLaunch:
+    def test_numbers_of_processes(self, monkeypatch):
+        """A number, or the number of GPUs."""
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+        assert [launch.number_of(text) for text in ("1", "4", "gpu")] == [1, 4, 3]
+        for text in ("0", "-1", "two", "1.5", ""):
+            with pytest.raises(UsageError):
+                launch.number_of(text)
+
+    def test_without_a_gpu_there_are_no_workers_for_them(self, monkeypatch):
+        """And the user learns why."""
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+        with pytest.raises(UsageError, match="there is no GPU"):
+            launch.number_of("gpu")
+
+    def test_the_exit_code_is_that_of_the_first_worker(self):
+        """Others have failed because of it; or that of the one that failed first."""
+
+        def failure(code, at):
+            return SimpleNamespace(exitcode=code, timestamp=at, pid=1)
+
+        assert launch.exit_code({1: failure(75, 1), 0: failure(78, 2)}) == 78
+        assert launch.exit_code({2: failure(71, 5), 1: failure(75, 6)}) == 71
+        assert launch.exit_code({0: failure(78, 1), 1: failure(-signal.SIGTERM, 2)}) == 78  # stopped by the launcher
+        with pytest.raises(Interrupted):
+            launch.exit_code({0: failure(-signal.SIGTERM, 1), 1: failure(-signal.SIGTERM, 2)})
+        with pytest.raises(WorkerLost, match="worker 1 was ended by signal 9"):
+            launch.exit_code({0: failure(75, 1), 1: failure(-signal.SIGKILL, 2)})
+
+
+def test_a_worker_is_silent_after_a_minute():
+    """Not before."""
+    assert heartbeat.silent_workers([100.0, 40.0, 39.0], now=100.0) == "worker 2"
+    assert heartbeat.silent_workers([100.0, 40.0], now=100.0) == ""
