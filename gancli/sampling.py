@@ -1,7 +1,8 @@
 """Sampling from checkpoints with the EMA generator, in chunks of a fixed size."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +19,7 @@ from gancli.latents import Prior
 from gancli.media import Pictures
 from gancli.networks import Generator as Network
 from gancli.networks import build_generator
+from gancli.pool import Pool
 from gancli.results import Progress, SampleReport, printable, silent
 from gancli.writing import FORMS, Samples, default_folder, encode, target, write_samples
 
@@ -36,6 +38,8 @@ class Generator:
     phase: Phase
     checkpoint: Opened
     device: torch.device
+    raw: bool = False
+    pool: Pool | None = None  # processes that generate the chunks; None: this one
 
     @classmethod
     def load(cls, path: str | Path, *, raw: bool = False, device: str = "cpu") -> Self:
@@ -53,7 +57,13 @@ class Generator:
         checkpoint.fill(network, opened.generator_weights(raw=raw), opened.path)
         place = devices.choose(device)
         network.to(place).eval()
-        return cls(network, Schedule.of(opened.config).phase_at(opened.images), opened, place)
+        return cls(network, Schedule.of(opened.config).phase_at(opened.images), opened, place, raw)
+
+    @contextmanager
+    def shared(self, processes: int) -> Iterator[Self]:
+        """Context manager: this generator in several processes on this machine."""
+        with Pool.opened(processes, self.device.type) as pool:
+            yield replace(self, pool=pool)
 
     @property
     def kind(self) -> str:
@@ -80,14 +90,25 @@ class Generator:
 
         Images are clipped to [-1, 1]. A super-resolution network takes small images instead of latents.
         """
-        for start in range(0, len(z), self.chunk):
+        done, parts = 0, z.split(self.chunk)
+        chunks = self._in_pool(parts) if self.pool else map(self.draw_chunk, parts)
+        for part in parts:
             signals.poll()
-            progress("generating", start, len(z))
-            part = z[start : start + self.chunk]
-            filling = part[:1].expand(self.chunk - len(part), *part.shape[1:])
-            x = self.network(torch.cat([part, filling]).to(self.device), self.phase.stage, self.phase.alpha)
-            x = x[: len(part)].cpu()
-            yield x.clamp(-1, 1) if self.kind == "image" else x
+            progress("generating", done, len(z))
+            yield next(chunks)
+            done += len(part)
+
+    def _in_pool(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
+        assert self.pool is not None, "checked by the caller"
+        return self.pool.map(parts, _chunks_of, self.checkpoint.path, self.raw)
+
+    @torch.inference_mode()
+    def draw_chunk(self, z: Tensor) -> Tensor:
+        """Generate one chunk, padded to its full size. (<= chunk, z_dim) -> (<= chunk, C, *S)."""
+        filling = z[:1].expand(self.chunk - len(z), *z.shape[1:])
+        x: Tensor = self.network(torch.cat([z, filling]).to(self.device), self.phase.stage, self.phase.alpha)
+        x = x[: len(z)].cpu()
+        return x.clamp(-1, 1) if self.kind == "image" else x
 
     def in_units(self, x: Tensor) -> Tensor:
         """Convert samples to the units of the data: signals and points are rescaled, images stay in [-1, 1]."""
@@ -116,6 +137,11 @@ class Generator:
         return self.in_units(self.samples(seeds, trunc))
 
 
+def _chunks_of(path: Path, raw: bool, device: str) -> Callable[[Tensor], Tensor]:
+    """`draw_chunk` of a checkpoint."""
+    return Generator.load(path, raw=raw, device=device).draw_chunk
+
+
 @devices.uses_threads
 def sample(
     ckpt: str | Path,
@@ -128,6 +154,7 @@ def sample(
     size: int | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    processes: int = 1,
     progress: Progress = silent,
 ) -> SampleReport:
     """Generate one sample per seed and write them to files.
@@ -135,7 +162,8 @@ def sample(
     out: a folder (one PNG per seed), a .png (one image, or a grid of several), .npy or .zip; default:
     `<run>-<kimg>-samples/`. A .npy has images as (N, H, W, C) uint8, and signals (N, C, L) and points (N, D)
     as float32 in the units of the data. PNGs of signals are line plots, the PNG of points is one scatter plot, and
-    in a folder samples.npy is added. size: height in pixels to enlarge to, by an integer factor.
+    in a folder samples.npy is added. size: height in pixels to enlarge to, by an integer factor. processes: they
+    generate the samples together, one on each GPU; the files are the same.
     Raises InputMissing, CheckpointError, UsageError, CannotCreate.
     """
     generator = Generator.load(ckpt, raw=raw, device=device)
@@ -143,8 +171,9 @@ def sample(
     if out is None:
         files.make_folder(path)  # so that a dot in its name is not taken for a suffix
     form = target(path, FORMS)
-    samples = _samples(generator, seeds, trunc, size, progress)
-    return SampleReport(path, write_samples(path, form, samples, columns), len(seeds), *_size(generator, size))
+    with generator.shared(processes) as several:
+        samples = _samples(several, seeds, trunc, size, progress)
+        return SampleReport(path, write_samples(path, form, samples, columns), len(seeds), *_size(generator, size))
 
 
 @devices.uses_threads
@@ -203,12 +232,13 @@ def interpolate(
     size: int | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    processes: int = 1,
     progress: Progress = silent,
 ) -> SampleReport:
     """Interpolate between the latents of the seeds, and write an animation or a folder of frames.
 
-    columns x rows interpolations are shown in a grid, each through the next seeds. Raises InputMissing,
-    CheckpointError, UsageError, ExtraMissing, CannotCreate.
+    columns x rows interpolations are shown in a grid, each through the next seeds. processes: as in `sample`.
+    Raises InputMissing, CheckpointError, UsageError, ExtraMissing, CannotCreate.
     """
     out = Path(out)
     if frames < 2 or len(seeds) < 2:
@@ -227,7 +257,9 @@ def interpolate(
         )
         for w in range(columns * rows)
     ]
-    pictures = _frames(generator, latents.truncate(torch.stack(ways, dim=1), trunc, generator.prior), columns, progress)
+    z = latents.truncate(torch.stack(ways, dim=1), trunc, generator.prior)
+    with generator.shared(processes) as several:
+        pictures = _frames(several, z, columns, progress)
     pictures = media.enlarged(pictures, size)
     if form:
         data = media.animation(list(pictures), form, fps)

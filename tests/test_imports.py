@@ -25,6 +25,7 @@ ROWS = [
         "media",
         "penalties",
         "plots",
+        "pool",
         "resampling",
         "safe_archive",
         "safe_load",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gancli import process
-from gancli.cli import options, piped, show, watching
+from gancli.cli import options, piped, show, watching, workers
 from gancli.cli.options import JsonOption, NoProgressOption, QuietOption, VerboseOption
 from gancli.errors import Finding, UsageError
 from gancli.health import WORDS
@@ -73,6 +73,7 @@ def inspect_stats(
     outdir: options.OutdirOption = "runs",
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
+    processes: options.ProcessesOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
@@ -110,7 +111,7 @@ def inspect_stats(
         health = gancli.inspect_stats(
             place, data or against, outdir=outdir, samples=samples, raw=raw, quick=quick, slow=shown_all,
             features=features, labels=labels, need_reals=bool(wanted), device=device, threads=threads,
-            progress=progress,
+            processes=workers.number_of(processes), progress=progress,
         )  # fmt: skip
     if target == "-":
         health = replace(health, source="-")

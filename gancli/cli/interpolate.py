@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gancli import process
-from gancli.cli import options, show
+from gancli.cli import options, show, workers
 from gancli.cli.options import Checkpoint, JsonOption, NoProgressOption, QuietOption, VerboseOption
 from gancli.errors import UsageError
 
@@ -37,6 +37,7 @@ def interpolate(
     outdir: options.OutdirOption = "runs",
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
+    processes: options.ProcessesOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = 0,
@@ -62,6 +63,7 @@ def interpolate(
     with show.progress() as progress:
         report = gancli.interpolate(
             source, out, frames=frames, seeds=keys, fps=fps, loop=loop, path="lerp" if lerp else "slerp", columns=cols,
-            rows=rows, trunc=trunc, raw=raw, size=size, device=device, threads=threads, progress=progress,
+            rows=rows, trunc=trunc, raw=raw, size=size, device=device, threads=threads,
+            processes=workers.number_of(processes), progress=progress,
         )  # fmt: skip
     show.result(report, json_wanted=json)

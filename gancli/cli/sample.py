@@ -3,7 +3,7 @@
 import sys
 
 from gancli import process
-from gancli.cli import options, show
+from gancli.cli import options, show, workers
 from gancli.cli.options import Checkpoint, JsonOption, NoProgressOption, QuietOption, VerboseOption
 from gancli.errors import UsageError
 
@@ -20,6 +20,7 @@ def sample(
     outdir: options.OutdirOption = "runs",
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
+    processes: options.ProcessesOption = None,
     input_: options.InputOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -45,6 +46,7 @@ def sample(
         raise UsageError("-o - writes binary data", where="standard output is a terminal", hint="redirect it: > FILE")
     place = options.checkpoint_of(ckpt, outdir)
 
+    count = workers.number_of(processes)
     process.keep_memory()
     from gancli import sampling
 
@@ -80,6 +82,7 @@ def sample(
             size=size,
             device=device,
             threads=threads,
+            processes=count,
             progress=progress,
         )
     show.result(report, json_wanted=json)

