@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import make_pictures, write_preset
 
-from gancli.errors import ChildFailed, ConfigError, UsageError
+from gancli.errors import ChildFailed, ConfigError, InputMissing, UsageError
 from gancli.health import Figure, Health
 from gancli.report import ablation as report
 from gancli.results import Ablation, AblationRow, silent
@@ -51,6 +52,41 @@ class TestVary:
             verb.variants([text])
 
 
+class TestCommands:
+    """--print-commands and --collect: other programs do the training."""
+
+    def test_the_printed_commands_train_the_runs(self, tiny, pictures, tmp_path, gancli):
+        """One line a run, in any order; collecting compares those that are there."""
+        outdir = tmp_path / "our runs"  # a shell would split it
+        words = ("--preset", tiny, str(pictures), "--vary", "loss.r1=0.5,2", "--seeds", "0,1", "--kimg", "0.064")
+        words = (*words, "--outdir", str(outdir))
+        lines = gancli("ablate", *words, "--print-commands")[1].splitlines()
+        assert len(lines) == 4
+        with pytest.raises(InputMissing):
+            collected(tiny, pictures, outdir)
+        for line in reversed(lines[1:]):
+            program, *rest = shlex.split(line)
+            assert program == "gancli"
+            assert gancli(*rest, "--threads", "1")[0] == 0
+        found = collected(tiny, pictures, outdir)
+
+        assert [row.seeds for row in found.rows] == [(1,), (0, 1)]
+        assert [Run(path).config().loss.r1 for row in found.rows for path in row.runs] == [0.5, 2, 2]
+
+    def test_options_of_the_user_are_passed_on(self, tiny, pictures):
+        """Those of the machine, such as the device."""
+        (line,) = verb.commands(["loss.r1=1"], tiny, str(pictures), options=["--device", "cpu"])
+        assert line.endswith("--device cpu")
+
+
+def collected(preset, pictures, outdir):
+    changes = {"train.duration": 64}
+    return verb.ablate(
+        ["loss.r1=0.5,2"], preset, str(pictures), seeds=(0, 1), changes=changes, show=["std_ratio"], outdir=outdir,
+        collect=True, threads=1,
+    )  # fmt: skip
+
+
 class TestPresets:
     def test_a_variant_may_be_another_preset(self):
         """Its other changes stay; without one, the preset is that of the command."""
@@ -66,7 +102,7 @@ class TestPresets:
         ]
         found = verb.variants([f"preset={','.join(presets)}"])
         jobs, _ = verb._jobs(found, (0,), "quickstart", str(make_pictures(tmp_path / "p", 24)), {}, Silent())
-        tasks = verb._tasks(jobs, "quickstart", None, {}, tmp_path, "cpu", 1)
+        tasks = verb._tasks(jobs, "quickstart", None, {}, tmp_path, [])
 
         assert [job.config.loss.r1 for job in jobs] == [1, 2]
         assert [task.words[task.words.index("--preset") + 1] for task in tasks] == presets

@@ -67,6 +67,16 @@ def ablate(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Number of parallel runs. They share the CPU threads.")
     ] = 1,
+    print_commands: Annotated[
+        bool,
+        typer.Option(
+            "--print-commands",
+            help="Print one `gancli train` command per run, for xargs, SLURM and others; train none.",
+        ),
+    ] = False,
+    collect: Annotated[
+        bool, typer.Option("--collect", help="Compare the runs that are in the folder; train none.")
+    ] = False,
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
     json: JsonOption = False,
@@ -79,6 +89,7 @@ def ablate(
     Prints a table and writes an HTML page with curves and samples.
     --vary preset=A,B compares presets.
     To resume, run the same command again; finished runs are not repeated.
+    --print-commands leaves the training to other programs; --collect compares.
 
     Example: gancli ablate --vary network.pixel_norm=true,false --seeds 0-2 --kimg 13
     """
@@ -86,15 +97,27 @@ def ablate(
     chosen = options.seeds(seeds)
     steps, moments = _steps(between), _points(points)
 
+    if print_commands and (collect or json):
+        what = "--print-commands prints nothing else"
+        raise UsageError(what, where="--collect, --json", hint="leave them out")
+
     from gancli.report import ablation as report
     from gancli.training import ablate as verb
 
+    if print_commands:
+        own = ["--device", device] if options.typed(ctx, "device") else []
+        own += ["--threads", str(threads)] if options.typed(ctx, "threads") else []
+        lines = verb.commands(
+            vary or [], preset or DEFAULT_PRESET, data, seeds=chosen, changes=changes, outdir=outdir, options=own
+        )
+        show.out("".join(f"{line}\n" for line in lines))
+        return
     with watcher("plain") as callback, show.progress() as progress:
         found = verb.ablate(
             vary or [], preset or DEFAULT_PRESET, data, seeds=chosen, changes=changes,
             show=verb.SHOW if quantities is None else options.words(quantities),
-            window=window, between=steps, outdir=outdir, jobs=jobs, device=device, threads=threads,
-            callback=callback, progress=progress,
+            window=window, between=steps, outdir=outdir, jobs=jobs, collect=collect, device=device,
+            threads=threads, callback=callback, progress=progress,
         )  # fmt: skip
     page = Path(output) if output is not None else Path(outdir) / "ablation.html"
     report.write(found, page, moments)

@@ -7,6 +7,7 @@ its runs can be sampled, inspected and resumed.
 import itertools
 import json
 import math
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,7 +21,7 @@ from gancli import checkpoint, devices, files, media, plots, runs, signals
 from gancli import config as configs
 from gancli.config import ResolvedConfig, yaml
 from gancli.data import Dataset, Feed
-from gancli.errors import CheckpointError, UsageError
+from gancli.errors import CheckpointError, InputMissing, UsageError
 from gancli.growth import Schedule
 from gancli.results import Ablation, AblationRow, Progress, plain, silent
 from gancli.runs import Run
@@ -95,6 +96,7 @@ def ablate(
     between: tuple[int, int] | None = None,
     outdir: str | Path = OUTDIR,
     jobs: int = 1,
+    collect: bool = False,
     device: str = "auto",
     threads: int | None = None,
     callback: Callback | None = None,
@@ -104,8 +106,9 @@ def ablate(
 
     show: keys of stats.jsonl and of the health panel; for the latter, every finished run is evaluated. window: length
     of the running mean and median in generator steps. between: range of generator steps whose mean is also reported.
-    jobs: number of parallel runs, which share the threads. Finished runs are not trained again.
-    Raises the errors of `train`; ChildFailed if a run fails; Interrupted.
+    jobs: number of parallel runs, which share the threads. Finished runs are not trained again. collect: train nothing,
+    and compare the runs that are in `outdir`, such as those of `commands`.
+    Raises InputMissing if there is none; the errors of `train`; ChildFailed if a run fails; Interrupted.
     """
     callback, place = callback or Silent(), Path(outdir)
     (keys, figures), changes = curves.sorted_keys(show), dict(changes or {})
@@ -115,13 +118,37 @@ def ablate(
     for job in wanted:
         if job not in waiting:
             callback.say(f"{job.name}: already finished")
-    run_all(_tasks(waiting, preset, data, changes, place, device, share), jobs, callback.say, progress)
+    if not collect:
+        fixed = ["--device", device, "--threads", str(share), "--log-format", "plain"]
+        run_all(_tasks(waiting, preset, data, changes, place, fixed), jobs, callback.say, progress)
+    elif not any(job.run(place) for job in wanted):
+        raise InputMissing("no run of this ablation", where=str(place), hint="train them: leave out --collect")
     rows = []
     for _, group in itertools.groupby(wanted, key=lambda job: job.variant.name):
         row = _row(list(group), datasets, place, keys, window, between)
         rows.append(_evaluated(row, data, figures, device, progress) if figures else row)
     notes = tuple(_notes(rows, keys, figures, between))
     return Ablation(preset, wanted[0].config.data.source, place, keys, window, between, tuple(rows), figures, notes)
+
+
+def commands(
+    vary: Sequence[str],
+    preset: str = "quickstart",
+    data: str | None = None,
+    *,
+    seeds: Sequence[int] = (0,),
+    changes: Mapping[str, Any] | None = None,
+    outdir: str | Path = OUTDIR,
+    options: Sequence[str] = (),
+) -> list[str]:
+    """The shell commands that train the runs of an ablation, in any order and on any machine that shares `outdir`.
+
+    options: further arguments of `gancli train`. Raises as `ablate`, but for errors in training.
+    """
+    wanted, _ = _jobs(variants(vary), tuple(dict.fromkeys(seeds)), preset, data, changes or {}, Silent())
+    return [
+        shlex.join(["gancli", *_arguments(job, preset, data, changes or {}, Path(outdir)), *options]) for job in wanted
+    ]
 
 
 def _evaluated(
@@ -210,31 +237,21 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
+def _arguments(job: Job, preset: str, data: str | None, changes: Mapping[str, Any], outdir: Path) -> list[str]:
+    """The arguments of `gancli` that train a job."""
+    chosen, own = job.variant.of_preset(preset, changes)
+    said = {**own, "train.seed": job.seed}
+    sets = [word for key, value in said.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    return ["train", *([] if data is None else [data]), "--preset", chosen, "--outdir", str(outdir), *sets]
+
+
 def _tasks(
-    wanted: Sequence[Job], preset: str, data: str | None, changes: Mapping[str, Any], outdir: Path, device: str,
-    threads: int,
-) -> list[Task]:  # fmt: skip
-    """The command lines of the runs."""
-    where = [] if data is None else [data]
-    fixed = ["--outdir", str(outdir), "--threads", str(threads), "--device", device]
+    wanted: Sequence[Job], preset: str, data: str | None, changes: Mapping[str, Any], outdir: Path, fixed: Sequence[str]
+) -> list[Task]:
+    """The command lines of the runs, with the same further options."""
     tasks = []
     for number, job in enumerate(wanted):
-        chosen, own = job.variant.of_preset(preset, changes)
-        said = {**own, "train.seed": job.seed}
-        sets = [word for key, value in said.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-        words = [
-            sys.executable,
-            "-m",
-            "gancli",
-            "train",
-            *where,
-            "--preset",
-            chosen,
-            *fixed,
-            *sets,
-            "--log-format",
-            "plain",
-        ]
+        words = [sys.executable, "-m", "gancli", *_arguments(job, preset, data, changes, outdir), *fixed]
         log_file = outdir / "logs" / f"{number:03d}-{runs.slug(job.variant.name)}-seed{job.seed}.log"
         tasks.append(Task(job.name, words, log_file, job.config.train.duration))
     return tasks
