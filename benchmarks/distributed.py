@@ -1,0 +1,304 @@
+"""Proofs that a training does not depend on the number of its workers, and what workers cost.
+
+    python benchmarks/distributed.py bits                 1, 2 and 4 workers, and 4 -> 1 -> 2: the same weights and log?
+    python benchmarks/distributed.py kills --count 20     kill -9 of random workers under --max-restarts
+    python benchmarks/distributed.py machines             two network namespaces as two machines; the link is cut (root)
+    python benchmarks/distributed.py overhead             two workers of one thread beside one of two threads
+    python benchmarks/distributed.py traffic              seconds of a gather by size, for the model of docs/scaling.md
+
+Workers are started by torchrun or by --processes, as a user does it, with one thread each.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import yaml
+
+from gancli import checkpoint
+from gancli.runs import Run
+
+SMALL = {
+    "data": {"source": "builtin:shapes", "held_out": 0.0},
+    "network": {
+        "family": "progressive", "resolution": 16, "z_dim": 16, "channels": [16, 16, 8],
+        "minibatch_std": {"group_size": 2},
+    },
+    "loss": {"adversarial": "relativistic", "r1": 0.1, "r2": 0.1, "penalty_interval": 3},
+    "growth": {"fade": 320, "stable": 320},
+    "train": {"batch_size": 8, "lr": 0.002, "shards": 4, "duration": 1600, "tick_every": 400, "sample_every": 0},
+}  # fmt: skip
+KINDS: dict[str, dict[str, Any]] = {
+    "relativistic": {},
+    "progressive": {"loss": {"adversarial": "wasserstein", "gradient_penalty": 10.0, "drift": 0.001}},
+    "conv, batch norm": {
+        "network": {
+            "family": "conv", "resolution": 16, "z_dim": 16, "output": "bn-tanh",
+            "generator": {"norm": "batch", "dense": 16, "layers": [{"channels": 8, "kernel": 3, "resample": "up"}]},
+            "critic": {"layers": [{"channels": 8, "kernel": 3, "stride": 2}]},
+        },
+        "loss": {"adversarial": "non-saturating", "r1": 0.1, "penalty_interval": 3},
+        "growth": {},
+    },
+    "mlp": {
+        "data": {"source": "builtin:ring8", "held_out": 0.0},
+        "network": {"family": "mlp", "z_dim": 2, "generator": {"hidden": [32]}, "critic": {"hidden": [32]}},
+        "growth": {},
+    },
+}  # fmt: skip
+TIMES = {"seconds", "images_per_s", "memory_mib"}
+ADDRESSES = ("10.99.0.1", "10.99.0.2")
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    for work in (bits, kills, machines, overhead, traffic):
+        command = commands.add_parser(work.__name__, help=(work.__doc__ or "").splitlines()[0])
+        command.set_defaults(run=work)
+        if work is kills:
+            command.add_argument("--count", type=int, default=20)
+            command.add_argument("--seed", type=int, default=0)
+        if work is overhead:
+            command.add_argument("--rounds", type=int, default=5)
+            command.add_argument("--preset", default="progan-64")
+            command.add_argument("--set", action="append", default=[], dest="more")
+    given = parser.parse_args()
+    given.run(given)
+
+
+def bits(given: argparse.Namespace) -> None:
+    """200 steps of four kinds of networks, by 1, 2 and 4 workers, and by 4, then 1, then 2."""
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, changes in KINDS.items():
+            place = Path(folder) / kind
+            preset = written(place, changes)
+            for count in (1, 2, 4):
+                ended(torchrun(count, preset, place / str(count)))
+            for count, kimg in ((4, 0.4), (1, 1.2), (2, 1.6)):  # whole ticks
+                ended(torchrun(count, preset, place / "4, 1, 2", "--kimg", str(kimg)))
+            wanted = content(place / "1")
+            for name in ("2", "4", "4, 1, 2"):
+                report(f"{kind}: {name} workers", equal(wanted, content(place / name)))
+
+
+def kills(given: argparse.Namespace) -> None:
+    """Kill random workers at random times; torch's launcher starts them again from the last checkpoint."""
+    chance = random.Random(given.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        longer = {"train": {"duration": 40_000, "checkpoint_every": 400, "tick_every": 2_000}}
+        preset = written(place, longer)
+        ended(started(["train", "--preset", str(preset), "--outdir", str(place / "alone")]))
+        words = ["train", "--preset", str(preset), "--outdir", str(place / "killed"), "--processes", "2"]
+        launcher = started([*words, "--max-restarts", str(given.count + 1)])
+        done = 0
+        while done < given.count and launcher.poll() is None:
+            time.sleep(chance.uniform(1, 4))
+            victims = children(launcher.pid)
+            if len(victims) == 2 and (place / "killed").exists() and is_training(place / "killed"):
+                os.kill(chance.choice(victims), signal.SIGKILL)
+                done += 1
+                print(f"killed {done} of {given.count}, last checkpoint {images_of(place / 'killed')}", flush=True)
+                wait_for_new_workers(launcher, victims)
+        ended(launcher)
+        report(f"{done} kills", equal(content(place / "alone"), content(place / "killed")))
+
+
+def machines(given: argparse.Namespace) -> None:
+    """Two network namespaces: the same bits as one machine; then the link is cut, and one machine goes on."""
+    with tempfile.TemporaryDirectory() as folder, two_machines() as names:
+        place = Path(folder)
+        preset = written(place, {"train": {"duration": 8_000, "checkpoint_every": 400}})
+        ended(started(["train", "--preset", str(preset), "--outdir", str(place / "one")]))
+        for process in [on_machine(names, i, preset, place / "two") for i in (0, 1)]:
+            ended(process)
+        report("two machines", equal(content(place / "one"), content(place / "two")))
+        processes = [on_machine(names, i, preset, place / "cut") for i in (0, 1)]
+        while not is_training(place / "cut"):
+            time.sleep(0.2)
+        shell(f"ip netns exec {names[0]} ip link set gancli0 down")
+        cut = time.monotonic()
+        for number, process in enumerate(processes):
+            _, said = process.communicate(timeout=300)
+            print(f"machine {number}: exit code {process.returncode} after {time.monotonic() - cut:.0f} s")
+            print("   ", "\n    ".join(line for line in said.splitlines() if "error:" in line or "hint:" in line)[:600])
+        print(f"last checkpoint: {images_of(place / 'cut')} images")
+        ended(started(["train", "--preset", str(preset), "--outdir", str(place / "cut")]))
+        report("one machine goes on", equal(content(place / "one"), content(place / "cut")))
+
+
+def overhead(given: argparse.Namespace) -> None:
+    """Images per second of two workers of one thread and of one worker of two threads, in turn."""
+    found: dict[str, list[float]] = {"1 worker, 2 threads": [], "2 workers, 1 thread": []}
+    more = [word for text in given.more for word in ("--set", text)]
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["train", "builtin:shapes", "--preset", given.preset, "--new", "--outdir", folder, *more]
+        for number in range(given.rounds):
+            for name, own in zip(found, (["--threads", "2"], ["--processes", "2", "--threads", "1"]), strict=True):
+                ended(started([*words, *own], threads=None))
+                last = sorted(Path(folder).glob("[0-9]*"))[-1]
+                found[name].append(Run(last).stats()[-1]["images_per_s"])
+            print(number, {name: round(values[-1], 2) for name, values in found.items()}, flush=True)
+    one, two = found.values()
+    ratios = [b / a for a, b in zip(one, two, strict=True)]
+    print(f"ratio: {median(ratios):.3f} (median of {len(ratios)}; {min(ratios):.3f} to {max(ratios):.3f})")
+
+
+def traffic(given: argparse.Namespace) -> None:
+    """Seconds in which two workers on this machine gather one row each, by the size of a row."""
+    program = (
+        "import time, torch, gancli.workers as w\n"
+        "with w.joined(torch.device('cpu')) as group:\n"
+        "    for values in (10_000, 100_000, 1_000_000, 4_000_000, 16_000_000):\n"
+        "        x, times = torch.zeros(1, values), []\n"
+        "        for _ in range(12):\n"
+        "            began = time.perf_counter(); group.rows(x); times.append(time.perf_counter() - began)\n"
+        "        if group.first: print(values, sorted(times)[6], flush=True)\n"
+    )
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    subprocess.run([*launcher, sys.executable, "-c", program], check=True, env=environment(1))
+
+
+def written(place: Path, changes: Mapping[str, Any]) -> Path:
+    """The small preset with changed sections, as a file."""
+    place.mkdir(parents=True, exist_ok=True)
+    sections = {**SMALL, **{key: {**SMALL.get(key, {}), **values} for key, values in changes.items()}}  # type: ignore[dict-item]
+    for key in changes.keys() & {"network", "loss", "growth"}:
+        sections[key] = changes[key]
+    path = place / "preset.yaml"
+    path.write_text(yaml.safe_dump(sections))
+    return path
+
+
+def environment(threads: int | None) -> dict[str, str]:
+    """That of this process, with a number of threads."""
+    rest = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    return rest if threads is None else rest | {"OMP_NUM_THREADS": str(threads)}
+
+
+def started(words: Sequence[str], threads: int | None = 1, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """A gancli command that runs."""
+    command = [*before, sys.executable, "-m", "gancli", *words, "--device", "cpu", "-q"]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(threads)
+    )
+
+
+def torchrun(count: int, preset: Path, outdir: Path, *more: str) -> subprocess.Popen[str]:
+    """A training by workers that torchrun starts."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "-m", "gancli"]
+    words = ["train", "--preset", str(preset), "--outdir", str(outdir), "--device", "cpu", "-q", *more]
+    command = [sys.executable, *launcher, *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(1))
+
+
+def ended(process: subprocess.Popen[str]) -> None:
+    """Wait for it. Raises if it fails."""
+    _, said = process.communicate(timeout=3_600)
+    if process.returncode:
+        raise RuntimeError(f"exit code {process.returncode}: {said[-2_000:]}")
+
+
+def run_in(outdir: Path) -> Run:
+    """The only run of a folder."""
+    (folder,) = (path for path in outdir.iterdir() if (path / "config.yaml").exists())
+    return Run(folder)
+
+
+def content(outdir: Path) -> dict[str, Any]:
+    """Weights, Adam's state and the log without times; figures that are only computed if there is time are left out."""
+    run = run_in(outdir)
+    opened = checkpoint.read(run.last)
+    optional = TIMES | {"ema_std_ratio", "ema_nearest_ratio", "overfitting", "held_out_gap"}
+    log = [{key: value for key, value in row.items() if key not in optional} for row in run.stats()]
+    return {"weights": opened.weights, "Adam": opened.optimizers, "images": opened.images, "log": log}
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, Mapping):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    return bool(a == b)
+
+
+def report(name: str, same: bool) -> None:
+    """Print a result."""
+    print(f"{name}: {'the same bits' if same else 'DIFFERENT'}", flush=True)
+
+
+def is_training(outdir: Path) -> bool:
+    """Whether a first checkpoint is there."""
+    return any(outdir.glob("*/last.pt"))
+
+
+def images_of(outdir: Path) -> int:
+    """Images of the last checkpoint."""
+    return checkpoint.read(run_in(outdir).last).images
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(word) for task in tasks for word in task.read_text().split()]
+
+
+def wait_for_new_workers(launcher: subprocess.Popen[str], before: Sequence[int]) -> None:
+    """Until other processes have taken their place."""
+    while launcher.poll() is None and not (len(now := children(launcher.pid)) == 2 and not set(now) & set(before)):
+        time.sleep(0.1)
+    time.sleep(6)  # they import torch and load the checkpoint
+
+
+@contextmanager
+def two_machines() -> Iterator[tuple[str, str]]:
+    """Two network namespaces, joined by a pair of virtual interfaces."""
+    names = ("gancli-a", "gancli-b")
+    for name in names:
+        shell(f"ip netns add {name}")
+    try:
+        shell("ip link add gancli0 type veth peer name gancli1")
+        for number, name in enumerate(names):
+            shell(f"ip link set gancli{number} netns {name}")
+            shell(f"ip netns exec {name} ip addr add {ADDRESSES[number]}/24 dev gancli{number}")
+            shell(f"ip netns exec {name} ip link set gancli{number} up")
+            shell(f"ip netns exec {name} ip link set lo up")
+        yield names
+    finally:
+        for name in names:
+            shell(f"ip netns del {name}")
+
+
+def on_machine(names: Sequence[str], number: int, preset: Path, outdir: Path) -> subprocess.Popen[str]:
+    """torchrun on one of two machines. The first one has the store."""
+    launcher = [
+        "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--node-rank", str(number),
+        "--master-addr", ADDRESSES[0], "--master-port", "29400", "--local-addr", ADDRESSES[number],
+    ]  # fmt: skip
+    words = ["-m", "gancli", "train", "--preset", str(preset), "--outdir", str(outdir), "--device", "cpu", "-q"]
+    command = ["ip", "netns", "exec", names[number], sys.executable, *launcher, *words]
+    own = {**environment(1), "GLOO_SOCKET_IFNAME": f"gancli{number}"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own)
+
+
+def shell(command: str) -> None:
+    """Run a command of the system."""
+    subprocess.run(command.split(), check=True)
+
+
+if __name__ == "__main__":
+    main()
