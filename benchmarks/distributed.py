@@ -12,6 +12,7 @@ Workers are started by torchrun or by --processes, as a user does it, with one t
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,6 +59,7 @@ KINDS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 TIMES = {"seconds", "images_per_s", "memory_mib"}
+JOB = Path(__file__).parents[1] / "docs" / "slurm" / "train.sbatch"
 ADDRESSES = ("10.99.0.1", "10.99.0.2")
 
 
@@ -123,18 +125,18 @@ def machines(given: argparse.Namespace) -> None:
         place = Path(folder)
         preset = written(place, {"train": {"duration": 8_000, "checkpoint_every": 400}})
         ended(started(["train", "--preset", str(preset), "--outdir", str(place / "one")]))
-        for process in [on_machine(names, i, preset, place / "two") for i in (0, 1)]:
-            ended(process)
+        ended(submitted(names, preset, place / "two"))
         report("two machines", equal(content(place / "one"), content(place / "two")))
-        processes = [on_machine(names, i, preset, place / "cut") for i in (0, 1)]
+        job = submitted(names, preset, place / "cut")
         while not is_training(place / "cut"):
             time.sleep(0.2)
-        shell(f"ip netns exec {names[0]} ip link set gancli0 down")
+        shell(f"ip netns exec {names[0]} ip link set gancli down")
         cut = time.monotonic()
-        for number, process in enumerate(processes):
-            _, said = process.communicate(timeout=300)
-            print(f"machine {number}: exit code {process.returncode} after {time.monotonic() - cut:.0f} s")
-            print("   ", "\n    ".join(line for line in said.splitlines() if "error:" in line or "hint:" in line)[:600])
+        _, said = job.communicate(timeout=600)
+        print(f"the job ended with exit code {job.returncode}, {time.monotonic() - cut:.0f} s after the cut, and said:")
+        lines = said.splitlines()
+        told = [i for i, line in enumerate(lines) if line.startswith(("error:", "after "))]
+        print("\n".join(line for i in told for line in (lines[i : i + 3] if lines[i][0] == "e" else lines[i : i + 1])))
         print(f"last checkpoint: {images_of(place / 'cut')} images")
         ended(started(["train", "--preset", str(preset), "--outdir", str(place / "cut")]))
         report("one machine goes on", equal(content(place / "one"), content(place / "cut")))
@@ -266,33 +268,46 @@ def wait_for_new_workers(launcher: subprocess.Popen[str], before: Sequence[int])
 
 @contextmanager
 def two_machines() -> Iterator[tuple[str, str]]:
-    """Two network namespaces, joined by a pair of virtual interfaces."""
+    """Two network namespaces, joined by a pair of virtual interfaces, that know one another by name."""
     names = ("gancli-a", "gancli-b")
+    hosts = "".join(f"{address} {name}\n" for address, name in zip(ADDRESSES, names, strict=True))
     for name in names:
         shell(f"ip netns add {name}")
+        files = Path("/etc/netns", name)  # `ip netns exec` shows them in /etc
+        files.mkdir(parents=True, exist_ok=True)
+        (files / "hosts").write_text(f"127.0.0.1 localhost\n{hosts}")
     try:
         shell("ip link add gancli0 type veth peer name gancli1")
         for number, name in enumerate(names):
-            shell(f"ip link set gancli{number} netns {name}")
-            shell(f"ip netns exec {name} ip addr add {ADDRESSES[number]}/24 dev gancli{number}")
-            shell(f"ip netns exec {name} ip link set gancli{number} up")
+            shell(f"ip link set gancli{number} netns {name} name gancli")
+            shell(f"ip netns exec {name} ip addr add {ADDRESSES[number]}/24 dev gancli")
+            shell(f"ip netns exec {name} ip link set gancli up")
             shell(f"ip netns exec {name} ip link set lo up")
         yield names
     finally:
         for name in names:
             shell(f"ip netns del {name}")
+            shutil.rmtree(Path("/etc/netns", name))
 
 
-def on_machine(names: Sequence[str], number: int, preset: Path, outdir: Path) -> subprocess.Popen[str]:
-    """torchrun on one of two machines. The first one has the store."""
-    launcher = [
-        "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--node-rank", str(number),
-        "--master-addr", ADDRESSES[0], "--master-port", "29400", "--local-addr", ADDRESSES[number],
-    ]  # fmt: skip
-    words = ["-m", "gancli", "train", "--preset", str(preset), "--outdir", str(outdir), "--device", "cpu", "-q"]
-    command = ["ip", "netns", "exec", names[number], sys.executable, *launcher, *words]
-    own = {**environment(1), "GLOO_SOCKET_IFNAME": f"gancli{number}"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own)
+def submitted(names: Sequence[str], preset: Path, outdir: Path) -> subprocess.Popen[str]:
+    """The job file of docs/slurm, with commands in place of SLURM's that run it on the two machines."""
+    programs = outdir.parent / f"slurm-{outdir.name}"
+    programs.mkdir()
+    on_one = 'ip netns exec {0} unshare --uts bash -c \'hostname {0}; exec "$@"\' -- "$@"'
+    on_all = " ".join(f'({on_one.format(name)}; echo "after $SECONDS s: {name}" >&2) &' for name in names)
+    for name, text in (("srun", f"{on_all} wait\n"), ("scontrol", f"echo {names[0]}\n")):
+        (programs / name).write_text("#!/bin/bash\n" + text)
+        (programs / name).chmod(0o755)
+    own = {
+        "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}", "SLURM_JOB_ID": "1",
+        "SLURM_JOB_NODELIST": ",".join(names), "SLURM_JOB_NUM_NODES": "2", "PROCESSES": "1", "PRESET": str(preset),
+        "OUTDIR": str(outdir), "GANCLI_DEVICE": "cpu",
+    }  # fmt: skip
+    command = ["bash", str(JOB), "builtin:shapes"]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**environment(1), **own}
+    )
 
 
 def shell(command: str) -> None:
