@@ -106,15 +106,17 @@ def kills(given: argparse.Namespace) -> None:
         ended(started(["train", "--preset", str(preset), "--outdir", str(place / "alone")]))
         words = ["train", "--preset", str(preset), "--outdir", str(place / "killed"), "--processes", "2"]
         launcher = started([*words, "--max-restarts", str(given.count + 1)])
-        done = 0
+        done, at = 0, 0
         while done < given.count and launcher.poll() is None:
-            time.sleep(chance.uniform(1, 4))
-            victims = children(launcher.pid)
-            if len(victims) == 2 and (place / "killed").exists() and is_training(place / "killed"):
+            time.sleep(0.5)
+            if not is_training(place / "killed") or images_of(place / "killed") <= at:
+                continue  # every kill meets workers that have trained since the last one
+            at = images_of(place / "killed")
+            time.sleep(chance.uniform(0, 3))
+            if len(victims := children(launcher.pid)) == 2:
                 os.kill(chance.choice(victims), signal.SIGKILL)
                 done += 1
                 print(f"killed {done} of {given.count}, last checkpoint {images_of(place / 'killed')}", flush=True)
-                wait_for_new_workers(launcher, victims)
         ended(launcher)
         report(f"{done} kills", equal(content(place / "alone"), content(place / "killed")))
 
@@ -257,13 +259,6 @@ def children(pid: int) -> list[int]:
     """The processes that a process has started."""
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(word) for task in tasks for word in task.read_text().split()]
-
-
-def wait_for_new_workers(launcher: subprocess.Popen[str], before: Sequence[int]) -> None:
-    """Until other processes have taken their place."""
-    while launcher.poll() is None and not (len(now := children(launcher.pid)) == 2 and not set(now) & set(before)):
-        time.sleep(0.1)
-    time.sleep(6)  # they import torch and load the checkpoint
 
 
 @contextmanager
