@@ -36,7 +36,7 @@ def run(count: int, words: Sequence[str], *, max_restarts: int = 0) -> int:
     Workers that end by themselves or are killed are all started again, up to `max_restarts` times. A signal is passed
     on to all of them. Raises Interrupted once they have ended; WorkerLost if one of them was killed.
     """
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what fails is said by gancli
+    logging.disable()  # torch's launcher reports what gancli says itself
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, process.cores() // count)))
     with tempfile.TemporaryDirectory(prefix="gancli-") as folder:
         config = LaunchConfig(

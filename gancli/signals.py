@@ -83,6 +83,21 @@ def handled() -> Iterator[None]:
 
 
 @contextmanager
+def immediate() -> Iterator[None]:
+    """Context manager: a signal ends the process at once, while there is nothing to save. For calls that block."""
+    before = {s: signal.getsignal(s) for s in STOPPING if signal.getsignal(s) != signal.SIG_IGN}
+    if threading.current_thread() is not threading.main_thread():
+        before = {}
+    for number in before:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+@contextmanager
 def agreeing() -> Iterator[None]:
     """Context manager: signals only count once `agree` is called with them."""
     global _agreeing, _stop

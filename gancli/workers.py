@@ -21,6 +21,7 @@ from gancli.errors import GancliError, Interrupted, UsageError, WorkerLost, Work
 T = TypeVar("T")
 
 REDUCTIONS = ("exact", "sum")
+JOINING = timedelta(minutes=2)  # for all workers to have started
 PATIENCE = timedelta(days=1)  # of a collective: the heartbeat finds out earlier if a worker is gone
 
 
@@ -43,6 +44,7 @@ class Workers:
     rank: int = 0
     count: int = 1
     exact: bool = True
+    group: Any = None  # of torch.distributed
 
     @property
     def first(self) -> bool:
@@ -82,7 +84,7 @@ class Workers:
 
         box = [value if self.first else None]
         with connected():
-            distributed.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+            distributed.broadcast_object_list(box, src=0, group=self.group, device=torch.device("cpu"))
         return box[0]
 
     def rows(self, mine: Tensor) -> Tensor:
@@ -93,7 +95,7 @@ class Workers:
 
         found = mine.new_empty(self.count * len(mine), *mine.shape[1:])
         with connected():
-            distributed.all_gather([*found.split(len(mine))], mine)
+            distributed.all_gather([*found.split(len(mine))], mine, group=self.group)
         return found
 
     def total(self, mine: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ class Workers:
             from torch import distributed
 
             with connected():
-                distributed.all_reduce(mine)
+                distributed.all_reduce(mine, group=self.group)
         return mine
 
     def check_equal(self, tensors: Iterable[Tensor]) -> None:
@@ -169,14 +171,15 @@ def joined(device: torch.device, reduce: str = "exact") -> Iterator[Workers]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    with connected():
-        distributed.init_process_group(backend, timeout=PATIENCE)
-        distributed.barrier()
+    with connected(), signals.immediate():
+        distributed.init_process_group(backend, timeout=JOINING)
+        group = distributed.new_group(timeout=PATIENCE)
+        distributed.barrier(group)
     heartbeat = Heartbeat.start(rank, count)
     try:
-        yield Workers(rank, count, exact=reduce == "exact")
+        yield Workers(rank, count, reduce == "exact", group)
         with connected():
-            distributed.barrier()  # the first worker may be the one that connects the others
+            distributed.barrier(group)  # the first worker may be the one that connects the others
     finally:
         heartbeat.stop()
         distributed.destroy_process_group()
