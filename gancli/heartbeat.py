@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
+from typing import NamedTuple
 
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
@@ -22,54 +24,59 @@ DONE = "done"
 
 
 class Heartbeat:
-    """The thread. Its signs of life are in the store of torchrun, over a connection of its own."""
+    """Two threads: one talks to the store of torchrun, over a connection of its own; one watches the clock.
+
+    The first one may wait forever for an answer, if the machine with the store is gone.
+    """
 
     def __init__(self, rank: int, count: int, address: str, port: int) -> None:
-        self.rank, self.count, self.where = rank, count, f"{address}:{port}"
+        self.rank, self.where = rank, f"{address}:{port}"
         store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=SILENCE / 2))
         self.store = PrefixStore(f"gancli/heartbeat/{process.restarts()}", store)
-        self.stopped = threading.Event()
         self.store.set(str(rank), "0")
-        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.seen = [Sign("", time.monotonic())] * count
+        self.answered = time.monotonic()  # by the store
+        self.stopped = threading.Event()
+        self.threads = [threading.Thread(target=target, daemon=True) for target in (self._talk, self._watch)]
 
     @classmethod
     def start(cls, rank: int, count: int) -> "Heartbeat":
-        """Start the thread, with the address from the environment."""
+        """Start the threads, with the address from the environment."""
         found = cls(rank, count, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
-        found.thread.start()
+        for thread in found.threads:
+            thread.start()
         return found
 
     def stop(self) -> None:
-        """End the thread, and tell the others that this worker is done."""
+        """End the threads, and tell the others that this worker is done."""
         self.stopped.set()
-        self.thread.join(timeout=SILENCE)
-        try:
-            self.store.set(str(self.rank), DONE)
-        except RuntimeError:  # the store is gone, and with it those who would read it
-            return
+        for thread in self.threads:
+            thread.join(timeout=EVERY)
+        if not self.threads[0].is_alive():
+            with suppress(RuntimeError):  # the store is gone, and with it those who would read it
+                self.store.set(str(self.rank), DONE)
 
-    def _run(self) -> None:
-        keys = [str(rank) for rank in range(self.count)]
-        seen, since, beat = [""] * self.count, [time.monotonic()] * self.count, 0
-        while not self.stopped.wait(EVERY):
-            beat += 1
-            try:
+    def _talk(self) -> None:
+        """Give a sign of life, and read those of the others."""
+        keys, beat = [str(rank) for rank in range(len(self.seen))], 0
+        with suppress(RuntimeError):  # the clock goes on
+            while not self.stopped.wait(EVERY):
+                beat += 1
                 self.store.set(str(self.rank), str(beat))
-                now = [value.decode() for value in self.store.multi_get(keys)]
-            except RuntimeError:
-                return self._end(f"the connection to {self.where} is lost")
-            seen, since = now, [self._since(*pair) for pair in zip(seen, now, since, strict=True)]
-            if silent := silent_workers(since, time.monotonic()):
-                return self._end(f"no sign of life from {silent} for {SILENCE:g} s")
+                found, now = self.store.multi_get(keys), time.monotonic()
+                self.seen = [sign.after(text.decode(), now) for sign, text in zip(self.seen, found, strict=True)]
+                self.answered = now
 
-    @staticmethod
-    def _since(before: str, now: str, since: float) -> float:
-        return since if now == before and now != DONE else time.monotonic()
+    def _watch(self) -> None:
+        """End the process if others are silent: its main thread waits for them. The last checkpoint is complete."""
+        while not self.stopped.wait(EVERY):
+            now = time.monotonic()
+            if now - self.answered > SILENCE:
+                self._end(f"no answer from {self.where} for {SILENCE:g} s")
+            if silent := silent_workers(self.seen, now):
+                self._end(f"no sign of life from {silent} for {SILENCE:g} s")
 
     def _end(self, what: str) -> None:
-        """End the process: its main thread waits for those who are gone. The last checkpoint is complete."""
-        if self.stopped.is_set():
-            return
         if process.local_rank() == 0:
             hint = "to resume from the last checkpoint, run the same command; fewer workers are allowed"
             sys.stderr.write(f"error: {WorkerLost(what, where=f'worker {self.rank}', hint=hint)}\n")
@@ -77,6 +84,17 @@ class Heartbeat:
         os._exit(WorkerLost.exit_code)
 
 
-def silent_workers(since: Sequence[float], now: float) -> str:
+class Sign(NamedTuple):
+    """The last sign of life of a worker."""
+
+    text: str
+    at: float  # when it changed, by the clock of this process
+
+    def after(self, text: str, now: float) -> "Sign":
+        """The sign after another look. A worker that is done stays alive."""
+        return self if text == self.text and text != DONE else Sign(text, now)
+
+
+def silent_workers(signs: Sequence[Sign], now: float) -> str:
     """ "worker 1, worker 3": those whose last sign of life is too old; empty if there are none."""
-    return ", ".join(f"worker {rank}" for rank, at in enumerate(since) if now - at > SILENCE)
+    return ", ".join(f"worker {rank}" for rank, sign in enumerate(signs) if now - sign.at > SILENCE)

@@ -132,3 +132,10 @@ def test_every_config_key_has_a_meaning():
     """The comment on its line."""
     page = (ROOT / "docs" / "config.md").read_text()
     assert not re.findall(r"^\|.*\| *\|$", page, re.MULTILINE)
+
+
+@pytest.mark.parametrize("job", sorted((ROOT / "docs" / "slurm").glob("*.sbatch")), ids=lambda path: path.name)
+def test_the_job_files_are_valid_shell(job):
+    """And run gancli."""
+    subprocess.run(["bash", "-n", str(job)], check=True)
+    assert "gancli" in job.read_text()

@@ -18,6 +18,7 @@ from torch import nn
 import gancli as package
 from gancli import checkpoint, heartbeat, launch, signals
 from gancli.errors import ConfigError, Interrupted, UsageError, WorkerLost, WorkersDisagree
+from gancli.heartbeat import Sign
 from gancli.runs import Run
 from gancli.training import shards
 from gancli.training.shards import Shard
@@ -404,7 +405,37 @@ class TestLaunch:
             launch.exit_code({0: failure(75, 1), 1: failure(-signal.SIGKILL, 2)})
 
 
-def test_a_worker_is_silent_after_a_minute():
-    """Not before."""
-    assert heartbeat.silent_workers([100.0, 40.0, 39.0], now=100.0) == "worker 2"
-    assert heartbeat.silent_workers([100.0, 40.0], now=100.0) == ""
+class TestHeartbeat:
+    def test_a_worker_is_silent_after_a_minute(self):
+        """Not before."""
+        signs = [Sign("9", 100.0), Sign("9", 40.0), Sign("9", 39.0)]
+        assert heartbeat.silent_workers(signs, now=100.0) == "worker 2"
+        assert heartbeat.silent_workers(signs[:2], now=100.0) == ""
+
+    def test_a_sign_counts_if_it_is_new(self):
+        """Or the last one of a worker that is done."""
+        assert Sign("1", 5.0).after("2", 9.0).at == 9.0
+        assert Sign("2", 5.0).after("2", 9.0).at == 5.0
+        assert Sign(heartbeat.DONE, 5.0).after(heartbeat.DONE, 9.0).at == 9.0
+
+    @pytest.mark.parametrize("lost", ["store", "worker"])
+    def test_a_process_ends_if_it_is_left_alone(self, lost, monkeypatch, capfd):
+        """The store does not answer, or another worker gives no sign."""
+        ends = []
+
+        def end(code):
+            ends.append(code)
+            raise SystemExit
+
+        monkeypatch.setattr(heartbeat.os, "_exit", end)
+        left = object.__new__(heartbeat.Heartbeat)
+        now = time.monotonic()
+        left.rank, left.where, left.stopped = 0, "first:29400", SimpleNamespace(wait=lambda seconds: False)
+        left.answered = now - 61 if lost == "store" else now
+        left.seen = [Sign("1", now), Sign("1", now - 61 if lost == "worker" else now)]
+        with pytest.raises(SystemExit):
+            left._watch()
+
+        assert ends == [75]
+        said = capfd.readouterr().err
+        assert ("no answer from first:29400" if lost == "store" else "no sign of life from worker 1 for 60 s") in said
