@@ -6,6 +6,7 @@ and a thread ends the process if one of them has been silent for a minute.
 """
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -72,15 +73,18 @@ class Heartbeat:
         while not self.stopped.wait(EVERY):
             now = time.monotonic()
             if now - self.answered > SILENCE:
-                self._end(f"no answer from {self.where} for {SILENCE:g} s")
+                self._end(f"no answer from {self.where} for {SILENCE:g} s", launcher_waits=True)
             if silent := silent_workers(self.seen, now):
                 self._end(f"no sign of life from {silent} for {SILENCE:g} s")
 
-    def _end(self, what: str) -> None:
+    def _end(self, what: str, *, launcher_waits: bool = False) -> None:
+        """Say why, and end the process; and torchrun too if it waits for an answer of the same store, for 15 minutes."""
         if process.local_rank() == 0:
             hint = "to resume from the last checkpoint, run the same command; fewer workers are allowed"
             sys.stderr.write(f"error: {WorkerLost(what, where=f'worker {self.rank}', hint=hint)}\n")
             sys.stderr.flush()
+            if launcher_waits and process.started_by_torchrun():
+                os.kill(os.getppid(), signal.SIGKILL)
         os._exit(WorkerLost.exit_code)
 
 

@@ -135,13 +135,18 @@ def restarts() -> int:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) if world_size() > 1 else 0
 
 
+def started_by_torchrun() -> bool:
+    """Whether the parent process is torchrun, or `gancli --processes`."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def end_with_parent() -> None:
     """Send SIGTERM to this process when its parent has ended: the one in GANCLI_PARENT, or torchrun.
 
     A killed `ablate` or torchrun would otherwise leave its training runs behind. They save a checkpoint, as on any
     SIGTERM.
     """
-    parent = os.environ.pop(PARENT, "") or (str(os.getppid()) if "TORCHELASTIC_RUN_ID" in os.environ else "")
+    parent = os.environ.pop(PARENT, "") or (str(os.getppid()) if started_by_torchrun() else "")
     if parent.isdecimal():
         threading.Thread(target=_watch, args=(int(parent),), daemon=True).start()
 
