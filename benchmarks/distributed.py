@@ -101,7 +101,7 @@ def kills(given: argparse.Namespace) -> None:
     chance = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        longer = {"train": {"duration": 40_000, "checkpoint_every": 400, "tick_every": 2_000}}
+        longer = {"train": {"duration": 16_000, "checkpoint_every": 200, "tick_every": 2_000}}
         preset = written(place, longer)
         ended(started(["train", "--preset", str(preset), "--outdir", str(place / "alone")]))
         words = ["train", "--preset", str(preset), "--outdir", str(place / "killed"), "--processes", "2"]
@@ -112,7 +112,7 @@ def kills(given: argparse.Namespace) -> None:
             if not is_training(place / "killed") or images_of(place / "killed") <= at:
                 continue  # every kill meets workers that have trained since the last one
             at = images_of(place / "killed")
-            time.sleep(chance.uniform(0, 3))
+            time.sleep(chance.uniform(0, 2))
             if len(victims := children(launcher.pid)) == 2:
                 os.kill(chance.choice(victims), signal.SIGKILL)
                 done += 1

@@ -78,7 +78,7 @@ class Heartbeat:
                 self._end(f"no sign of life from {silent} for {SILENCE:g} s")
 
     def _end(self, what: str, *, launcher_waits: bool = False) -> None:
-        """Say why, and end the process; and torchrun too if it waits for an answer of the same store, for 15 minutes."""
+        """Say why, and end the process; and torchrun, too, if it waits for the same store, as it may for 15 minutes."""
         if process.local_rank() == 0:
             hint = "to resume from the last checkpoint, run the same command; fewer workers are allowed"
             sys.stderr.write(f"error: {WorkerLost(what, where=f'worker {self.rank}', hint=hint)}\n")

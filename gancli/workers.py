@@ -5,6 +5,7 @@ one machine (files, the clock, signals) is decided by the first worker or agreed
 the run folder. `torch.distributed` is the transport: gloo between CPUs, NCCL between GPUs.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from gancli import process, signals
 from gancli.errors import GancliError, Interrupted, UsageError, WorkerLost, WorkersDisagree
@@ -172,7 +174,8 @@ def joined(device: torch.device, reduce: str = "exact") -> Iterator[Workers]:
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     with connected(), signals.immediate():
-        distributed.init_process_group(backend, timeout=JOINING)
+        store = _store(rank)
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=JOINING)
         group = distributed.new_group(timeout=PATIENCE)
         distributed.barrier(group)
     heartbeat = Heartbeat.start(rank, count)
@@ -183,3 +186,14 @@ def joined(device: torch.device, reduce: str = "exact") -> Iterator[Workers]:
     finally:
         heartbeat.stop()
         distributed.destroy_process_group()
+
+
+def _store(rank: int) -> Store:
+    """The store of torchrun, or without it one in the first worker, in which all workers find one another.
+
+    torchrun keeps its store when it restarts the workers; without the prefix they would find those from before.
+    """
+    hosts = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = TCPStore(address, port, is_master=hosts, wait_for_workers=False, timeout=JOINING)
+    return PrefixStore(f"gancli/workers/{process.restarts()}", store)
