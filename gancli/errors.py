@@ -20,7 +20,8 @@ Exits that are not errors: Interrupted (stopped by a signal; exit 128 + signal),
 --stop-on found something) and PipeClosed (exit 141).
 """
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gancli.results import TrainReport
@@ -35,6 +36,10 @@ class GancliError(Exception):
     def __init__(self, what: str, *, where: str, hint: str) -> None:
         super().__init__(f"{what}\n  where: {where}\n  hint:  {hint}")
         self.what, self.where, self.hint = what, where, hint
+
+    def __reduce__(self) -> Any:
+        """For other processes."""
+        return partial(type(self), self.what, where=self.where, hint=self.hint), ()
 
 
 class UsageError(GancliError):
@@ -115,6 +120,10 @@ class ChildFailed(GancliError):
     def __init__(self, what: str, code: int, *, where: str, hint: str) -> None:
         super().__init__(what, where=where, hint=hint)
         self.exit_code = code if code > 0 else 128 - code
+
+    def __reduce__(self) -> Any:
+        """For other processes."""
+        return partial(type(self), self.what, self.exit_code, where=self.where, hint=self.hint), ()
 
 
 class ConfigError(GancliError):

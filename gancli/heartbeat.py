@@ -31,7 +31,7 @@ class Heartbeat:
     """
 
     def __init__(self, rank: int, count: int, address: str, port: int) -> None:
-        self.rank, self.where = rank, f"{address}:{port}"
+        self.rank, self.where, self.launcher = rank, f"{address}:{port}", os.getppid()
         store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=SILENCE / 2))
         self.store = PrefixStore(f"gancli/heartbeat/{process.restarts()}", store)
         self.store.set(str(rank), "0")
@@ -70,8 +70,12 @@ class Heartbeat:
 
     def _watch(self) -> None:
         """End the process if others are silent: its main thread waits for them. The last checkpoint is complete."""
+        before = time.monotonic()
         while not self.stopped.wait(EVERY):
             now = time.monotonic()
+            if now - before > 3 * EVERY:  # this process was suspended
+                self.answered, self.seen = now, [Sign("", now)] * len(self.seen)
+            before = now
             if now - self.answered > SILENCE:
                 self._end(f"no answer from {self.where} for {SILENCE:g} s", launcher_waits=True)
             if silent := silent_workers(self.seen, now):
@@ -83,8 +87,9 @@ class Heartbeat:
             hint = "to resume from the last checkpoint, run the same command; fewer workers are allowed"
             sys.stderr.write(f"error: {WorkerLost(what, where=f'worker {self.rank}', hint=hint)}\n")
             sys.stderr.flush()
-            if launcher_waits and process.started_by_torchrun():
-                os.kill(os.getppid(), signal.SIGKILL)
+            if launcher_waits and process.started_by_torchrun() and os.getppid() == self.launcher:
+                with suppress(OSError):
+                    os.kill(self.launcher, signal.SIGKILL)
         os._exit(WorkerLost.exit_code)
 
 

@@ -33,8 +33,8 @@ def number_of(processes: str) -> int:
 def run(count: int, words: Sequence[str], *, max_restarts: int = 0) -> int:
     """Run `gancli` with these arguments in `count` workers. Returns the exit code of the first one.
 
-    Workers that end by themselves or are killed are all started again, up to `max_restarts` times. A signal is passed
-    on to all of them. Raises Interrupted once they have ended; WorkerLost if one of them was killed.
+    Workers that fail or are killed are all started again, up to `max_restarts` times. A signal to stop is passed on to
+    all of them. Raises Interrupted once they have ended; WorkerLost if one of them was killed.
     """
     logging.disable()  # torch's launcher reports what gancli says itself
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, process.cores() // count)))
@@ -74,4 +74,6 @@ def exit_code(failures: Mapping[int, ProcessFailure]) -> int:
     failed = {rank: failure for rank, failure in failures.items() if failure.exitcode > 0}
     if not failed:
         raise Interrupted(-min(failure.exitcode for failure in failures.values()))
+    causes = {rank: failure for rank, failure in failed.items() if failure.exitcode != WorkerLost.exit_code}
+    failed = causes or failed  # the others have lost the connection
     return (failed.get(0) or min(failed.values(), key=lambda failure: failure.timestamp)).exitcode

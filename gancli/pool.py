@@ -1,7 +1,9 @@
 """Apply a function to chunks in several processes, each on its own GPU. The results keep their order."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -87,7 +89,8 @@ def _result(future: Future[Packed]) -> Tensor:
         try:
             return future.result(timeout=WAIT).tensor()
         except TimeoutError:
-            continue
+            if future.done():  # it is an error of the function
+                raise
         except BrokenProcessPool as error:
             hint = "use fewer --processes if the machine has run out of memory"
             raise WorkerLost("one of the processes has ended", where="--processes", hint=hint) from error
@@ -98,10 +101,17 @@ def _begin(numbers: Any, device: str, threads: int) -> None:
     global _place
     for number in signals.STOPPING:
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     own = numbers.get()
     gpus = torch.cuda.device_count() if device == "cuda" else 0
     _place = f"cuda:{own % gpus}" if gpus else device
     torch.set_num_threads(threads)
+
+
+def _end_with_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _apply(maker: Maker, arguments: tuple[Hashable, ...], x: Packed) -> Packed:

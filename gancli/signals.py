@@ -100,8 +100,8 @@ def immediate() -> Iterator[None]:
 @contextmanager
 def agreeing() -> Iterator[None]:
     """Context manager: signals only count once `agree` is called with them."""
-    global _agreeing, _stop
-    _agreeing, _stop = True, None  # a signal from before is told to the others, too
+    global _agreeing, _stop, _save, _heard_save
+    _agreeing, _stop, _save, _heard_save = True, None, False, _save  # what came before is told to the others, too
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -25,15 +25,6 @@ T = TypeVar("T")
 REDUCTIONS = ("exact", "sum")
 JOINING = timedelta(minutes=2)  # for all workers to have started
 PATIENCE = timedelta(days=1)  # of a collective: the heartbeat finds out earlier if a worker is gone
-
-
-class Failure(NamedTuple):
-    """An error of the first worker, on its way to the others."""
-
-    kind: type[GancliError]
-    what: str
-    where: str
-    hint: str
 
 
 @dataclass(frozen=True)
@@ -62,7 +53,7 @@ class Workers:
         try:
             result = function()
         except GancliError as error:
-            self.share(Failure(type(error), error.what, error.where, error.hint))
+            self.share(error)
             raise
         except Interrupted as stop:
             self.share(stop.signum)
@@ -72,8 +63,9 @@ class Workers:
 
     def _told(self, outcome: Any) -> Any:
         """The result of the first worker. Raises its error, marked so that it is printed only once."""
-        if isinstance(outcome, Failure):
-            raise told(outcome)
+        if isinstance(outcome, GancliError):
+            outcome.elsewhere = True
+            raise outcome
         if isinstance(outcome, int):
             raise Interrupted(outcome)
         return outcome[0]
@@ -134,13 +126,6 @@ class Workers:
 
 
 ALONE = Workers()
-
-
-def told(failure: Failure) -> GancliError:
-    """The error of another worker, which prints it."""
-    error = failure.kind(failure.what, where=failure.where, hint=failure.hint)
-    error.elsewhere = True
-    return error
 
 
 @contextmanager

@@ -86,7 +86,7 @@ def train(
                 rescan=rescan,
                 workers=count,
                 device=device,
-                threads=max(1, (threads or process.cores()) // count),
+                threads=threads if options.typed(ctx, "threads") else max(1, process.cores() // count),
                 callback=callback,
             )
             show.result(forecast, json_wanted=json)

@@ -30,10 +30,10 @@ def speaks(error: Exception) -> bool:
 
     A lost connection is also printed by the first worker of every other machine.
     """
-    from gancli.errors import GancliError, UsageError, WorkerLost
+    from gancli.errors import GancliError, UsageError, WorkerLost, WorkersDisagree
 
     if process.rank() == 0 or not isinstance(error, GancliError):
         return True
     if isinstance(error, WorkerLost) or error.elsewhere:
         return process.local_rank() == 0
-    return not isinstance(error, UsageError)
+    return not isinstance(error, UsageError | WorkersDisagree)

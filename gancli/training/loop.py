@@ -71,7 +71,8 @@ def to_the_end(session: Session, state: TrainState) -> None:
             took = time.monotonic() - began
             state.seconds, session.tick_metrics.trained = state.seconds + took, session.tick_metrics.trained + took
         session.callback.step(state.images)
-        if time.monotonic() - session.since_save > session.config.train.checkpoint_minutes * 60:
+        late = time.monotonic() - session.since_save > session.config.train.checkpoint_minutes * 60
+        if late and state.workers.first:
             signals.request_save()
             session.since_save = time.monotonic()
         after_step(session, state, before, phase)

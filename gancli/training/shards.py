@@ -17,6 +17,8 @@ from gancli.workers import Workers
 
 Losses = dict[str, Tensor]
 
+AVERAGED = ("running_mean", "running_var")  # of batch norm; other buffers do not depend on the samples
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -65,11 +67,12 @@ def backward(
         optimizer.zero_grad(set_to_none=True)
         losses[total].backward()
         return losses
-    statistics, counters = moving_statistics(networks)
+    buffers = dict(chain.from_iterable(network.named_buffers(prefix=f"{i}") for i, network in enumerate(networks)))
+    statistics = [buffer for name, buffer in buffers.items() if name.rpartition(".")[2] in AVERAGED]
     rows = []
-    at_start = [tensor.clone() for tensor in (*statistics, *counters)]
+    at_start = [buffer.clone() for buffer in buffers.values()]
     for shard in shards:
-        _copy(at_start, [*statistics, *counters])
+        _copy(at_start, [*buffers.values()])
         losses = losses_of(shard)
         optimizer.zero_grad(set_to_none=True)
         losses[total].backward()
@@ -122,14 +125,6 @@ def _agree(heard: Tensor) -> None:
     """Act on what any worker has heard."""
     *stops, save = (heard > 0).tolist()
     signals.agree(next((number for number, asked in zip(signals.STOPPING, stops, strict=True) if asked), 0), save)
-
-
-def moving_statistics(networks: Sequence[nn.Module]) -> tuple[list[Tensor], list[Tensor]]:
-    """The moving averages of the batch norm of networks, and its counters of batches, which are equal in all shards."""
-    found: dict[str, list[Tensor]] = {"running_mean": [], "running_var": [], "num_batches_tracked": []}
-    for name, buffer in chain.from_iterable(network.named_buffers() for network in networks):
-        found.get(name.rpartition(".")[2], []).append(buffer)
-    return [*found["running_mean"], *found["running_var"]], found["num_batches_tracked"]
 
 
 def _copy(values: Iterable[Tensor], tensors: Sequence[Tensor]) -> None:

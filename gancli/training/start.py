@@ -45,15 +45,15 @@ def in_all(
     """
     mine: list[Prepared] = []
 
-    def first() -> tuple[Run, ResolvedConfig]:
+    def first() -> tuple[Run, ResolvedConfig, str]:
         mine.append(prepare())
-        return mine[0].run, mine[0].config
+        return mine[0].run, mine[0].config, mine[0].dataset.fingerprint
 
-    run, config = workers.on_first(first)
+    run, config, fingerprint = workers.on_first(first)
     if mine:
         return mine[0]
     dataset = open_data(config)
-    if dataset.fingerprint != config.samples.fingerprint:
+    if dataset.fingerprint != fingerprint:
         hint = "all workers need the same files at the same place"
         raise DataError("the data is not that of worker 0", where=config.data.source, hint=hint)
     return Prepared(run, config, dataset)
@@ -71,7 +71,8 @@ def go_on(
         state.share(config)
         if is_finished(state, config):
             return TrainReport(run.path, run.last, state.images, duration, "already finished", state.seconds)
-        workers.on_first(lambda: callback.start(run, config, state.images, partial(forecast, config, dataset, device)))
+        estimate = partial(forecast, config, dataset, device, workers.count)
+        workers.on_first(lambda: callback.start(run, config, state.images, estimate))
         try:
             finding = loop.train(state, run, config, dataset, callback, stop_on)
         except Interrupted as stop:

@@ -146,7 +146,11 @@ def critic_step(
         return critic_loss(view, x, y, shard.of(u).to(state.device), loss, penalize=penalize)
 
     if config.loss.adversarial == "none":
-        inputs = {shard: critic_inputs(state, config, feed, phase, shard, shared=shared) for shard in mine}
+        if config.shards == 1:
+            inputs = {shard: critic_inputs(state, config, feed, phase, shard, shared=shared) for shard in mine}
+        else:  # the fakes are made in the generator step, which averages the statistics of batch norm
+            reals = {shard: feed.batch_at(state.images, phase, shard.of).to(state.device) for shard in mine}
+            inputs = {shard: StepInputs(x, x) for shard, x in reals.items()}
         nothing = torch.zeros((), device=state.device)
         return dict.fromkeys(("critic_loss", "d_real", "d_fake", "score_gap"), nothing), inputs
     losses = shards.backward(mine, losses_of, "critic_loss", state.opt_D, (state.G, state.D), state.workers)
@@ -156,7 +160,8 @@ def critic_step(
 
 def shares_fakes(config: ResolvedConfig) -> bool:
     """Whether the generator step reuses the fakes of the critic step. It does not if they use moving statistics."""
-    return config.train.shared_fakes and config.train.critic_fakes == "train"
+    makes_none = config.loss.adversarial == "none" and config.shards > 1
+    return config.train.shared_fakes and config.train.critic_fakes == "train" and not makes_none
 
 
 def fakes_for_critic(
