@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         StorageError,
         TrainingDiverged,
         UsageError,
+        WorkerLost,
+        WorkersDisagree,
     )
     from gancli.overview import scan
     from gancli.register import register_family, register_loss
@@ -57,6 +59,8 @@ _HOME = {
     "StorageError": "gancli.errors",
     "TrainingDiverged": "gancli.errors",
     "UsageError": "gancli.errors",
+    "WorkerLost": "gancli.errors",
+    "WorkersDisagree": "gancli.errors",
     "Callback": "gancli.training.callbacks",
     "PrintProgress": "gancli.training.callbacks",
     "Generator": "gancli.sampling",
@@ -93,6 +97,8 @@ __all__ = [
     "StorageError",
     "TrainingDiverged",
     "UsageError",
+    "WorkerLost",
+    "WorkersDisagree",
     "__version__",
     "ablate",
     "enlarge",

@@ -285,7 +285,9 @@ class TestTraining:
         whole = self.run(tmp_path / "whole", pictures, {"color": 0.5})
         augment = TrainState.augment
         monkeypatch.setattr(
-            TrainState, "augment", lambda self, config, name: None if name == skipped else augment(self, config, name)
+            TrainState,
+            "augment",
+            lambda self, config, name, offset=0: None if name == skipped else augment(self, config, name, offset),
         )
         half = self.run(tmp_path / "half", pictures, {"color": 0.5})
         assert not torch.equal(*(tensors_of(r.checkpoint)["G/dense.weight"] for r in (whole, half)))

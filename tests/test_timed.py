@@ -17,7 +17,7 @@ def speed(monkeypatch):
     calls = []
 
     def set_speed(images_per_s):
-        def forecast(config, dataset, device):
+        def forecast(config, dataset, device, workers=1):
             calls.append(config)
             return Forecast({}, 0, 0, (), config.train.duration, config.train.duration / images_per_s, 0, 0, 0, "cpu")
 
