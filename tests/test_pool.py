@@ -1,5 +1,6 @@
 """Several processes that generate samples and compute features."""
 
+import copy
 import os
 import signal
 
@@ -8,7 +9,7 @@ import torch
 from conftest import make_pictures
 
 import gancli as package
-from gancli.errors import WorkerLost
+from gancli.errors import CheckpointError, ChildFailed, WorkerLost
 from gancli.pool import Packed, Pool
 
 
@@ -40,6 +41,16 @@ def test_results_keep_their_order_and_a_killed_process_is_noticed():
         assert [part.sum().item() for part in pool.map(parts, doubled, 2)] == [12.0 * i for i in range(20)]
         with pytest.raises(WorkerLost):
             list(pool.map(parts, fatal))
+
+
+@pytest.mark.parametrize(
+    "error", [CheckpointError("what", where="here", hint="do"), ChildFailed("what", 70, where="here", hint="do")]
+)
+def test_an_error_keeps_its_parts_in_another_process(error):
+    """Its text and its exit code, when it is pickled."""
+    found = copy.copy(error)  # by what pickles it, too
+    assert type(found) is type(error)
+    assert (str(found), found.hint, found.exit_code) == (str(error), error.hint, error.exit_code)
 
 
 def test_one_process_needs_no_pool():

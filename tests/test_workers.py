@@ -1,5 +1,6 @@
 """Several workers that train one run."""
 
+import copy
 import json
 import os
 import signal
@@ -324,6 +325,18 @@ class TestShards:
         torch.testing.assert_close(network.running_mean, 0.1 * x.mean(0), rtol=1e-12, atol=1e-15)
         unbiased = torch.stack([part.var(0) for part in x.split(4)]).mean(0)
         torch.testing.assert_close(network.running_var, 0.9 + 0.1 * unbiased, rtol=1e-12, atol=0)
+
+    def test_other_buffers_change_as_in_one_forward_pass(self):
+        """Such as the vectors of spectral norm, which every forward pass moves: not once per shard."""
+        x = torch.ones(12, 3)
+        network = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2))
+        once = copy.deepcopy(network)
+        once(x)
+        mine = [Shard(i, 4) for i in range(4)]
+        optimizer = torch.optim.Adam(network.parameters())
+        shards.backward(mine, lambda shard: {"loss": network(shard.of(x)).sum()}, "loss", optimizer, (network,), ALONE)
+
+        assert all(torch.equal(*pair) for pair in zip(network.buffers(), once.buffers(), strict=True))
 
     def test_rows_are_added_from_the_first_to_the_last(self):
         """In float32, another order has another result."""
