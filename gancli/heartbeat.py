@@ -15,25 +15,23 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import NamedTuple
 
-from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
-
 from gancli import process
 from gancli.errors import WorkerLost
+from gancli.rendezvous import Meeting
 
 EVERY, SILENCE = 5.0, 60.0  # seconds
 DONE = "done"
 
 
 class Heartbeat:
-    """Two threads: one talks to the store of torchrun, over a connection of its own; one watches the clock.
+    """Two threads: one talks to the store, over a connection of its own; one watches the clock.
 
     The first one may wait forever for an answer, if the machine with the store is gone.
     """
 
-    def __init__(self, rank: int, count: int, address: str, port: int) -> None:
-        self.rank, self.where, self.launcher = rank, f"{address}:{port}", os.getppid()
-        store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=SILENCE / 2))
-        self.store = PrefixStore(f"gancli/heartbeat/{process.restarts()}", store)
+    def __init__(self, rank: int, count: int, meeting: Meeting) -> None:
+        self.rank, self.where, self.launcher = rank, f"{meeting.address}:{meeting.port}", os.getppid()
+        self.store = meeting.store("heartbeat", timedelta(seconds=SILENCE / 2))
         self.store.set(str(rank), "0")
         self.seen = [Sign("", time.monotonic())] * count
         self.answered = time.monotonic()  # by the store
@@ -41,18 +39,22 @@ class Heartbeat:
         self.threads = [threading.Thread(target=target, daemon=True) for target in (self._talk, self._watch)]
 
     @classmethod
-    def start(cls, rank: int, count: int) -> "Heartbeat":
-        """Start the threads, with the address from the environment."""
-        found = cls(rank, count, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+    def start(cls, rank: int, count: int, meeting: Meeting) -> "Heartbeat":
+        """Start the threads."""
+        found = cls(rank, count, meeting)
         for thread in found.threads:
             thread.start()
         return found
 
     def stop(self) -> None:
-        """End the threads, and tell the others that this worker is done."""
+        """End the threads."""
         self.stopped.set()
         for thread in self.threads:
             thread.join(timeout=EVERY)
+
+    def done(self) -> None:
+        """End the threads, and tell the others that this worker has done its work: its silence is no reason to end."""
+        self.stop()
         if not self.threads[0].is_alive():
             with suppress(RuntimeError):  # the store is gone, and with it those who would read it
                 self.store.set(str(self.rank), DONE)

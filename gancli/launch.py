@@ -2,10 +2,14 @@
 
 import logging
 import os
+import signal
 import sys
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
 
 import torch
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
@@ -30,15 +34,16 @@ def number_of(processes: str) -> int:
     return int(processes)
 
 
-def run(count: int, words: Sequence[str], *, max_restarts: int = 0) -> int:
+def run(count: int, words: Sequence[str], *, restart: int = 0) -> int:
     """Run `gancli` with these arguments in `count` workers. Returns the exit code of the first one.
 
-    Workers that fail or are killed are all started again, up to `max_restarts` times. A signal to stop is passed on to
-    all of them. Raises Interrupted once they have ended; WorkerLost if one of them was killed.
+    restart: how many times they were started before. Signals are passed on: those to stop to all workers, SIGUSR1 to
+    the first one. Raises Interrupted once they have ended; WorkerLost if one of them was killed.
     """
     logging.disable()  # torch's launcher reports what gancli says itself
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, process.cores() // count)))
-    with tempfile.TemporaryDirectory(prefix="gancli-") as folder:
+    with tempfile.TemporaryDirectory(prefix="gancli-") as folder, passing_on(Path(folder, "first-worker")) as first:
+        os.environ |= {process.RESTART: str(restart), process.FIRST_WORKER: str(first)}
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -48,7 +53,7 @@ def run(count: int, words: Sequence[str], *, max_restarts: int = 0) -> int:
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
             local_addr="localhost",
-            max_restarts=max_restarts,
+            max_restarts=0,  # it would also restart after errors that happen again
             shutdown_timeout=GRACE,
         )
         try:
@@ -60,6 +65,21 @@ def run(count: int, words: Sequence[str], *, max_restarts: int = 0) -> int:
     return 0
 
 
+@contextmanager
+def passing_on(first: Path) -> Iterator[Path]:
+    """Context manager: send SIGUSR1 to the process whose number is in the file `first`, once it is there."""
+
+    def pass_on(signum: int, frame: FrameType | None) -> None:
+        with suppress(OSError, ValueError):
+            os.kill(int(first.read_text()), signum)
+
+    before = signal.signal(signal.SIGUSR1, pass_on)
+    try:
+        yield first
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def exit_code(failures: Mapping[int, ProcessFailure]) -> int:
     """The exit code of the first worker, or of the one that failed first.
 
@@ -69,7 +89,7 @@ def exit_code(failures: Mapping[int, ProcessFailure]) -> int:
     for rank, failure in sorted(failures.items()):
         if failure.exitcode < 0 and -failure.exitcode not in signals.STOPPING:
             what = f"worker {rank} was ended by signal {-failure.exitcode}"
-            hint = "to resume from the last checkpoint, run the same command; --max-restarts does it by itself"
+            hint = "to resume from the last checkpoint, run the same command, or give --max-restarts"
             raise WorkerLost(what, where=f"process {failure.pid}", hint=hint)
     failed = {rank: failure for rank, failure in failures.items() if failure.exitcode > 0}
     if not failed:

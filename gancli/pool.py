@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -118,6 +118,6 @@ def _apply(maker: Maker, arguments: tuple[Hashable, ...], x: Packed) -> Packed:
     return Packed.of(_made(maker, arguments)(x.tensor()).cpu())
 
 
-@cache
+@lru_cache(maxsize=4)  # networks: of samples, and of features
 def _made(maker: Maker, arguments: tuple[Hashable, ...]) -> Function:
     return maker(*arguments, _place)

@@ -24,6 +24,7 @@ WAITED = 0.15  # share of the time that threads wait for a core, above which the
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # from malloc.h
 CGROUPS = Path("/sys/fs/cgroup")
 PARENT, WATCH_SECONDS = "GANCLI_PARENT", 0.5
+FIRST_WORKER, RESTART = "GANCLI_FIRST_WORKER", "GANCLI_RESTART"  # set by `gancli --processes`
 
 
 def cores() -> int:
@@ -130,9 +131,14 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
-def restarts() -> int:
-    """How many times torchrun has restarted the workers."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) if world_size() > 1 else 0
+def local_world_size() -> int:
+    """The number of workers on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if world_size() > 1 else 1
+
+
+def are_restarted() -> bool:
+    """Whether torchrun, or `gancli --max-restarts`, has started the workers again."""
+    return world_size() > 1 and any(os.environ.get(key, "0") != "0" for key in (RESTART, "TORCHELASTIC_RESTART_COUNT"))
 
 
 def started_by_torchrun() -> bool:
@@ -155,6 +161,15 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(WATCH_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def tell_launcher() -> None:
+    """In the first of the workers that `gancli --processes` has started, write its process number where that reads it.
+
+    For signals that torch's launcher does not pass on.
+    """
+    if (path := os.environ.pop(FIRST_WORKER, "")) and rank() == 0:
+        Path(path).write_text(str(os.getpid()))
 
 
 def keep_memory() -> bool:

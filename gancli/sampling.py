@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 import numpy as np
@@ -99,8 +100,13 @@ class Generator:
             done += len(part)
 
     def _in_pool(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The chunks by other processes. They read a copy of the weights: training may replace the file meanwhile."""
         assert self.pool is not None, "checked by the caller"
-        return self.pool.map(parts, _chunks_of, self.checkpoint.path, self.raw)
+        weights = {"G" if self.raw else "ema": self.checkpoint.generator_weights(raw=self.raw)}
+        with TemporaryDirectory(prefix="gancli-") as folder:
+            path = Path(folder, "generator.pt")
+            checkpoint.write(path, replace(self.checkpoint, weights=weights, optimizers={}, extra={}))
+            yield from self.pool.map(parts, _chunks_of, path, self.raw)
 
     @torch.inference_mode()
     def draw_chunk(self, z: Tensor) -> Tensor:

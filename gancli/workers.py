@@ -5,7 +5,6 @@ one machine (files, the clock, signals) is decided by the first worker or agreed
 the run folder. `torch.distributed` is the transport: gloo between CPUs, NCCL between GPUs.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,15 +14,13 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
-from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from gancli import process, signals
-from gancli.errors import GancliError, Interrupted, UsageError, WorkerLost, WorkersDisagree
+from gancli.errors import GancliError, Interrupted, UsageError, WorkerLost, WorkersDisagree, is_out_of_memory
 
 T = TypeVar("T")
 
 REDUCTIONS = ("exact", "sum")
-JOINING = timedelta(minutes=2)  # for all workers to have started
 PATIENCE = timedelta(days=1)  # of a collective: the heartbeat finds out earlier if a worker is gone
 
 
@@ -70,15 +67,27 @@ class Workers:
             raise Interrupted(outcome)
         return outcome[0]
 
-    def share(self, value: Any) -> Any:
-        """The first worker's value, in all workers."""
+    def on_each(self, function: Callable[[], T]) -> T:
+        """Call `function` in every worker. If it fails in some, all of them raise the GancliError of the first."""
+        if self.count == 1:
+            return function()
+        outcome: Any = None
+        try:
+            outcome = (function(),)
+        except GancliError as error:
+            outcome = error
+        failed = self.rows(torch.tensor([[isinstance(outcome, GancliError)]]))[:, 0].tolist()
+        return cast(T, self._told(self.share(outcome, source=failed.index(True)) if any(failed) else outcome))
+
+    def share(self, value: Any, source: int = 0) -> Any:
+        """The value of the first worker, or of another one, in all workers."""
         if self.count == 1:
             return value
         from torch import distributed
 
-        box = [value if self.first else None]
+        box = [value if self.rank == source else None]
         with connected():
-            distributed.broadcast_object_list(box, src=0, group=self.group, device=torch.device("cpu"))
+            distributed.broadcast_object_list(box, src=source, group=self.group, device=torch.device("cpu"))
         return box[0]
 
     def rows(self, mine: Tensor) -> Tensor:
@@ -129,12 +138,13 @@ ALONE = Workers()
 
 
 @contextmanager
-def connected() -> Iterator[None]:
+def connected(what: str = "the connection to another worker is lost") -> Iterator[None]:
     """Context manager: raises WorkerLost if the connection to another worker breaks."""
     try:
         yield
-    except RuntimeError as error:  # of gloo and NCCL
-        what = "the connection to another worker is lost"
+    except RuntimeError as error:  # of gloo and NCCL, which do not always use torch's DistError
+        if is_out_of_memory(error):
+            raise
         hint = "to resume from the last checkpoint, run the same command again; fewer --processes are allowed"
         raise WorkerLost(what, where=str(error).splitlines()[0][:200], hint=hint) from error
 
@@ -143,7 +153,7 @@ def connected() -> Iterator[None]:
 def joined(device: torch.device, reduce: str = "exact") -> Iterator[Workers]:
     """The workers that torchrun or `--processes` has started; a group of one if it has not.
 
-    Raises UsageError for an unknown `reduce`, WorkerLost.
+    Raises UsageError for an unknown `reduce` or a device that workers cannot use; WorkerLost.
     """
     if reduce not in REDUCTIONS:
         raise UsageError(f"unknown reduction {reduce!r}", where="--reduce", hint=f"use {' or '.join(REDUCTIONS)}")
@@ -151,34 +161,38 @@ def joined(device: torch.device, reduce: str = "exact") -> Iterator[Workers]:
     if count == 1:
         yield ALONE
         return
+    _refuse(device)
     from torch import distributed
 
     from gancli.heartbeat import Heartbeat
+    from gancli.rendezvous import JOINING, meet
 
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    with connected(), signals.immediate():
-        store = _store(rank)
+    with connected("the workers could not connect"), signals.immediate():
+        meeting, _first = meet(rank, count)  # its connection stays open
+        store = meeting.store("workers", JOINING)
         distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=JOINING)
         group = distributed.new_group(timeout=PATIENCE)
         distributed.barrier(group)
-    heartbeat = Heartbeat.start(rank, count)
+        heartbeat = Heartbeat.start(rank, count, meeting)
     try:
         yield Workers(rank, count, reduce == "exact", group)
         with connected():
             distributed.barrier(group)  # the first worker may be the one that connects the others
+        heartbeat.done()
     finally:
+        distributed.destroy_process_group()  # NCCL may wait for a lost worker: the heartbeat ends that, too
         heartbeat.stop()
-        distributed.destroy_process_group()
 
 
-def _store(rank: int) -> Store:
-    """The store of torchrun, or without it one in the first worker, in which all workers find one another.
-
-    torchrun keeps its store when it restarts the workers; without the prefix they would find those from before.
-    """
-    hosts = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = TCPStore(address, port, is_master=hosts, wait_for_workers=False, timeout=JOINING)
-    return PrefixStore(f"gancli/workers/{process.restarts()}", store)
+def _refuse(device: torch.device) -> None:
+    """Raise UsageError if workers cannot use this device, or if they are more than this machine has GPUs."""
+    if device.type not in ("cpu", "cuda"):
+        what, hint = f"several workers cannot use the device {device}", "use --device cpu, or a single process"
+        raise UsageError(what, where="--device", hint=hint)
+    gpus, workers = torch.cuda.device_count(), process.local_world_size()
+    if device.type == "cuda" and workers > gpus:
+        what, hint = f"{workers} workers, but {gpus} GPUs on this machine", f"use at most {gpus}, or --device cpu"
+        raise UsageError(what, where="--processes", hint=hint)

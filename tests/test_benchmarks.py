@@ -195,6 +195,14 @@ def test_mutants_counts_what_the_tests_notice(monkeypatch):
     assert mutants.table(verdicts)[2:] == ["| gancli/ema.py | 4 | 2 | 50.0 % |", "| all | 4 | 2 | 50.0 % |"]
 
 
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_distributed_compares_numbers_of_workers(tmp_path):
+    """One and two of them, started by torchrun."""
+    found = run("distributed.py", "bits", "--kinds", "mlp", "--workers", "1", "2", "--no-resume", cwd=tmp_path)
+    assert found == "mlp: 2 workers: the same bits\n"
+
+
 def test_every_script_has_a_test():
     """Modules that scripts import are run by theirs."""
     tested = Path(__file__).read_text() + (Path(__file__).parent / "test_trust.py").read_text()

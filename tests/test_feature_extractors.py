@@ -300,7 +300,7 @@ def test_features_leave_the_device_before_they_become_float64():
             calls.append("double")
             return self
 
-    feature_extractors.FeatureExtractor("stub", "", pathlib.Path("stub"), lambda x: Found())._of(
+    feature_extractors.FeatureExtractor("stub", "", pathlib.Path("stub"), lambda x: Found()).of_chunk(
         torch.zeros(1, 3, 4, 4)
     )
 

@@ -26,6 +26,7 @@ ROWS = [
         "penalties",
         "plots",
         "pool",
+        "rendezvous",
         "resampling",
         "safe_archive",
         "safe_load",

@@ -8,17 +8,23 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+import typer
 from conftest import make_pictures, write_preset
 from torch import nn
+from torch.distributed import HashStore, TCPStore
 
 import gancli as package
-from gancli import checkpoint, heartbeat, launch, signals
-from gancli.errors import ConfigError, Interrupted, UsageError, WorkerLost, WorkersDisagree
+from gancli import checkpoint, heartbeat, launch, process, rendezvous, signals
+from gancli import workers as workers_module
+from gancli.cli import workers as cli_workers
+from gancli.errors import ConfigError, DataError, Interrupted, UsageError, WorkerLost, WorkersDisagree
 from gancli.heartbeat import Sign
 from gancli.runs import Run
 from gancli.training import shards
@@ -96,13 +102,18 @@ def ended(processes):
     return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
 
 
+def wait_until(happened):
+    """True once it has; False after a minute."""
+    for _ in range(600):
+        if happened():
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def wait_for_a_tick(outdir):
     """Until the workers train."""
-    for _ in range(600):
-        if list(outdir.glob("*/stats.jsonl")):
-            return
-        time.sleep(0.1)
-    raise TimeoutError(outdir)
+    assert wait_until(lambda: list(outdir.glob("*/stats.jsonl")))
 
 
 def run_of(outdir):
@@ -204,6 +215,34 @@ def pretended(theirs, *, exact=True):
     return workers
 
 
+class TestErrors:
+    """Of functions that every worker calls. The other worker is pretended."""
+
+    @staticmethod
+    def failing():
+        raise DataError("mine", where="here", hint="do")
+
+    def test_all_raise_the_error_of_one(self, monkeypatch):
+        """It is printed once."""
+        theirs = DataError("theirs", where="there", hint="do")
+        workers = pretended(torch.tensor([[True]]))
+        monkeypatch.setattr(Workers, "share", lambda self, value, source: theirs if source == 1 else value)
+        with pytest.raises(DataError, match="theirs") as found:
+            workers.on_each(lambda: 1)
+        assert found.value.elsewhere
+
+    def test_the_first_error_counts(self, monkeypatch):
+        """If several fail."""
+        monkeypatch.setattr(Workers, "share", lambda self, value, source: value if source == 0 else None)
+        with pytest.raises(DataError, match="mine"):
+            pretended(torch.tensor([[True]])).on_each(self.failing)
+
+    def test_without_an_error_each_has_its_own_result(self):
+        """And a single process needs nobody."""
+        assert pretended(torch.tensor([[False]])).on_each(lambda: 5) == 5
+        assert ALONE.on_each(lambda: 5) == 5
+
+
 class TestAgreement:
     def test_workers_with_different_weights_stop(self):
         """They say which one differs."""
@@ -282,6 +321,126 @@ def test_an_error_is_printed_once(tmp_path, pictures):
     assert found.stderr.count("error:") == 1
     assert "a batch of 6 cannot be divided into 4 shards" in found.stderr
     assert "1, 2, 3 or 6" in found.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_the_launcher_passes_on_a_request_for_a_checkpoint_and_restarts_killed_workers(tmp_path, pictures):
+    """SIGUSR1 saves; after `kill -9` of a worker all are started again, and the result is that of one worker."""
+    preset = preset_of("progressive", tmp_path)
+    words = ["train", "--preset", preset, pictures, "--device", "cpu", "--kimg", "0.8"]
+    long = [*words, "--set", "train.tick_every=40", "--processes", "2", "--max-restarts", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GANCLI_OUTDIR": str(tmp_path / "two")}
+    launcher = subprocess.Popen(
+        [sys.executable, "-m", "gancli", *long], stderr=subprocess.PIPE, text=True, env=environment
+    )
+    wait_for_a_tick(tmp_path / "two")
+    last = run_of(tmp_path / "two").last
+    before = last.stat().st_mtime_ns if last.exists() else 0
+    launcher.send_signal(signal.SIGUSR1)
+    saved = wait_until(lambda: last.exists() and last.stat().st_mtime_ns > before)
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+    os.kill(int(children[1]), signal.SIGKILL)
+    (code, said), *_ = ended([launcher])
+    package.train(
+        preset, pictures, changes={"train.duration": 800, "train.tick_every": 40}, outdir=tmp_path / "one", threads=1
+    )
+
+    assert saved
+    assert code == 0, said
+    assert "restarting all workers from the last checkpoint (1 of 1)" in said
+    assert same(content(run_of(tmp_path / "two"))["weights"], content(run_of(tmp_path / "one"))["weights"])
+
+
+class TestRestarts:
+    """Of `--processes`, by a launcher that is pretended."""
+
+    @pytest.fixture
+    def outcomes(self, monkeypatch):
+        """What the next starts return or raise; it is empty at the end if all were used."""
+        found = []
+
+        def run(count, words, *, restart):
+            outcome = found.pop(0)
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        monkeypatch.setattr(launch, "run", run)
+        return found
+
+    @pytest.mark.parametrize("code", [0, 4, 70, 78])
+    def test_workers_that_end_by_themselves_are_not_restarted(self, outcomes, code):
+        """Finished, found something, diverged, or a wrong setting: it would happen again."""
+        outcomes.append(code)
+        with pytest.raises(typer.Exit) as ended:
+            cli_workers.share("2", 3)
+        assert ended.value.exit_code == code
+
+    def test_lost_workers_are_restarted_a_number_of_times(self, outcomes):
+        """Killed, or left alone; then the error is raised."""
+        lost = WorkerLost("worker 1 was ended by signal 9", where="here", hint="do")
+        outcomes += [lost, WorkerLost.exit_code, 0]
+        with pytest.raises(typer.Exit) as ended:
+            cli_workers.share("2", 2)
+        assert ended.value.exit_code == 0
+
+        outcomes += [lost, lost]
+        with pytest.raises(WorkerLost):
+            cli_workers.share("2", 1)
+        assert not outcomes
+
+    def test_restarted_workers_go_on_with_their_run(self, monkeypatch):
+        """Though `--new` was given."""
+        monkeypatch.setenv("RANK", "0")
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        for key, value, restarted in (
+            (process.RESTART, "0", False),
+            (process.RESTART, "1", True),
+            ("TORCHELASTIC_RESTART_COUNT", "2", True),
+        ):
+            with monkeypatch.context() as changed:
+                changed.setenv(key, value)
+                assert process.are_restarted() is restarted
+
+
+class TestRendezvous:
+    def test_workers_meet_in_a_store_with_values_from_an_earlier_start(self, monkeypatch):
+        """Each start has a name of its own, and all its workers know it."""
+        store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+        monkeypatch.setenv("MASTER_ADDR", "localhost")
+        monkeypatch.setenv("MASTER_PORT", str(store.port))
+        monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+        names = []
+        for _ in range(3):
+            with ThreadPoolExecutor(3) as threads:
+                found = {meeting.name for meeting, _ in threads.map(rendezvous.meet, range(3), [3] * 3)}
+            names.append(found)
+
+        assert [len(found) for found in names] == [1, 1, 1]
+        assert len(set.union(*names)) == 3
+
+    def test_a_worker_that_does_not_come_is_named(self, monkeypatch):
+        """After two minutes."""
+        monkeypatch.setattr(rendezvous, "JOINING", timedelta(seconds=0.2))
+        store = HashStore()
+        store.set("gancli/asks/1", "left over")
+        with pytest.raises(RuntimeError, match="worker 1, worker 2 did not start within"):
+            rendezvous._answer(store, "name", 3)
+
+
+class TestDevices:
+    def test_more_workers_than_gpus(self, monkeypatch):
+        """Two workers would share one, which NCCL does not allow."""
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        monkeypatch.setattr(process, "local_world_size", lambda: 4)
+        with pytest.raises(UsageError, match="4 workers, but 2 GPUs"):
+            workers_module._refuse(torch.device("cuda"))
+
+    def test_a_device_without_a_transport(self):
+        """Apple's GPU."""
+        with pytest.raises(UsageError, match="cannot use the device mps"):
+            workers_module._refuse(torch.device("mps"))
 
 
 class TestShards:

@@ -58,6 +58,7 @@ def main() -> None:
     json_wanted = "--json" in sys.argv
     process.wait_politely()
     process.end_with_parent()
+    process.tell_launcher()
     if process.rank():  # the first worker speaks for all of them
         show.be_silent()
     try:

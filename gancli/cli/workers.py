@@ -5,15 +5,29 @@ import sys
 import typer
 
 from gancli import process
+from gancli.cli import show
+from gancli.errors import GancliError, UsageError, WorkerLost, WorkersDisagree
 
 
 def share(processes: str | None, max_restarts: int) -> None:
-    """With --processes, run this command again in so many workers, and exit as they do. In a worker, do nothing."""
+    """With --processes, run this command again in so many workers, and exit as they do. In a worker, do nothing.
+
+    Lost workers are all started again, up to `max_restarts` times. Raises Interrupted and WorkerLost.
+    """
     if process.world_size() > 1 or (count := number_of(processes)) == 1:
         return
     from gancli import launch
 
-    raise typer.Exit(launch.run(count, sys.argv[1:], max_restarts=max_restarts))
+    for restart in range(max_restarts + 1):
+        try:
+            code = launch.run(count, sys.argv[1:], restart=restart)
+        except WorkerLost as lost:
+            if restart == max_restarts:
+                raise
+            show.say(f"{lost.what}: restarting all workers from the last checkpoint ({restart + 1} of {max_restarts})")
+            continue
+        if code != WorkerLost.exit_code or restart == max_restarts:
+            raise typer.Exit(code)
 
 
 def number_of(processes: str | None) -> int:
@@ -30,8 +44,6 @@ def speaks(error: Exception) -> bool:
 
     A lost connection is also printed by the first worker of every other machine.
     """
-    from gancli.errors import GancliError, UsageError, WorkerLost, WorkersDisagree
-
     if process.rank() == 0 or not isinstance(error, GancliError):
         return True
     if isinstance(error, WorkerLost) or error.elsewhere:

@@ -132,7 +132,7 @@ def run_for(
 
     That is fitted to `train.minutes` and to the number of workers when the run begins.
     """
-    new = new and not process.restarts()  # workers that torchrun has restarted go on with the run that they began
+    new = new and not process.are_restarted()  # they go on with the run that they have begun
     found = None if new else existing_for(config, outdir, name)
     config = sharded(config, found, workers, callback)
     if config.train.minutes is None:

@@ -50,13 +50,17 @@ def in_all(
         return mine[0].run, mine[0].config, mine[0].dataset.fingerprint
 
     run, config, fingerprint = workers.on_first(first)
-    if mine:
-        return mine[0]
-    dataset = open_data(config)
-    if dataset.fingerprint != fingerprint:
-        hint = "all workers need the same files at the same place"
-        raise DataError("the data is not that of worker 0", where=config.data.source, hint=hint)
-    return Prepared(run, config, dataset)
+
+    def opened() -> Prepared:
+        if mine:
+            return mine[0]
+        dataset = open_data(config)
+        if dataset.fingerprint != fingerprint:
+            what, hint = f"the data of worker {workers.rank} is different", "all workers need the same files"
+            raise DataError(what, where=config.data.source, hint=hint)
+        return Prepared(run, config, dataset)
+
+    return workers.on_each(opened)
 
 
 def go_on(
