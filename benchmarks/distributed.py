@@ -57,6 +57,26 @@ KINDS: dict[str, dict[str, Any]] = {
         "network": {"family": "mlp", "z_dim": 2, "generator": {"hidden": [32]}, "critic": {"hidden": [32]}},
         "growth": {},
     },
+    "projected": {
+        "network": {
+            "family": "projected", "resolution": 16, "z_dim": 16, "channels": [8, 8, 8], "critic_width": 8,
+        },
+        "loss": {"adversarial": "hinge"},
+        "augment": {"color": 0.5, "translation": 0.5},
+        "growth": {},
+    },
+    "super-resolution": {
+        "network": {
+            "family": "superres", "resolution": 16, "channels": 8, "blocks": 1, "output": "tanh",
+            "critic": {"layers": [{"channels": 8, "kernel": 3}]},
+        },
+        "loss": {"adversarial": "none", "perceptual": {"weight": 1}},
+        "growth": {},
+    },
+    "steered augmentation": {
+        "data": {"source": "builtin:shapes", "held_out": 0.1},
+        "augment": {"color": 1.0, "translation": 1.0, "target": 0.0001, "steer_images": 400},
+    },
 }  # fmt: skip
 TIMES = {"seconds", "images_per_s", "memory_mib"}
 JOB = Path(__file__).parents[1] / "docs" / "slurm" / "train.sbatch"

@@ -16,7 +16,8 @@ def squared_gradients(score: Tensor, *images: Tensor, pack: int = 1) -> tuple[Te
     """
     with input_gradients_only():
         gradients = torch.autograd.grad(score, images, create_graph=True)
-    return tuple(g.float().reshape(len(g) // pack, -1).square().sum(dim=1) for g in gradients)
+    wide = torch.promote_types(score.dtype, torch.float32)  # sums of bf16 would lose what is small
+    return tuple(g.to(wide).reshape(len(g) // pack, -1).square().sum(dim=1) for g in gradients)
 
 
 def gradient_penalty(scores: Tensor, images: Tensor, target: float = 1.0, pack: int = 1) -> Tensor:

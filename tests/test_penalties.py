@@ -20,7 +20,7 @@ def test_squared_gradient_of_a_linear_critic_is_the_square_of_its_weights():
 
     (penalty,) = squared_gradients((x * w).sum(), x)
 
-    torch.testing.assert_close(penalty, w.square().sum().float().expand(5))
+    torch.testing.assert_close(penalty, w.square().sum().expand(5))
 
 
 def test_gradient_penalty_of_a_linear_critic():
@@ -31,7 +31,7 @@ def test_gradient_penalty_of_a_linear_critic():
     steep = gradient_penalty((x * w).sum(dim=(1, 2, 3)), x)
     fair = gradient_penalty((x * unit).sum(dim=(1, 2, 3)), x)
 
-    torch.testing.assert_close(steep, (w.norm() - 1).square().float().expand(5))
+    torch.testing.assert_close(steep, (w.norm() - 1).square().expand(5))
     torch.testing.assert_close(fair, torch.zeros(5), atol=1e-6, rtol=0)
 
 
@@ -41,7 +41,7 @@ def test_gradient_penalty_of_a_quadratic_critic():
 
     penalty = gradient_penalty(x.square().sum(1) / 2, x)
 
-    torch.testing.assert_close(penalty, (x.norm(dim=1) - 1).square().float())
+    torch.testing.assert_close(penalty, (x.norm(dim=1) - 1).square())
 
 
 def test_a_flat_critic_has_a_finite_penalty_and_a_finite_gradient_of_it():

@@ -60,6 +60,18 @@ def test_one_process_needs_no_pool():
 
 
 @pytest.mark.slow
+def test_processes_do_not_need_the_file(tiny, tmp_path):
+    """Training may replace it while samples are generated."""
+    run = package.train(tiny, str(make_pictures(tmp_path / "pictures", 24)), outdir=tmp_path / "runs", threads=1)
+    generator = package.load(run.checkpoint)
+    run.checkpoint.unlink()
+    with generator.shared(2) as several:
+        found = several.sample(range(5))
+
+    assert torch.equal(found, generator.sample(range(5)))
+
+
+@pytest.mark.slow
 def test_files_and_figures_do_not_depend_on_the_number_of_processes(tiny, tmp_path):
     """Samples, frames and the panel of inspect-stats, bit for bit."""
     pictures = str(make_pictures(tmp_path / "pictures", 60))

@@ -24,11 +24,16 @@ import gancli as package
 from gancli import checkpoint, heartbeat, launch, process, rendezvous, signals
 from gancli import workers as workers_module
 from gancli.cli import workers as cli_workers
+from gancli.config.schema import LossConfig
+from gancli.critic_view import CriticView
 from gancli.errors import ConfigError, DataError, Interrupted, UsageError, WorkerLost, WorkersDisagree
+from gancli.growth import Phase
 from gancli.heartbeat import Sign
+from gancli.losses import ADVERSARIAL
 from gancli.runs import Run
 from gancli.training import shards
 from gancli.training.shards import Shard
+from gancli.training.step import critic_loss, generator_loss
 from gancli.workers import ALONE, Workers
 
 PROGRAM = Path(__file__).with_name("worker.py")
@@ -57,7 +62,8 @@ KINDS = {  # changes of the tiny preset; a batch of 8 is 4 shards of 2
     "wasserstein": {
         **SHARDED,
         "loss": {"adversarial": "wasserstein", "gradient_penalty": 10.0, "drift": 0.001},
-        "augment": {"translation": 1.0, "color": 1.0, "p": 0.5},
+        "data.held_out": 0.25,
+        "augment": {"translation": 1.0, "color": 1.0, "target": 0.0001, "steer_images": 40},
         "train.critic_steps": {"base": 2},
     },
 }
@@ -443,6 +449,27 @@ class TestDevices:
             workers_module._refuse(torch.device("mps"))
 
 
+class Plain:
+    """A critic around a network from samples to one score each."""
+
+    pack = 1
+
+    def __init__(self, network):
+        self.network = network
+
+    def group_of(self, batch):
+        """Samples do not couple."""
+        return 1
+
+    def features(self, x, stage, alpha):
+        """The samples."""
+        return x
+
+    def scores(self, features):
+        """(N, C, H, W) -> (N,)."""
+        return self.network(features)[:, 0]
+
+
 class TestShards:
     @pytest.mark.parametrize(("workers", "count"), [(1, 4), (2, 4), (3, 4), (4, 4), (5, 16)])
     def test_every_shard_has_one_worker(self, workers, count):
@@ -473,6 +500,35 @@ class TestShards:
         torch.testing.assert_close(network.weight.grad, 2 * (y * x).mean(0, keepdim=True), rtol=1e-12, atol=0)
         torch.testing.assert_close(network.bias.grad, 2 * y.mean(0), rtol=1e-12, atol=0)
         torch.testing.assert_close(found["loss"], y.square().mean(), rtol=1e-12, atol=0)
+
+    @pytest.mark.parametrize("penalty", ["gradient penalty", "r1 and r2"])
+    @pytest.mark.parametrize("adversarial", ADVERSARIAL)
+    def test_losses_in_shards_have_the_gradients_of_the_whole_batch(self, adversarial, penalty):
+        """Critic and generator, in float64 to 1e-12, with a double backward; the samples do not couple."""
+        torch.manual_seed(0)
+        weights = {"gradient_penalty": 10.0} if penalty == "gradient penalty" else {"r1": 2.0, "r2": 3.0}
+        loss = LossConfig(adversarial=adversarial, drift=0.001, **weights)
+        critic, draw = nn.Sequential(nn.Flatten(), nn.Linear(12, 7), nn.Tanh(), nn.Linear(7, 1)).double(), torch.randn
+        generator = nn.Linear(5, 12).double()
+        view = CriticView(Plain(critic), Phase(0, 2, 2, 1.0, 12, 0.001, 0, False))
+        x, z, u = draw(12, 3, 2, 2).double(), draw(12, 5).double(), torch.rand(12).double()
+
+        def critic_of(shard):
+            y = generator(shard.of(z)).view(-1, 3, 2, 2)
+            return critic_loss(view, shard.of(x), y, shard.of(u), loss, penalize=True)
+
+        def generator_of(shard):
+            return generator_loss(view, shard.of(x), generator(shard.of(z)).view(-1, 3, 2, 2), loss)
+
+        for network, losses_of, total in (
+            (critic, critic_of, "critic_loss"),
+            (generator, generator_of, "generator_loss"),
+        ):
+            whole = torch.autograd.grad(losses_of(shards.WHOLE)[total], [*network.parameters()])
+            mine = [Shard(i, 4) for i in range(4)]
+            shards.backward(mine, losses_of, total, torch.optim.Adam(network.parameters()), (network,), ALONE)
+            for parameter, gradient in zip(network.parameters(), whole, strict=True):
+                torch.testing.assert_close(parameter.grad, gradient, rtol=1e-12, atol=1e-14)
 
     def test_moving_statistics_are_averages_over_shards(self):
         """One update per step from all shards: .9 of the old value and .1 of the mean of the shards' statistics."""
