@@ -32,7 +32,7 @@ def test_gradient_penalty_of_a_linear_critic():
     fair = gradient_penalty((x * unit).sum(dim=(1, 2, 3)), x)
 
     torch.testing.assert_close(steep, (w.norm() - 1).square().expand(5))
-    torch.testing.assert_close(fair, torch.zeros(5), atol=1e-6, rtol=0)
+    torch.testing.assert_close(fair, torch.zeros(5).double(), atol=1e-6, rtol=0)
 
 
 def test_gradient_penalty_of_a_quadratic_critic():

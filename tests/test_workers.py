@@ -36,6 +36,7 @@ from gancli.training.shards import Shard
 from gancli.training.step import critic_loss, generator_loss
 from gancli.workers import ALONE, Workers
 
+JOBS = Path(__file__).parents[1] / "docs" / "slurm"
 PROGRAM = Path(__file__).with_name("worker.py")
 SHARDED = {"train.shards": 4, "network.minibatch_std": {"group_size": 2}}
 KINDS = {  # changes of the tiny preset; a batch of 8 is 4 shards of 2
@@ -631,6 +632,53 @@ class TestLaunch:
             launch.exit_code({0: failure(-signal.SIGTERM, 1), 1: failure(-signal.SIGTERM, 2)})
         with pytest.raises(WorkerLost, match="worker 1 was ended by signal 9"):
             launch.exit_code({0: failure(75, 1), 1: failure(-signal.SIGKILL, 2)})
+
+
+class TestJobs:
+    """The SLURM job files, with programs in place of SLURM's that write down how they were called."""
+
+    @pytest.fixture
+    def slurm(self, tmp_path, monkeypatch):
+        """The folder of what they have written."""
+        for name, text in {
+            "srun": "echo $* > srun.txt; trap 'echo stopped > stopped.txt; exit' TERM; while :; do sleep 0.1; done",
+            "scontrol": "[ $1 = show ] && printf 'first\\nsecond\\n' || echo $* > scontrol.txt",
+        }.items():
+            (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+            (tmp_path / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        for key, value in {"JOB_ID": "7", "JOB_NODELIST": "n[1-2]", "JOB_NUM_NODES": "2", "ARRAY_JOB_ID": "8"}.items():
+            monkeypatch.setenv(f"SLURM_{key}", value)
+        return tmp_path
+
+    @staticmethod
+    def stopped(folder, *words, began):
+        """The exit code of a job that gets SIGTERM once it has begun."""
+        job = subprocess.Popen(["bash", *map(str, words)], cwd=folder)
+        assert wait_until((folder / began).exists)
+        job.send_signal(signal.SIGTERM)
+        return job.wait(timeout=20)
+
+    def test_a_training_that_is_stopped_goes_back_into_the_queue(self, slurm):
+        """After its workers have saved; they meet at the first machine."""
+        assert self.stopped(slurm, JOBS / "train.sbatch", "photos.zip", began="srun.txt") == 0
+
+        called = (slurm / "srun.txt").read_text()
+        assert "torchrun --nnodes 2 --nproc-per-node 4" in called
+        assert "--rdzv-endpoint first:29400" in called
+        assert "-m gancli train photos.zip --preset r3gan-64" in called
+        assert (slurm / "stopped.txt").exists()
+        assert (slurm / "scontrol.txt").read_text() == "requeue 7\n"
+
+    def test_so_does_a_run_of_an_ablation(self, slurm, monkeypatch):
+        """Each element of the array runs its line of the commands."""
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+        (slurm / "commands.txt").write_text("srun one\nsrun 'the second'\nsrun three\n")
+
+        assert self.stopped(slurm, JOBS / "ablation.sbatch", "commands.txt", began="srun.txt") == 0
+        assert (slurm / "srun.txt").read_text() == "the second\n"
+        assert (slurm / "stopped.txt").exists()
+        assert (slurm / "scontrol.txt").read_text() == "requeue 8_2\n"
 
 
 class TestHeartbeat:

@@ -181,7 +181,7 @@ def forecast_table(forecast: Forecast) -> list[Any]:
         each = -(-forecast.shards // forecast.workers)
         total += (
             f"\n{forecast.workers} workers share the {forecast.shards} shards of a batch, at most {each} each, of "
-            f"{samples} samples; time is without what they tell one another, memory that of one worker"
+            f"{samples} samples; the time is without communication, the memory is that of one worker"
         )
     return [
         Text(yaml.dump(dict(forecast.config))),

@@ -33,8 +33,8 @@ def forecast(
 ) -> Forecast:
     """Estimate time, memory and disk space of a resolved config. Takes at most about `budget` seconds.
 
-    workers: each takes its part of a batch, all at the same time; what they tell one another is not counted. Memory is
-    that of one of them.
+    workers: each takes its part of a batch, all at the same time. Communication is not counted. Memory is that of one
+    of them.
     """
     state = TrainState.fresh(config, device)
     schedule = Schedule.of(config)

@@ -17,10 +17,9 @@ from gancli.training.step import train_critic, train_generator
 
 def too_little(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase, run: Run) -> OutOfMemory:
     """The error for a step that did not fit. The state is used for trials: it must not be saved afterwards."""
-    largest = largest_batch(state, config, feed, phase) if state.workers.count == 1 else 0
     if state.workers.count > 1:  # a trial would wait for the others
         hint = "use more --processes, each on its own GPU or machine, or train a new run with a smaller --batch"
-    elif largest:
+    elif largest := largest_batch(state, config, feed, phase):
         one_size = len(config.sizes) == 1 or not config.growth.at
         change = f"--batch {largest}" if one_size else f"--set growth.at.{phase.height}.batch_size={largest}"
         hint = f"a batch of {largest} fits: train a new run with {change}"

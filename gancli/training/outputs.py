@@ -44,14 +44,14 @@ def take_tick(session: Session, state: TrainState, phase: Phase, *more: Warned) 
     word = alarms.verdict(tick, session.history, judged=judged)
     tick = replace(tick, verdict=word, warnings=(*_warnings(unsaid, session), *more))
     found = (f"{name}: {alarm.text}" for name, alarm in raised.items() if name in session.stop_on)
-    session.finding = next(found, None)
+    finding = next(found, None)
     if (augment := session.config.steered_augment) is not None:
         shown = state.images - (session.history[-1]["images"] if session.history else 0)
         state.steer_augment(augment, tick.overfitting, shown)
     session.history.append(log.append(session.run, tick))
     session.callback.tick(tick)
     session.since_tick, session.images_at_tick = time.monotonic(), state.images
-    return session.finding, state.extra.get(STEERED)
+    return finding, state.extra.get(STEERED)
 
 
 def _warnings(unsaid: Mapping[str, Alarm], session: Session) -> tuple[Warned, ...]:

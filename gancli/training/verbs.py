@@ -1,8 +1,10 @@
 """The functions train(), resume(), grow() and plan()."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from gancli import checkpoint, devices, process, signals
 from gancli.data.given import Data, place_of
@@ -76,15 +78,14 @@ def train(
     callback, names, place = of_first(callback), stop_names(stop_on), devices.choose(device)
     where = place_of(data)
 
-    def prepare() -> Prepared:
+    def prepare(workers: int) -> Prepared:
         config, source = setup.written(preset, where, changes, start_from, place, callback)
         resolved, dataset = setup.prepare(config, where, callback, source=source, rescan=rescan)
         setup.refuse_rejected(dataset, strict=strict)
-        run, resolved = setup.run_for(resolved, dataset, place, Path(outdir), name, callback, workers.count, new=new)
+        run, resolved = setup.run_for(resolved, dataset, place, Path(outdir), name, callback, workers, new=new)
         return Prepared(run, resolved, dataset, source)
 
-    with joined(place, reduce) as workers:
-        return go_on(in_all(workers, prepare, setup.data_of), place, callback, names, workers)
+    return _trained(prepare, place, reduce, callback, names)
 
 
 @signals.handled()
@@ -107,15 +108,14 @@ def resume(
     """
     callback, names, place = of_first(callback), stop_names(stop_on), devices.choose(device)
 
-    def prepare() -> Prepared:
+    def prepare(workers: int) -> Prepared:
         found = setup.existing(run, Path(outdir))
-        config, dataset = setup.reopened(found, duration, workers.count, callback)
+        config, dataset = setup.reopened(found, duration, workers, callback)
         begun = found.last.exists() or bool(found.checkpoints())
         source = checkpoint.read(config.origin.checkpoint) if config.origin and not begun else None
         return Prepared(found, config, dataset, source)
 
-    with joined(place, reduce) as workers:
-        return go_on(in_all(workers, prepare, setup.data_of), place, callback, names, workers)
+    return _trained(prepare, place, reduce, callback, names)
 
 
 @signals.handled()
@@ -145,16 +145,24 @@ def grow(
     callback, names, place = of_first(callback), stop_names(stop_on), devices.choose(device)
     where = place_of(data)
 
-    def prepare() -> Prepared:
+    def prepare(workers: int) -> Prepared:
         source = checkpoint.read(ckpt)
         config = grown(source, to, changes or {})
         resolved, dataset = setup.prepare(config, where, callback, source=source)
         setup.refuse_rejected(dataset, strict=strict)
-        run, resolved = setup.run_for(resolved, dataset, place, Path(outdir), name, callback, workers.count, new=new)
+        run, resolved = setup.run_for(resolved, dataset, place, Path(outdir), name, callback, workers, new=new)
         return Prepared(run, resolved, dataset, source, keep_adam=not fresh_adam)
 
-    with joined(place, reduce) as workers:
-        return go_on(in_all(workers, prepare, setup.data_of), place, callback, names, workers)
+    return _trained(prepare, place, reduce, callback, names)
+
+
+def _trained(
+    prepare: Callable[[int], Prepared], device: torch.device, reduce: str, callback: Callback, stop_on: frozenset[str]
+) -> TrainReport:
+    """Train what `prepare` returns for a number of workers, together with the other workers if there are any."""
+    with joined(device, reduce) as workers:
+        prepared = in_all(workers, lambda: prepare(workers.count), setup.data_of)
+        return go_on(prepared, device, callback, stop_on, workers)
 
 
 def of_first(callback: Callback | None) -> Callback:
