@@ -73,17 +73,41 @@ class TestCommands:
         assert [row.seeds for row in found.rows] == [(1,), (0, 1)]
         assert [Run(path).config().loss.r1 for row in found.rows for path in row.runs] == [0.5, 2, 2]
 
+    @pytest.mark.slow
+    def test_xargs_on_two_hosts_finds_the_same_as_ablate(self, tiny, pictures, tmp_path, gancli):
+        """Each host takes half of the lines, as docs/scaling.md shows, from a folder of its own."""
+        words = ("--preset", tiny, str(pictures), "--vary", "loss.r1=0.5,2", "--seeds", "0,1", "--kimg", "0.064")
+        outdir = tmp_path / "runs"
+        lines = gancli("ablate", *words, "--outdir", str(outdir), "--print-commands")[1].splitlines()
+        hosts = []
+        for host, own in enumerate((lines[:2], lines[2:])):
+            (tmp_path / f"host{host}").mkdir()
+            text = "\n".join(own).encode()
+            command = ["xargs", "-d", "\\n", "-P", "2", "-n", "1", "sh", "-c"]
+            path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+            environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+            xargs = subprocess.Popen(command, stdin=subprocess.PIPE, cwd=tmp_path / f"host{host}", env=environment)
+            xargs.stdin.write(text)
+            xargs.stdin.close()
+            hosts.append(xargs)
+        assert [host.wait(timeout=120) for host in hosts] == [0, 0]
+
+        mine = collected(tiny, pictures, outdir)
+        alone = collected(tiny, pictures, tmp_path / "alone", collect=False)
+        assert [row.seeds for row in mine.rows] == [(0, 1), (0, 1)]
+        assert [(row.variant, row.measures) for row in mine.rows] == [(row.variant, row.measures) for row in alone.rows]
+
     def test_options_of_the_user_are_passed_on(self, tiny, pictures):
         """Those of the machine, such as the device."""
         (line,) = verb.commands(["loss.r1=1"], tiny, str(pictures), options=["--device", "cpu"])
         assert line.endswith("--device cpu")
 
 
-def collected(preset, pictures, outdir):
+def collected(preset, pictures, outdir, *, collect=True):
     changes = {"train.duration": 64}
     return verb.ablate(
         ["loss.r1=0.5,2"], preset, str(pictures), seeds=(0, 1), changes=changes, show=["std_ratio"], outdir=outdir,
-        collect=True, threads=1,
+        collect=collect, threads=1,
     )  # fmt: skip
 
 
