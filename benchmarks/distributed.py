@@ -4,7 +4,7 @@
     python benchmarks/distributed.py kills --count 20     kill -9 of random workers under --max-restarts
     python benchmarks/distributed.py machines             two network namespaces as two machines; the link is cut (root)
     python benchmarks/distributed.py overhead             two workers of one thread beside one of two threads
-    python benchmarks/distributed.py traffic              seconds of a gather by size, for the model of docs/scaling.md
+    python benchmarks/distributed.py model                the cost of a step: predicted, measured; calculated for GPUs
 
 Workers are started by torchrun or by --processes, as a user does it, with one thread each.
 """
@@ -79,6 +79,20 @@ KINDS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 TIMES = {"seconds", "images_per_s", "memory_mib"}
+W2 = {
+    "network.channels": "[128,128,128,64,32]", "network.z_dim": "128", "growth.start_at": "64", "growth.fade": "0",
+    "train.batch_size": "16", "train.duration": "1280", "train.tick_every": "320", "train.sample_every": "0",
+}  # fmt: skip
+W2_VALUES = 1_142_000  # gradients of each network
+
+# Assumed, not measured: an H100 at a fifth of its bf16 peak, and at least 15 ms for the kernels of a step; NVLink
+# inside a machine of 8, 400 Gb/s for each GPU between machines; 0.05 ms before anything arrives. The feed of a worker
+# was measured on a CPU, by `speed.py feed`.
+GPU = {"flop": 2e14, "least": 0.015, "inside": 4.5e11, "between": 5e10, "delay": 5e-5, "machine": 8, "feed": 1.8e5}
+TASKS = {  # floating-point operations of an image, gradients of both networks, batch of the preset
+    "r3gan-64": {"flop": 59e9, "values": 14.8e6, "batch": 64},
+    "progan-64": {"flop": 464e9, "values": 46e6, "batch": 16},
+}
 JOB = Path(__file__).parents[1] / "docs" / "slurm" / "train.sbatch"
 ADDRESSES = ("10.99.0.1", "10.99.0.2")
 
@@ -87,7 +101,7 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
-    for work in (bits, kills, machines, overhead, traffic):
+    for work in (bits, kills, machines, overhead, model):
         command = commands.add_parser(work.__name__, help=(work.__doc__ or "").splitlines()[0])
         command.set_defaults(run=work)
         if work is bits:
@@ -99,8 +113,6 @@ def main() -> None:
             command.add_argument("--seed", type=int, default=0)
         if work is overhead:
             command.add_argument("--rounds", type=int, default=5)
-            command.add_argument("--preset", default="progan-64")
-            command.add_argument("--set", action="append", default=[], dest="more")
     given = parser.parse_args()
     given.run(given)
 
@@ -173,22 +185,48 @@ def machines(given: argparse.Namespace) -> None:
 def overhead(given: argparse.Namespace) -> None:
     """Images per second of two workers of one thread and of one worker of two threads, in turn."""
     found: dict[str, list[float]] = {"1 worker, 2 threads": [], "2 workers, 1 thread": []}
-    more = [word for text in given.more for word in ("--set", text)]
     with tempfile.TemporaryDirectory() as folder:
-        words = ["train", "builtin:shapes", "--preset", given.preset, "--new", "--outdir", folder, *more]
         for number in range(given.rounds):
             for name, own in zip(found, (["--threads", "2"], ["--processes", "2", "--threads", "1"]), strict=True):
-                ended(started([*words, *own], threads=None))
-                last = sorted(Path(folder).glob("[0-9]*"))[-1]
-                found[name].append(Run(last).stats()[-1]["images_per_s"])
+                found[name].append(speeds([own], Path(folder))[0])
             print(number, {name: round(values[-1], 2) for name, values in found.items()}, flush=True)
     one, two = found.values()
     ratios = [b / a for a, b in zip(one, two, strict=True)]
     print(f"ratio: {median(ratios):.3f} (median of {len(ratios)}; {min(ratios):.3f} to {max(ratios):.3f})")
 
 
-def traffic(given: argparse.Namespace) -> None:
-    """Seconds in which two workers on this machine gather one row each, by the size of a row."""
+def speeds(trainings: Sequence[Sequence[str]], folder: Path) -> list[float]:
+    """Images per second of trainings of workload W2 of `speed.py`, all at the same time. Each has its own options."""
+    running = []
+    for own in trainings:
+        place = Path(tempfile.mkdtemp(dir=folder))
+        words = [word for key, value in W2.items() for word in ("--set", f"{key}={value}")]
+        words = ["train", "builtin:shapes", "--preset", "progan-64", *words, *own, "--outdir", str(place)]
+        running.append((started(words, threads=None), place))
+    for process, _ in running:
+        ended(process)
+    return [median([row["images_per_s"] for row in run_in(place).stats()[1:]]) for _, place in running]
+
+
+def model(given: argparse.Namespace) -> None:
+    """A step of two workers, predicted from its parts and measured; a step on GPUs, calculated."""
+    with tempfile.TemporaryDirectory() as folder:
+        half = ["--threads", "1", "--batch", "8"]
+        alone = 8 / speeds([half], Path(folder))[0]
+        side = 8 / min(speeds([half, half], Path(folder)))
+        both = 16 / speeds([["--processes", "2", "--threads", "1"]], Path(folder))[0]
+    fixed, each = fitted(gathers())
+    exchange = 2 * (fixed + each * W2_VALUES)
+    print(f"half a batch of W2, one thread: {alone:.4f} s alone, {side:.4f} s beside another process")
+    print(f"a gather between two processes: {fixed * 1e3:.2f} ms, and {each * 1e9:.2f} ns for each value of a worker")
+    print(
+        f"a step of two workers: {side + exchange:.4f} s predicted, of which {exchange:.4f} s are gathers; {both:.4f} s"
+    )
+    print("\n" + table_of_gpus())
+
+
+def gathers() -> dict[int, float]:
+    """Seconds in which two workers on this machine gather one row each, by the number of its values."""
     program = (
         "import time, torch, gancli.workers as w\n"
         "with w.joined(torch.device('cpu')) as group:\n"
@@ -199,7 +237,44 @@ def traffic(given: argparse.Namespace) -> None:
         "        if group.first: print(values, sorted(times)[6], flush=True)\n"
     )
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
-    subprocess.run([*launcher, sys.executable, "-c", program], check=True, env=environment(1))
+    command = [*launcher, sys.executable, "-c", program]
+    found = subprocess.run(command, check=True, env=environment(1), capture_output=True, text=True).stdout
+    return {int(line.split()[0]): float(line.split()[1]) for line in found.splitlines()}
+
+
+def fitted(times: Mapping[int, float]) -> tuple[float, float]:
+    """Seconds of a gather of nothing, and those that each value adds: the shortest time, the slope of the longest."""
+    (few, least), (many, most) = min(times.items()), max(times.items())
+    return least, (most - least) / (many - few)
+
+
+def table_of_gpus() -> str:
+    """Milliseconds of a step by number of GPUs, calculated from the figures in GPU and TASKS. Markdown."""
+    lines = [
+        "| | GPUs | batch | feed | compute | `exact` | `sum` | share of compute |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, task in TASKS.items():
+        for count, batch in ((1, task["batch"]), (8, task["batch"]), (64, 8 * task["batch"])):
+            feed, compute, exact, total = (1e3 * x for x in parts_of_step(task, count, batch))
+            share = f"{compute / (feed + compute + exact):.0%}, {compute / (feed + compute + total):.0%}"
+            times = f"{feed:.1f} | {compute:.1f} | {exact:.1f} | {total:.1f}"
+            lines.append(f"| {name} | {count} | {batch} | {times} | {share} |")
+    return "\n".join(lines)
+
+
+def parts_of_step(task: Mapping[str, float], count: int, batch: float) -> tuple[float, float, float, float]:
+    """Seconds of reading images, of computing, of gathering one shard per worker, and of an all-reduce instead."""
+    compute = max(GPU["least"], batch / count * task["flop"] / GPU["flop"])
+    bandwidth = GPU["inside"] if count <= GPU["machine"] else GPU["between"]
+    size, rest = 4 * task["values"], (count - 1) / count
+    delay = 0.0 if count == 1 else 2 * GPU["delay"]
+    return (
+        batch / count / GPU["feed"],
+        compute,
+        delay + rest * count * size / bandwidth,
+        delay + 2 * rest * size / bandwidth,
+    )
 
 
 def written(place: Path, changes: Mapping[str, Any]) -> Path:

@@ -195,6 +195,20 @@ def test_mutants_counts_what_the_tests_notice(monkeypatch):
     assert mutants.table(verdicts)[2:] == ["| gancli/ema.py | 4 | 2 | 50.0 % |", "| all | 4 | 2 | 50.0 % |"]
 
 
+def test_the_cost_of_workers_is_calculated(monkeypatch):
+    """By hand: 8 GPUs, 64 images of 1 TFLOP, 10 million gradients, 1 ms of delay, 100 GB/s."""
+    monkeypatch.syspath_prepend(FOLDER)
+    import distributed
+
+    gpu = {"flop": 1e14, "least": 0.01, "inside": 1e11, "between": 1e10, "delay": 1e-3, "machine": 8, "feed": 1e4}
+    monkeypatch.setattr(distributed, "GPU", gpu)
+    task = {"flop": 1e12, "values": 1e7}
+    assert distributed.parts_of_step(task, 8, 64) == pytest.approx((8e-4, 0.08, 0.002 + 2.8e-3, 0.002 + 7e-4))
+    assert distributed.parts_of_step(task, 16, 16)[1:3] == pytest.approx((0.01, 0.002 + 60e-3))
+    assert distributed.parts_of_step(task, 1, 1)[2:] == (0, 0)
+    assert distributed.fitted({1: 0.5, 11: 0.7, 101: 2.5}) == pytest.approx((0.5, 0.02))
+
+
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_distributed_compares_numbers_of_workers(tmp_path):
