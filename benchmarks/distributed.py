@@ -80,8 +80,9 @@ KINDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 TIMES = {"seconds", "images_per_s", "memory_mib"}
 W2 = {
-    "network.channels": "[128,128,128,64,32]", "network.z_dim": "128", "growth.start_at": "64", "growth.fade": "0",
-    "train.batch_size": "16", "train.duration": "1280", "train.tick_every": "320", "train.sample_every": "0",
+    "network.channels": "[128,128,128,64,32]", "network.z_dim": "128", "network.minibatch_std.group_size": "4",
+    "growth.start_at": "64", "growth.fade": "0",
+    "train.batch_size": "16", "train.duration": "640", "train.tick_every": "160", "train.sample_every": "0",
 }  # fmt: skip
 W2_VALUES = 1_142_000  # gradients of each network
 
@@ -211,7 +212,7 @@ def speeds(trainings: Sequence[Sequence[str]], folder: Path) -> list[float]:
 def model(given: argparse.Namespace) -> None:
     """A step of two workers, predicted from its parts and measured; a step on GPUs, calculated."""
     with tempfile.TemporaryDirectory() as folder:
-        half = ["--threads", "1", "--batch", "8"]
+        half = ["--threads", "1", "--set", "train.batch_size=8"]
         alone = 8 / speeds([half], Path(folder))[0]
         side = 8 / min(speeds([half, half], Path(folder)))
         both = 16 / speeds([["--processes", "2", "--threads", "1"]], Path(folder))[0]

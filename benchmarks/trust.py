@@ -36,11 +36,11 @@ class Campaign:
 
 CAMPAIGNS = {
     "kills": Campaign("No run is lost to a crash, and logs match weights", 200, 3),
-    "faults": Campaign("No run is lost to a failed write", 0, 8),
+    "faults": Campaign("No run is lost to a failed write", 0, 5),
     "stops": Campaign("Resume is bit-exact", 0, 4),
     "nonfinite": Campaign("A non-finite number never reaches a checkpoint", 30, 6),
     "damage": Campaign("Damaged input gives one clear error", 16_000, 240),
-    "payloads": Campaign("Opening a file never runs code", 0, 30),
+    "payloads": Campaign("Opening a file never runs code", 0, 16),
     "signals": Campaign("A signal ends a command within 10 s, with a checkpoint", 50, 5),
     "disks": Campaign("On a full disk the last good checkpoint stays, and the message says what is needed", 40, 2),
     "pictures": Campaign("One bad image never stops a run", 5, 1),

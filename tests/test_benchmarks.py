@@ -76,6 +76,7 @@ def test_the_plain_formulas_of_the_benchmark_compute_what_gancli_computes(monkey
     torch.testing.assert_close(*losses, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_speed_measures_start_up_and_the_feed(tmp_path):
     """Seconds of processes and images per second of the cache."""
     run("speed.py", "W5", "feed", "--rounds", "1", "--out", "found.json", cwd=tmp_path)
@@ -85,6 +86,7 @@ def test_speed_measures_start_up_and_the_feed(tmp_path):
     assert all(row["seconds"]["gancli"] > 0 for row in found)
 
 
+@pytest.mark.slow
 def test_scaling_measures_every_axis_and_fits_the_growth(tmp_path):
     """A row per point; seconds grow with the operations where these grow."""
     axes, files = ("--axes", "resolution", "samples"), ("--out", "s.json", "--plot", "s.svg")
@@ -108,6 +110,7 @@ def test_quickstart_trains_and_judges_each_seed(tmp_path, preset):
     assert found["rows"][0]["verdict"]
 
 
+@pytest.mark.slow
 def test_precision_compares_both_over_seeds(tmp_path, preset):
     """A row per seed and precision; a run that the file holds is not repeated."""
     make_pictures(tmp_path / "pictures", 150)

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import typer
@@ -153,10 +154,12 @@ def pictures(tmp_path_factory):
 def trained(tmp_path_factory, pictures):
     """By kind: the folder of a run that one worker has trained, and that of one that two have begun."""
     folder = tmp_path_factory.mktemp("runs")
+    many = str(folder / "many.npy")  # smaller sets have no held-out samples, by which augmentation is steered
+    np.save(many, np.random.RandomState(0).randint(0, 256, (520, 16, 16, 3)).astype(np.uint8))
     plan = [
         {
             "preset": preset_of(kind, folder),
-            "data": None if kind == "dense" else pictures,
+            "data": {"dense": None, "wasserstein": many}.get(kind, pictures),
             "outdir": str(folder / f"{kind} shared"),
         }
         for kind in KINDS
