@@ -112,7 +112,7 @@ def main() -> None:
         if work is kills:
             command.add_argument("--count", type=int, default=20)
             command.add_argument("--seed", type=int, default=0)
-        if work is overhead:
+        if work in (overhead, model):
             command.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     given.run(given)
@@ -212,13 +212,15 @@ def speeds(trainings: Sequence[Sequence[str]], folder: Path) -> list[float]:
 def model(given: argparse.Namespace) -> None:
     """A step of two workers, predicted from its parts and measured; a step on GPUs, calculated."""
     with tempfile.TemporaryDirectory() as folder:
-        half = ["--threads", "1", "--set", "train.batch_size=8"]
-        alone = 8 / speeds([half], Path(folder))[0]
-        side = 8 / min(speeds([half, half], Path(folder)))
-        both = 16 / speeds([["--processes", "2", "--threads", "1"]], Path(folder))[0]
+        place, half = Path(folder), ["--threads", "1", "--set", "train.batch_size=8"]
+        rounds = [
+            (8 / min(speeds([half, half], place)), 16 / speeds([["--processes", "2", "--threads", "1"]], place)[0])
+            for _ in range(given.rounds)
+        ]
+        side, both = (median(times) for times in zip(*rounds, strict=True))
     fixed, each = fitted(gathers())
     exchange = 2 * (fixed + each * W2_VALUES)
-    print(f"half a batch of W2, one thread: {alone:.4f} s alone, {side:.4f} s beside another process")
+    print(f"half a batch of W2, one thread, beside another process: {side:.4f} s; rounds: {rounds}")
     print(f"a gather between two processes: {fixed * 1e3:.2f} ms, and {each * 1e9:.2f} ns for each value of a worker")
     print(
         f"a step of two workers: {side + exchange:.4f} s predicted, of which {exchange:.4f} s are gathers; {both:.4f} s"

@@ -19,7 +19,6 @@ a mode counts if one such sample has it.
 import argparse
 import json
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ from torch.nn.functional import cross_entropy
 
 import gancli
 from gancli.data import arrays
-from gancli.runs import Run
 
 Row = dict[str, Any]
 TRIPLES = 60_000
@@ -78,6 +76,7 @@ def main() -> None:
         command.add_argument("--samples", type=int, default=26_000 if work is digits else 2_500)
         command.add_argument("--threads", type=int, default=1)
         command.add_argument("--out", type=Path, required=True)
+        command.add_argument("--runs", type=Path, help="keep the runs, so that a training that was stopped goes on")
         command.set_defaults(run=work)
     showing = commands.add_parser("table")
     showing.add_argument("files", type=Path, nargs="+")
@@ -129,13 +128,18 @@ def each(given: argparse.Namespace, preset: str, data: str | None, count: Callab
         for cure in given.cures:
             if (preset, cure, seed, tuple(given.more)) in there:
                 continue
-            began, changes = time.monotonic(), {**CURES[cure], "train.seed": seed, **more}
+            changes = {**CURES[cure], "train.seed": seed, **more}
             with tempfile.TemporaryDirectory() as folder:
-                run = gancli.train(preset, data, changes=changes, outdir=folder, threads=given.threads).run
-                seconds = round(time.monotonic() - began)
-                x = torch.as_tensor(gancli.load(run).sample(range(given.samples)))
-                kimg = Run(run).config().train.duration / 1000
-            row = {"preset": preset, "cure": cure, "seed": seed, "set": given.more, "kimg": kimg, "seconds": seconds}
+                found = gancli.train(preset, data, changes=changes, outdir=given.runs or folder, threads=given.threads)
+                x = torch.as_tensor(gancli.load(found.run).sample(range(given.samples)))
+            row = {
+                "preset": preset,
+                "cure": cure,
+                "seed": seed,
+                "set": given.more,
+                "kimg": found.duration / 1000,
+                "seconds": round(found.seconds),
+            }
             with given.out.open("a") as file:
                 file.write(json.dumps(row | count(x)) + "\n")
 
