@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def bits(given: argparse.Namespace) -> None:
-    """200 steps of four kinds of networks, by 1, 2 and 4 workers, and by 4, then 1, then 2."""
+    """200 steps of several kinds of networks, by 1, 2 and 4 workers, and by 4, then 1, then 2."""
     with tempfile.TemporaryDirectory() as folder:
         for kind in given.kinds:
             place = Path(folder) / kind

@@ -21,6 +21,8 @@ def choose(name: str = "auto") -> torch.device:
         name = next(kind for kind, there in available.items() if there)
     if not available.get(name.split(":")[0], False):
         raise UsageError(f"device {name!r} is not available", where="--device", hint="use --device auto or cpu")
+    if name.startswith("cuda:") and process.world_size() > 1:
+        raise UsageError("each worker takes a GPU of its own", where=f"--device {name}", hint="use --device cuda")
     if name == "cuda" and process.world_size() > 1:
         name = f"cuda:{process.local_rank() % torch.cuda.device_count()}"  # each worker has its own
     return torch.device(name)

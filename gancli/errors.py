@@ -12,7 +12,7 @@ GancliError                exit 1
 ├── ChildFailed            exit code of the training run of an ablation that failed
 ├── StorageError           exit 74   the disk is full, or reading or writing failed
 ├── RunBusy                exit 75   another process is training in this run folder
-├── WorkerLost             exit 75   another worker of a distributed training is gone
+├── WorkerLost             exit 76   another worker of a distributed training is gone
 ├── WorkersDisagree        exit 70   the workers of a distributed training have different weights
 └── ConfigError            exit 78   invalid preset or --set
 
@@ -105,7 +105,7 @@ class RunBusy(GancliError):
 class WorkerLost(GancliError):
     """Another worker of a distributed training, or the connection to it, is gone."""
 
-    exit_code = 75
+    exit_code = 76
 
 
 class WorkersDisagree(GancliError):

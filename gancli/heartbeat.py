@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from gancli import process
 from gancli.errors import WorkerLost
@@ -35,7 +35,7 @@ class Heartbeat:
         self.store.set(str(rank), "0")
         self.seen = [Sign("", time.monotonic())] * count
         self.answered = time.monotonic()  # by the store
-        self.stopped = threading.Event()
+        self.stopped, self.silent_since = threading.Event(), cast(float | None, None)
         self.threads = [threading.Thread(target=target, daemon=True) for target in (self._talk, self._watch)]
 
     @classmethod
@@ -45,6 +45,10 @@ class Heartbeat:
         for thread in found.threads:
             thread.start()
         return found
+
+    def be_silent(self) -> None:
+        """Give no more signs of life. The others end if they wait for this worker; it ends if it waits for them."""
+        self.silent_since = time.monotonic()
 
     def stop(self) -> None:
         """End the threads."""
@@ -62,10 +66,11 @@ class Heartbeat:
     def _talk(self) -> None:
         """Give a sign of life, and read those of the others."""
         keys, beat = [str(rank) for rank in range(len(self.seen))], 0
-        with suppress(RuntimeError):  # the clock goes on
-            while not self.stopped.wait(EVERY):
-                beat += 1
-                self.store.set(str(self.rank), str(beat))
+        while not self.stopped.wait(EVERY):
+            with suppress(RuntimeError):  # the clock goes on
+                if self.silent_since is None:
+                    beat += 1
+                    self.store.set(str(self.rank), str(beat))
                 found, now = self.store.multi_get(keys), time.monotonic()
                 self.seen = [sign.after(text.decode(), now) for sign, text in zip(self.seen, found, strict=True)]
                 self.answered = now
@@ -78,6 +83,8 @@ class Heartbeat:
             if now - before > 3 * EVERY:  # this process was suspended
                 self.answered, self.seen = now, [Sign("", now)] * len(self.seen)
             before = now
+            if self.silent_since is not None and now - self.silent_since > SILENCE:
+                self._end(f"the connection to the others could not be closed within {SILENCE:g} s")
             if now - self.answered > SILENCE:
                 self._end(f"no answer from {self.where} for {SILENCE:g} s", launcher_waits=True)
             if silent := silent_workers(self.seen, now):

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -34,50 +33,57 @@ def number_of(processes: str) -> int:
     return int(processes)
 
 
-def run(count: int, words: Sequence[str], *, restart: int = 0) -> int:
+def run(count: int, words: Sequence[str], folder: Path) -> int:
     """Run `gancli` with these arguments in `count` workers. Returns the exit code of the first one.
 
-    restart: how many times they were started before. Signals are passed on: those to stop to all workers, SIGUSR1 to
-    the first one. Raises Interrupted once they have ended; WorkerLost if one of them was killed.
+    folder: for notes of the first worker and logs; the same when workers are started again. Signals are passed on:
+    those to stop to all workers, SIGUSR1 to the first one. Raises Interrupted once they have ended; WorkerLost if one
+    of them was killed.
     """
     logging.disable()  # torch's launcher reports what gancli says itself
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, process.cores() // count)))
-    with tempfile.TemporaryDirectory(prefix="gancli-") as folder, passing_on(Path(folder, "first-worker")) as first:
-        os.environ |= {process.RESTART: str(restart), process.FIRST_WORKER: str(first)}
-        config = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=count,
-            logs_specs=DefaultLogsSpecs(log_dir=folder),
-            run_id=uuid.uuid4().hex,
-            rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
-            local_addr="localhost",
-            max_restarts=0,  # it would also restart after errors that happen again
-            shutdown_timeout=GRACE,
-        )
-        try:
+    os.environ[process.NOTES] = str(folder)
+    stopping = [number.name for number in signals.STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        logs_specs=DefaultLogsSpecs(log_dir=str(folder)),
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=0,  # it would also restart after errors that happen again
+        shutdown_timeout=GRACE,
+        signals_to_handle=",".join([*stopping, "SIGQUIT"]),
+    )
+    try:
+        with signals.immediate(), passing_on(folder / process.FIRST_WORKER):
             elastic_launch(config, sys.executable)("-m", "gancli", *words)
-        except SignalException as stop:
-            raise Interrupted(stop.sigval) from None
-        except ChildFailedError as error:
-            return exit_code(error.failures)
+    except SignalException as stop:
+        raise Interrupted(stop.sigval) from None
+    except ChildFailedError as error:
+        return exit_code(error.failures)
     return 0
 
 
 @contextmanager
-def passing_on(first: Path) -> Iterator[Path]:
-    """Context manager: send SIGUSR1 to the process whose number is in the file `first`, once it is there."""
+def passing_on(first: Path) -> Iterator[None]:
+    """Context manager: send SIGUSR1 to the process whose number is in the file `first`, once it is there.
+
+    Ctrl-Z is ignored: workers whose launcher does not answer would end.
+    """
 
     def pass_on(signum: int, frame: FrameType | None) -> None:
         with suppress(OSError, ValueError):
             os.kill(int(first.read_text()), signum)
 
-    before = signal.signal(signal.SIGUSR1, pass_on)
+    before = signal.signal(signal.SIGUSR1, pass_on), signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     try:
-        yield first
+        yield
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGUSR1, before[0])
+        signal.signal(signal.SIGTSTP, before[1])
 
 
 def exit_code(failures: Mapping[int, ProcessFailure]) -> int:

@@ -89,8 +89,8 @@ def _result(future: Future[Packed]) -> Tensor:
         try:
             return future.result(timeout=WAIT).tensor()
         except TimeoutError:
-            if future.done():  # it is an error of the function
-                raise
+            if future.done():  # in the meantime, or it is an error of the function
+                return future.result().tensor()
         except BrokenProcessPool as error:
             hint = "use fewer --processes if the machine has run out of memory"
             raise WorkerLost("one of the processes has ended", where="--processes", hint=hint) from error

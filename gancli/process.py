@@ -24,7 +24,8 @@ WAITED = 0.15  # share of the time that threads wait for a core, above which the
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # from malloc.h
 CGROUPS = Path("/sys/fs/cgroup")
 PARENT, WATCH_SECONDS = "GANCLI_PARENT", 0.5
-FIRST_WORKER, RESTART = "GANCLI_FIRST_WORKER", "GANCLI_RESTART"  # set by `gancli --processes`
+NOTES = "GANCLI_NOTES"  # a folder of `gancli --processes`, in which its first worker leaves notes
+FIRST_WORKER, RUN = "first-worker", "run"  # the notes: its process number, and the folder of the run
 
 
 def cores() -> int:
@@ -136,9 +137,9 @@ def local_world_size() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if world_size() > 1 else 1
 
 
-def are_restarted() -> bool:
-    """Whether torchrun, or `gancli --max-restarts`, has started the workers again."""
-    return world_size() > 1 and any(os.environ.get(key, "0") != "0" for key in (RESTART, "TORCHELASTIC_RESTART_COUNT"))
+def restarted_by_torchrun() -> bool:
+    """Whether torchrun has started the workers again."""
+    return world_size() > 1 and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 def started_by_torchrun() -> bool:
@@ -163,13 +164,18 @@ def _watch(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def tell_launcher() -> None:
-    """In the first of the workers that `gancli --processes` has started, write its process number where that reads it.
+def leave_note(name: str, text: str) -> None:
+    """In the first worker of `gancli --processes`, leave a note for its launcher, or for workers that come later."""
+    if (folder := os.environ.get(NOTES)) and world_size() > 1 and rank() == 0:
+        with suppress(OSError):
+            Path(folder, name).write_text(text)
 
-    For signals that torch's launcher does not pass on.
-    """
-    if (path := os.environ.pop(FIRST_WORKER, "")) and rank() == 0:
-        Path(path).write_text(str(os.getpid()))
+
+def note(name: str) -> str | None:
+    """The note that a first worker has left; None without one."""
+    with suppress(OSError):
+        return Path(os.environ[NOTES], name).read_text() if NOTES in os.environ and world_size() > 1 else None
+    return None
 
 
 def keep_memory() -> bool:

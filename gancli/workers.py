@@ -68,7 +68,10 @@ class Workers:
         return outcome[0]
 
     def on_each(self, function: Callable[[], T]) -> T:
-        """Call `function` in every worker. If it fails in some, all of them raise the GancliError of the first."""
+        """Call `function` in every worker. If it fails in some, all of them raise the GancliError of the first.
+
+        So they do if a signal has stopped one of them.
+        """
         if self.count == 1:
             return function()
         outcome: Any = None
@@ -76,7 +79,9 @@ class Workers:
             outcome = (function(),)
         except GancliError as error:
             outcome = error
-        failed = self.rows(torch.tensor([[isinstance(outcome, GancliError)]]))[:, 0].tolist()
+        except Interrupted as stop:
+            outcome = stop.signum
+        failed = self.rows(torch.tensor([[not isinstance(outcome, tuple)]]))[:, 0].tolist()
         return cast(T, self._told(self.share(outcome, source=failed.index(True)) if any(failed) else outcome))
 
     def share(self, value: Any, source: int = 0) -> Any:
@@ -174,17 +179,28 @@ def joined(device: torch.device, reduce: str = "exact") -> Iterator[Workers]:
         meeting, _first = meet(rank, count)  # its connection stays open
         store = meeting.store("workers", JOINING)
         distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=JOINING)
-        group = distributed.new_group(timeout=PATIENCE)
-        distributed.barrier(group)
+        workers = Workers(rank, count, reduce == "exact", distributed.new_group(timeout=PATIENCE))
+        _check_devices(workers, device)
         heartbeat = Heartbeat.start(rank, count, meeting)
     try:
-        yield Workers(rank, count, reduce == "exact", group)
+        yield workers
         with connected():
-            distributed.barrier(group)  # the first worker may be the one that connects the others
+            distributed.barrier(workers.group)  # the first worker may be the one that connects the others
         heartbeat.done()
+    except BaseException:
+        heartbeat.be_silent()  # NCCL may wait for a worker that waits for this one
+        raise
     finally:
-        distributed.destroy_process_group()  # NCCL may wait for a lost worker: the heartbeat ends that, too
+        distributed.destroy_process_group()
         heartbeat.stop()
+
+
+def _check_devices(workers: Workers, device: torch.device) -> None:
+    """Raise UsageError if the workers have different kinds of devices: they would wait for one another forever."""
+    kinds = ("cpu", "cuda")
+    if len(found := set(workers.rows(torch.tensor([[kinds.index(device.type)]]))[:, 0].tolist())) > 1:
+        what = f"the workers have different devices: {' and '.join(kinds[number] for number in sorted(found))}"
+        raise UsageError(what, where="--device", hint="use --device cpu on all machines, or repair the driver")
 
 
 def _refuse(device: torch.device) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +33,7 @@ from gancli.growth import Phase
 from gancli.heartbeat import Sign
 from gancli.losses import ADVERSARIAL
 from gancli.runs import Run
-from gancli.training import shards
+from gancli.training import shards, verbs
 from gancli.training.shards import Shard
 from gancli.training.step import critic_loss, generator_loss
 from gancli.workers import ALONE, Workers
@@ -81,11 +82,13 @@ def preset_of(kind, folder):
 def free_port(count):
     """The first of `count` ports in a row that are free now."""
     while True:
-        with socket.socket() as first:
-            first.bind(("localhost", 0))
-            port = first.getsockname()[1]
-        if port + count < 65_000:
-            return port
+        with ExitStack() as stack, suppress(OSError, OverflowError):
+            port = 0
+            for _ in range(count):
+                taken = stack.enter_context(socket.socket())
+                taken.bind(("localhost", port))
+                port = taken.getsockname()[1] + 1
+            return port - count
 
 
 def started(count, plan, folder):
@@ -370,7 +373,7 @@ class TestRestarts:
         """What the next starts return or raise; it is empty at the end if all were used."""
         found = []
 
-        def run(count, words, *, restart):
+        def run(count, words, folder):
             outcome = found.pop(0)
             if isinstance(outcome, Exception):
                 raise outcome
@@ -379,9 +382,9 @@ class TestRestarts:
         monkeypatch.setattr(launch, "run", run)
         return found
 
-    @pytest.mark.parametrize("code", [0, 4, 70, 78])
+    @pytest.mark.parametrize("code", [0, 4, 70, 75, 78])
     def test_workers_that_end_by_themselves_are_not_restarted(self, outcomes, code):
-        """Finished, found something, diverged, or a wrong setting: it would happen again."""
+        """Finished, found something, diverged, the run is busy, or a wrong setting: it would happen again."""
         outcomes.append(code)
         with pytest.raises(typer.Exit) as ended:
             cli_workers.share("2", 3)
@@ -400,18 +403,23 @@ class TestRestarts:
             cli_workers.share("2", 1)
         assert not outcomes
 
-    def test_restarted_workers_go_on_with_their_run(self, monkeypatch):
-        """Though `--new` was given."""
-        monkeypatch.setenv("RANK", "0")
-        monkeypatch.setenv("WORLD_SIZE", "2")
-        for key, value, restarted in (
-            (process.RESTART, "0", False),
-            (process.RESTART, "1", True),
-            ("TORCHELASTIC_RESTART_COUNT", "2", True),
-        ):
-            with monkeypatch.context() as changed:
-                changed.setenv(key, value)
-                assert process.are_restarted() is restarted
+    def test_restarted_workers_go_on_with_their_run(self, tiny, pictures, tmp_path, monkeypatch):
+        """Though `--new` was given, and never with an older run."""
+
+        def train():
+            changes = {"train.duration": 40}
+            return package.train(tiny, pictures, changes=changes, outdir=tmp_path / "runs", new=True, threads=1).run
+
+        older = train()
+        monkeypatch.setenv(process.NOTES, str(tmp_path))
+        monkeypatch.setattr(process, "world_size", lambda: 2)
+        monkeypatch.setattr(workers_module.process, "rank", lambda: 0)
+        monkeypatch.setattr(verbs, "joined", lambda device, reduce: nullcontext(ALONE))
+        begun = train()
+
+        assert begun != older
+        assert process.note(process.RUN) == str(begun)
+        assert train() == begun
 
 
 class TestRendezvous:
@@ -628,13 +636,13 @@ class TestLaunch:
         def failure(code, at):
             return SimpleNamespace(exitcode=code, timestamp=at, pid=1)
 
-        assert launch.exit_code({1: failure(75, 1), 0: failure(78, 2)}) == 78
-        assert launch.exit_code({2: failure(71, 5), 1: failure(75, 6)}) == 71
+        assert launch.exit_code({1: failure(76, 1), 0: failure(78, 2)}) == 78
+        assert launch.exit_code({2: failure(71, 5), 1: failure(76, 6)}) == 71
         assert launch.exit_code({0: failure(78, 1), 1: failure(-signal.SIGTERM, 2)}) == 78  # stopped by the launcher
         with pytest.raises(Interrupted):
             launch.exit_code({0: failure(-signal.SIGTERM, 1), 1: failure(-signal.SIGTERM, 2)})
         with pytest.raises(WorkerLost, match="worker 1 was ended by signal 9"):
-            launch.exit_code({0: failure(75, 1), 1: failure(-signal.SIGKILL, 2)})
+            launch.exit_code({0: failure(76, 1), 1: failure(-signal.SIGKILL, 2)})
 
 
 class TestJobs:
@@ -709,12 +717,13 @@ class TestHeartbeat:
         monkeypatch.setattr(heartbeat.os, "_exit", end)
         left = object.__new__(heartbeat.Heartbeat)
         now = time.monotonic()
-        left.rank, left.where, left.stopped = 0, "first:29400", SimpleNamespace(wait=lambda seconds: False)
+        left.silent_since, left.rank, left.where = None, 0, "first:29400"
+        left.stopped = SimpleNamespace(wait=lambda seconds: False)
         left.answered = now - 61 if lost == "store" else now
         left.seen = [Sign("1", now), Sign("1", now - 61 if lost == "worker" else now)]
         with pytest.raises(SystemExit):
             left._watch()
 
-        assert ends == [75]
+        assert ends == [WorkerLost.exit_code]
         said = capfd.readouterr().err
         assert ("no answer from first:29400" if lost == "store" else "no sign of life from worker 1 for 60 s") in said

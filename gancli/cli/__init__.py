@@ -3,6 +3,7 @@
 The signature of a command function is its list of options, so these functions are longer than others.
 """
 
+import os
 import sys
 import traceback
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ import typer
 from gancli import process, signals
 from gancli.cli import show, workers
 from gancli.cli.commands import Commands
+from gancli.cli.workers import WrongUsage
 from gancli.errors import (
     Finding,
     GancliError,
@@ -23,10 +25,6 @@ from gancli.errors import (
     is_out_of_memory,
 )
 from gancli.version import __version__
-
-WrongUsage: type[Exception] = typer.BadParameter.__mro__[
-    1
-]  # typer's UsageError, the base class of its errors about arguments
 
 app = typer.Typer(
     name="gancli",
@@ -58,19 +56,21 @@ def main() -> None:
     json_wanted = "--json" in sys.argv
     process.wait_politely()
     process.end_with_parent()
-    process.tell_launcher()
+    process.leave_note(process.FIRST_WORKER, str(os.getpid()))
     if process.rank():  # the first worker speaks for all of them
         show.be_silent()
     try:
         with signals.handled():
             code = app(standalone_mode=False)
     except WrongUsage as error:
-        _usage_error(error, json_wanted=json_wanted)
+        if workers.speaks(error):
+            _usage_error(error, json_wanted=json_wanted)
         raise SystemExit(UsageError.exit_code) from None
     except GancliError as error:
         if workers.speaks(error):
             show.error(error, json_wanted=json_wanted)
             _traceback_if_asked()
+        workers.wait_for_others(error)
         raise SystemExit(error.exit_code) from None
     except Finding as finding:
         show.say(f"found: {finding}")

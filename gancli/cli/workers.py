@@ -1,51 +1,65 @@
 """--processes: run a command in several worker processes on this machine."""
 
 import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import typer
 
-from gancli import process
+from gancli import process, signals
 from gancli.cli import show
-from gancli.errors import GancliError, UsageError, WorkerLost, WorkersDisagree
+from gancli.errors import UsageError, WorkerLost, WorkersDisagree
+
+WrongUsage: type[Exception] = typer.BadParameter.__mro__[
+    1
+]  # typer's UsageError, the base class of its errors about arguments
 
 
 def share(processes: str | None, max_restarts: int) -> None:
     """With --processes, run this command again in so many workers, and exit as they do. In a worker, do nothing.
 
-    Lost workers are all started again, up to `max_restarts` times. Raises Interrupted and WorkerLost.
+    If one is lost, all are started again, up to `max_restarts` times. Raises Interrupted and WorkerLost.
     """
     if process.world_size() > 1 or (count := number_of(processes)) == 1:
         return
-    from gancli import launch
+    with signals.immediate():  # it imports torch
+        from gancli import launch
 
-    for restart in range(max_restarts + 1):
-        try:
-            code = launch.run(count, sys.argv[1:], restart=restart)
-        except WorkerLost as lost:
-            if restart == max_restarts:
-                raise
-            show.say(f"{lost.what}: restarting all workers from the last checkpoint ({restart + 1} of {max_restarts})")
-            continue
-        if code != WorkerLost.exit_code or restart == max_restarts:
-            raise typer.Exit(code)
+    with TemporaryDirectory(prefix="gancli-") as folder:
+        for restart in range(1, max_restarts + 2):
+            signals.poll()
+            why = "a worker was lost"
+            try:
+                code = launch.run(count, sys.argv[1:], Path(folder))
+            except WorkerLost as lost:
+                if restart > max_restarts:
+                    raise
+                code, why = lost.exit_code, lost.what
+            if code != WorkerLost.exit_code or restart > max_restarts:
+                raise typer.Exit(code)
+            show.say(f"{why}: restarting all workers from the last checkpoint ({restart} of {max_restarts})")
 
 
 def number_of(processes: str | None) -> int:
     """The number of workers. Raises UsageError."""
     if processes is None:
         return 1
-    from gancli import launch
+    with signals.immediate():  # it imports torch
+        from gancli import launch
 
     return launch.number_of(processes)
 
 
 def speaks(error: Exception) -> bool:
-    """Whether this worker prints an error. Those that all workers find are printed by the first one.
-
-    A lost connection is also printed by the first worker of every other machine.
-    """
-    if process.rank() == 0 or not isinstance(error, GancliError):
-        return True
-    if isinstance(error, WorkerLost) or error.elsewhere:
+    """Whether this worker prints an error. Those that all workers find are printed once on each machine."""
+    known = isinstance(error, UsageError | WorkersDisagree | WorkerLost | WrongUsage)
+    if known or getattr(error, "elsewhere", False):
         return process.local_rank() == 0
-    return not isinstance(error, UsageError | WorkersDisagree)
+    return True
+
+
+def wait_for_others(error: Exception) -> None:
+    """Wait a moment before exiting because of what another worker says: the launcher ends those that still run."""
+    if process.world_size() > 1 and (isinstance(error, WorkerLost) or not speaks(error)):
+        time.sleep(1)

@@ -132,7 +132,9 @@ def run_for(
 
     That is fitted to `train.minutes` and to the number of workers when the run begins.
     """
-    new = new and not process.are_restarted()  # they go on with the run that they have begun
+    if begun := process.note(process.RUN):  # workers that were started again go on with their run
+        name, new = Path(begun).name, False
+    new = new and not process.restarted_by_torchrun()
     found = None if new else existing_for(config, outdir, name)
     config = sharded(config, found, workers, callback)
     if config.train.minutes is None:

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from gancli import config as configs
-from gancli import files, runs
+from gancli import files, process, runs
 from gancli.annealing import lr_factor, stretched
 from gancli.checkpoint import Opened
 from gancli.config import ResolvedConfig
@@ -90,6 +90,7 @@ def open_run(stack: ExitStack, state: TrainState, prepared: Prepared, callback: 
     """Lock the run until the stack ends, load its last checkpoint or begin it, and tell the user what will happen."""
     run, config = prepared.run, prepared.config
     stack.enter_context(runs.locked(run))
+    process.leave_note(process.RUN, str(run.path))
     for folder in (run.path, run.path / "checkpoints", run.path / "samples"):
         files.sweep(folder, idle=0)
     state.load(run, callback.say)
