@@ -23,7 +23,7 @@ from torch import nn
 from torch.distributed import HashStore, TCPStore
 
 import gancli as package
-from gancli import checkpoint, heartbeat, launch, process, rendezvous, signals
+from gancli import checkpoint, devices, heartbeat, launch, process, rendezvous, signals
 from gancli import workers as workers_module
 from gancli.cli import workers as cli_workers
 from gancli.config.schema import LossConfig
@@ -365,6 +365,29 @@ def test_the_launcher_passes_on_a_request_for_a_checkpoint_and_restarts_killed_w
     assert same(content(run_of(tmp_path / "two"))["weights"], content(run_of(tmp_path / "one"))["weights"])
 
 
+@pytest.mark.parametrize(
+    ("error", "speakers"),
+    [
+        (UsageError("all find it", where="", hint=""), [0, 2]),
+        (WorkerLost("another one is gone", where="", hint=""), [0, 2]),
+        (DataError("one finds it", where="", hint=""), [0, 1, 2, 3]),
+        (RuntimeError("a bug"), [0, 1, 2, 3]),
+    ],
+)
+def test_an_error_that_all_find_is_printed_once_on_each_machine(error, speakers, monkeypatch):
+    """Here two machines with two workers each. One that a single worker finds is printed by it."""
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    found = []
+    for rank in range(4):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("LOCAL_RANK", str(rank % 2))
+        found += [rank] if cli_workers.speaks(error) else []
+
+    assert found == speakers
+    error.elsewhere = True  # another worker has told it to all
+    assert not cli_workers.speaks(error)
+
+
 class TestRestarts:
     """Of `--processes`, by a launcher that is pretended."""
 
@@ -454,6 +477,19 @@ class TestDevices:
         monkeypatch.setattr(process, "local_world_size", lambda: 4)
         with pytest.raises(UsageError, match="4 workers, but 2 GPUs"):
             workers_module._refuse(torch.device("cuda"))
+
+    def test_a_gpu_that_all_would_share(self, monkeypatch):
+        """Each worker has its own."""
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(devices.process, "world_size", lambda: 2)
+        with pytest.raises(UsageError, match="a GPU of its own"):
+            devices.choose("cuda:1")
+
+    def test_different_devices(self):
+        """One machine has lost its driver: its worker would wait for the others in another transport."""
+        workers_module._check_devices(pretended(torch.tensor([[0]])), torch.device("cpu"))
+        with pytest.raises(UsageError, match="cpu and cuda"):
+            workers_module._check_devices(pretended(torch.tensor([[1]])), torch.device("cpu"))
 
     def test_a_device_without_a_transport(self):
         """Apple's GPU."""
@@ -705,9 +741,16 @@ class TestHeartbeat:
         assert Sign("2", 5.0).after("2", 9.0).at == 5.0
         assert Sign(heartbeat.DONE, 5.0).after(heartbeat.DONE, 9.0).at == 9.0
 
-    @pytest.mark.parametrize("lost", ["store", "worker"])
-    def test_a_process_ends_if_it_is_left_alone(self, lost, monkeypatch, capfd):
-        """The store does not answer, or another worker gives no sign."""
+    @pytest.mark.parametrize(
+        ("lost", "told"),
+        [
+            ("store", "no answer from first:29400"),
+            ("worker", "no sign of life from worker 1 for 60 s"),
+            ("itself", "the connection to the others could not be closed"),
+        ],
+    )
+    def test_a_process_ends_if_it_is_left_alone(self, lost, told, monkeypatch, capfd):
+        """The store does not answer, another worker gives no sign, or the others wait after an error of this one."""
         ends = []
 
         def end(code):
@@ -717,7 +760,7 @@ class TestHeartbeat:
         monkeypatch.setattr(heartbeat.os, "_exit", end)
         left = object.__new__(heartbeat.Heartbeat)
         now = time.monotonic()
-        left.silent_since, left.rank, left.where = None, 0, "first:29400"
+        left.silent_since, left.rank, left.where = now - 61 if lost == "itself" else None, 0, "first:29400"
         left.stopped = SimpleNamespace(wait=lambda seconds: False)
         left.answered = now - 61 if lost == "store" else now
         left.seen = [Sign("1", now), Sign("1", now - 61 if lost == "worker" else now)]
@@ -725,5 +768,4 @@ class TestHeartbeat:
             left._watch()
 
         assert ends == [WorkerLost.exit_code]
-        said = capfd.readouterr().err
-        assert ("no answer from first:29400" if lost == "store" else "no sign of life from worker 1 for 60 s") in said
+        assert told in capfd.readouterr().err
