@@ -11,9 +11,8 @@ from gancli import process, signals
 from gancli.cli import show
 from gancli.errors import UsageError, WorkerLost, WorkersDisagree
 
-WrongUsage: type[Exception] = typer.BadParameter.__mro__[
-    1
-]  # typer's UsageError, the base class of its errors about arguments
+# typer's UsageError, the base class of its errors about arguments
+WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def share(processes: str | None, max_restarts: int) -> None:
@@ -23,8 +22,7 @@ def share(processes: str | None, max_restarts: int) -> None:
     """
     if process.world_size() > 1 or (count := number_of(processes)) == 1:
         return
-    with signals.immediate():  # it imports torch
-        from gancli import launch
+    from gancli import launch
 
     with TemporaryDirectory(prefix="gancli-") as folder:
         for restart in range(1, max_restarts + 2):
