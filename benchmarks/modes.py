@@ -6,7 +6,8 @@
     python benchmarks/modes.py table digits.jsonl points.jsonl
 
 MNIST is a folder with train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz. All cures have the same networks and
-number of images. A line is appended for every training; what is there is not repeated.
+number of images. A line is appended for every training; what is there is not repeated. With --runs, a training that was
+stopped goes on.
 
 Digits: 26,000 samples; each of the three digits is named by a classifier that is trained here. A mode counts if one
 sample has it, as in PacGAN, and if three samples have it of which every digit is sure (0.9 and more). KL is that of the
