@@ -1,14 +1,17 @@
 """Who has the better pictures after equal minutes? Presets and textbook GANs, each alone on the machine.
 
     python benchmarks/minutes.py train DATA... --contenders progan-64-lite dcgan --minutes 60 --at 5 20 --seeds 0
-    python benchmarks/minutes.py judge FOLDER [--page docs/experiments/minutes.md]
+    python benchmarks/minutes.py judge FOLDER --rows rows.jsonl [--page docs/experiments/minutes.md]
 
 `train` trains one contender after the other for the same wall time, from the start of the process, and stores samples
 at the given minutes. A contender is a preset, which may be followed by its own options ("progan-64-lite --mirror"), or
 one of rivals.RIVALS with its arguments ("dcgan width=32"). What is in FOLDER is not repeated.
 
-`judge` compares every set with the data by five judges, none of which any contender was trained with, and writes a
-table, curves and sheets of the first samples. The last rows are those of the data itself: one half against the other.
+`judge` compares every set with the data, and adds it to the lines of ROWS; the page has a table of all of them. KID,
+coverage and 1-NN look at features of a trained network (those of projected-* are left out: its critic has seen them),
+then KID and coverage at fixed random features; then follow the sliced Wasserstein distance and the distance to the
+nearest training sample over that of other reals. The best of a column is bold: it falls least short of the last row,
+which is the data itself, one half against the other.
 """
 
 import argparse
@@ -19,7 +22,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -39,10 +42,13 @@ SHEET = 32  # samples on a sheet
 JUDGES = {  # key of the figure: (name, which way is better)
     "kernel_distance": ("KID", -1),
     "coverage": ("coverage", 1),
-    "sliced_wasserstein": ("SWD", -1),
     "nn_accuracy_fakes": ("1-NN", -1),
+    "kernel_distance_fixed": ("KID, fixed", -1),
+    "coverage_fixed": ("coverage, fixed", 1),
+    "sliced_wasserstein": ("SWD", -1),
     "train_distance_ratio": ("train distance", 1),
 }
+TRAINED = ("kernel_distance", "coverage", "nn_accuracy_fakes")  # on the features that projected critics see
 Row = dict[str, Any]
 
 
@@ -62,6 +68,7 @@ def main() -> None:
     training.set_defaults(run=train)
     judging = commands.add_parser("judge")
     judging.add_argument("folder", type=Path)
+    judging.add_argument("--rows", type=Path, required=True)
     judging.add_argument("--samples", type=int, default=COUNT)
     judging.add_argument("--page", type=Path)
     judging.set_defaults(run=judge)
@@ -108,14 +115,14 @@ def preset(
                 process.send_signal(signal.SIGUSR1 if minute < points[-1] else signal.SIGTERM)
             at.append((minute, time.time()))
         process.wait()
+    seconds = time.monotonic() - started
     saved = sorted((run / "checkpoints").glob("*.pt"), key=lambda path: path.stat().st_mtime)
+    chosen = {points[-1]: run / "last.pt"}
     for minute, moment in at[:-1]:
         after = [path for path in saved if path.stat().st_mtime >= moment]
-        if after:
-            store(folder, minute, from_checkpoint(after[0]))
-    seconds = time.monotonic() - started
-    store(folder, points[-1], from_checkpoint(run / "last.pt"))
-    return {"images": gancli.load(run / "last.pt").checkpoint.images, "seconds": round(seconds)}
+        chosen |= {minute: after[0]} if after else {}
+    images = {minute: from_checkpoint(folder, minute, path) for minute, path in chosen.items()}
+    return {"images": images, "seconds": round(seconds)}
 
 
 def waits(process: subprocess.Popen[bytes], until: float) -> None:
@@ -124,9 +131,11 @@ def waits(process: subprocess.Popen[bytes], until: float) -> None:
         time.sleep(0.2)
 
 
-def from_checkpoint(path: Path) -> np.ndarray:
-    """Samples of the averaged generator. (N, H, W, C) uint8."""
-    return as_bytes(gancli.load(path).sample(range(COUNT)))
+def from_checkpoint(folder: Path, minute: float, path: Path) -> int:
+    """Store samples of the averaged generator; after how many images it was saved."""
+    model = gancli.load(path)
+    store(folder, minute, as_bytes(model.sample(range(COUNT))))
+    return model.checkpoint.images
 
 
 def rival(
@@ -137,7 +146,7 @@ def rival(
     torch.manual_seed(seed)
     name, *options = contender.split()
     arguments = {key: float(value) if "." in value or "e" in value else int(value) for key, value in map(pair, options)}
-    started, images, left = time.monotonic(), 0, list(points)
+    started, images, left, at = time.monotonic(), 0, list(points), {}
     model = RIVALS[name](given.size, **arguments)
     batches = batches_of(data, given.size, model.batch, seed)
 
@@ -150,9 +159,10 @@ def rival(
         model.step(reals)
         if time.monotonic() - started >= left[0] * 60:
             paused = time.monotonic()
+            at[left[0]] = images
             store(folder, left.pop(0), as_bytes(model.sample(COUNT)))
             started += time.monotonic() - paused
-    return {"images": images, "seconds": round(time.monotonic() - started)}
+    return {"images": at, "seconds": round(time.monotonic() - started)}
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -184,8 +194,17 @@ def store(folder: Path, minute: float, samples: np.ndarray) -> None:
 
 def judge(given: argparse.Namespace) -> None:
     """Measure what has not been measured, and write the page."""
-    rows = [row for done in sorted(given.folder.rglob("done.json")) for row in judged(done, given.samples)]
-    rows += [row for data in sorted({row["data"] for row in rows}) for row in baseline(data, rows)]
+    rows = [json.loads(line) for line in given.rows.read_text().splitlines()] if given.rows.exists() else []
+    known = {identity(row) for row in rows}
+    for done in sorted(given.folder.rglob("done.json")):
+        for file in sorted(done.parent.glob("*.npy"), key=lambda path: float(path.stem)):
+            facts = json.loads(done.read_text())
+            data, facts["data"] = facts["data"], Path(facts["data"]).stem
+            row = {**facts, "minutes": float(file.stem), "images": facts["images"][f"{float(file.stem)}"]}
+            if identity(row) not in known:
+                rows.append({**row, **judged(file, data, facts, given.samples)})
+                with given.rows.open("a") as lines:
+                    lines.write(json.dumps(rows[-1]) + "\n")
     text = page(rows)
     print(text)
     if given.page is not None:
@@ -194,56 +213,72 @@ def judge(given: argparse.Namespace) -> None:
         sheets(given.folder, given.page.parent.parent / "pictures")
 
 
-def judged(done: Path, samples: int) -> Iterator[Row]:
-    """The judgment on each set of one training; kept beside the samples."""
-    facts = json.loads(done.read_text())
-    for file in sorted(done.parent.glob("*.npy"), key=lambda path: float(path.stem)):
-        kept = file.with_suffix(".json")
-        if not kept.exists():
-            health = gancli.inspect_stats(file, facts["data"], samples=samples, threads=facts["threads"])
-            figures = {key: [f for f in health.panel if f.key == key] for key in JUDGES}
-            found = {
-                key: (fmean(f.value for f in fs), fmean(f.baseline for f in fs)) for key, fs in figures.items() if fs
-            }
-            kept.write_text(json.dumps({"verdict": health.verdict, "n": health.samples, "figures": found}))
-        name = Path(facts["data"]).stem
-        yield {**json.loads(kept.read_text()), **facts, "data": name, "minutes": float(file.stem)}
+def identity(row: Row) -> tuple[Any, ...]:
+    """What a set of samples is known by."""
+    return tuple(row[key] for key in ("data", "contender", "seed", "threads", "minutes"))
 
 
-def baseline(data: str, rows: Sequence[Row]) -> Iterator[Row]:
-    """The data itself: half against half."""
-    first = next(row for row in rows if row["data"] == data)
-    figures = {key: (base, base) for key, (_, base) in first["figures"].items()}
-    yield {**first, "contender": "the data itself", "figures": figures, "verdict": "healthy", "images": 0}
+def judged(file: Path, data: str, facts: Row, samples: int) -> Row:
+    """The figures of a set of samples and of the data, [value, baseline], and the verdict."""
+    health = gancli.inspect_stats(file, data, samples=samples, threads=facts["threads"])
+    seen = TRAINED if facts["contender"].startswith("projected") else ()
+    figures = {key: [f for f in health.panel if f.key == key] for key in JUDGES if key not in seen}
+    found = {key: [fmean(f.value for f in fs), fmean(f.baseline for f in fs)] for key, fs in figures.items() if fs}
+    return {"n": health.samples, "verdict": health.verdict, "figures": found}
 
 
 def page(rows: Sequence[Row]) -> str:
     """A table per data set: contenders and minutes, means over the seeds."""
     lines = ["# Equal minutes", "", "Generated by `benchmarks/minutes.py`.", ""]
+    names = " | ".join(name for name, _ in JUDGES.values())
     for data in sorted({row["data"] for row in rows}):
         own = [row for row in rows if row["data"] == data]
         lines += [f"## {data}", "", f"{own[0]['n']} samples; {own[0]['threads']} threads; means over the seeds.", ""]
-        lines += [
-            "| contender | minutes | seeds | kimg | "
-            + " | ".join(name for name, _ in JUDGES.values())
-            + " | verdicts |"
-        ]
-        lines += ["|---|" + "---:|" * (3 + len(JUDGES)) + "---|"]
-        for contender, minutes in sorted({(row["contender"], row["minutes"]) for row in own}):
-            found = [row for row in own if (row["contender"], row["minutes"]) == (contender, minutes)]
-            lines.append(line(contender, minutes, found))
-        lines.append("")
+        lines += [f"| minutes | contender | seeds | kimg | {names} | verdicts |"]
+        lines += ["|---:|---|---:|---:|" + "---:|" * len(JUDGES) + "---|"]
+        for minutes in sorted({row["minutes"] for row in own}):
+            lines += table([row for row in own if row["minutes"] == minutes])
+        data_itself = {key: mean(own, key, 1) for key in JUDGES}
+        cells = ["", "the data itself", "", "", *(number(data_itself[key]) for key in JUDGES), ""]
+        lines += ["| " + " | ".join(cells) + " |", ""]
     return "\n".join(lines)
 
 
-def line(contender: str, minutes: float, rows: Sequence[Row]) -> str:
-    """One row of the table. Images are those of the whole training."""
-    cells = [contender, f"{minutes:g}", str(len(rows)), f"{fmean(row['images'] for row in rows) / 1000:.0f}"]
-    for key in JUDGES:
-        values = [row["figures"][key][0] for row in rows if key in row["figures"]]
-        cells.append(f"{fmean(values):.3g}" if values else "")
-    verdicts = ", ".join(sorted({row["verdict"] for row in rows}))
-    return "| " + " | ".join([*cells, verdicts]) + " |"
+def table(rows: Sequence[Row]) -> list[str]:
+    """The rows of one data set after equal minutes, the best of each column in bold."""
+    groups: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: row["contender"]):
+        groups.setdefault(row["contender"], []).append(row)
+    best = {key: best_of(groups, key) for key in JUDGES}
+    lines = []
+    for name, own in groups.items():
+        figures = [number(mean(own, key)) for key in JUDGES]
+        bold = [f"**{figure}**" if name in best[key] else figure for key, figure in zip(JUDGES, figures, strict=True)]
+        kimg, verdicts = fmean(row["images"] for row in own) / 1000, ", ".join(sorted({row["verdict"] for row in own}))
+        cells = [f"{own[0]['minutes']:g}", name, str(len(own)), f"{kimg:.0f}", *bold, verdicts]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def best_of(groups: Mapping[str, Sequence[Row]], key: str) -> list[str]:
+    """Whose figure falls least short of the data itself."""
+    short = {}
+    for name, own in groups.items():
+        value, base = mean(own, key), mean(own, key, 1)
+        if value is not None and base is not None:
+            short[name] = max(0.0, JUDGES[key][1] * (base - value))
+    return [name for name, by in short.items() if by == min(short.values())]
+
+
+def mean(rows: Sequence[Row], key: str, which: int = 0) -> float | None:
+    """The mean over the rows of a figure, or of its baseline; None if no row has it."""
+    values = [row["figures"][key][which] for row in rows if key in row["figures"]]
+    return fmean(values) if values else None
+
+
+def number(value: float | None) -> str:
+    """Three digits."""
+    return "" if value is None else f"{value:.3g}"
 
 
 def sheets(folder: Path, pictures: Path) -> None:

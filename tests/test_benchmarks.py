@@ -241,11 +241,14 @@ def test_minutes_trains_contenders_for_equal_time_and_judges_them(tmp_path, pres
     both = ("train", data, "--contenders", ours, rival, "--minutes", "0.03", "--at", "0.01", *common)
     assert run("minutes.py", *both, cwd=tmp_path).count("seconds") == 1
     page = "docs/experiments/page.md"
-    judged = run("minutes.py", "judge", "minutes", "--samples", "64", "--page", page, cwd=tmp_path)
+    judging = ("minutes.py", "judge", "minutes", "--rows", "rows.jsonl", "--samples", "64", "--page", page)
+    judged = run(*judging, cwd=tmp_path)
 
-    rows = [line.split(" | ") for line in judged.splitlines() if line.startswith("| ")][1:]
-    assert {cells[0] for cells in rows} == {f"| {ours}", f"| {rival}", "| the data itself"}
-    assert sorted(cells[1] for cells in rows if rival in cells[0]) == ["0.01", "0.03"]
+    assert run(*judging, cwd=tmp_path) == judged, "nothing is judged twice"
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 3
+    rows = [line.removeprefix("| ").split(" | ") for line in judged.splitlines() if line.startswith("| ")][1:]
+    assert {cells[1] for cells in rows} == {ours, rival, "the data itself"}
+    assert sorted(cells[0] for cells in rows if cells[1] == rival) == ["0.01", "0.03"]
     assert len(list((tmp_path / "minutes").rglob("*.npy"))) == 3
     assert len(list(tmp_path.glob("docs/pictures/minutes-*.png"))) == 2
 
