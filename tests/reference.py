@@ -143,14 +143,36 @@ def progressive_generator(w, z, net, shape, stage, alpha, train):
     def active(h):
         return pixel_norm(leaky(h)) if net.pixel_norm else leaky(h)
 
-    h = dense(w, "dense", pixel_norm(z) if net.normalize_z else z, ROOT_2 / 4)
+    def block(s, h):
+        """Doubled, perhaps blurred, convolved; noise is added before each of the two activations."""
+        h = conv(w, f"blocks.{s - 1}.0", doubled(h), ROOT_2)
+        if net.upsampling == "bilinear":
+            bias = w[f"blocks.{s - 1}.0.bias"].view(1, -1, 1, 1)
+            kernel = torch.outer(torch.tensor([1.0, 2, 1]), torch.tensor([1.0, 2, 1])).double()[None, None] / 16
+            h = conv2d((h - bias).flatten(0, 1)[:, None], kernel, padding=1)[:, 0].unflatten(0, h.shape[:2]) + bias
+        h = active(h + noise(s, 0))
+        return active(conv(w, f"blocks.{s - 1}.1", h, ROOT_2) + noise(s, 1))
+
+    def noise(s, i):
+        """Eight maps, weighted by the first eight latents at length 1; then by each channel's strength."""
+        if not net.noise:
+            return 0
+        maps, strength = w[f"noise.{s - 1}.{i}.maps"], w[f"noise.{s - 1}.{i}.strength"]
+        sums = torch.zeros(len(z), *maps.shape[1:]).double()
+        for n in range(len(z)):
+            mean_square = sum(float(z[n, k]) ** 2 for k in range(len(maps))) / len(maps)
+            for k in range(len(maps)):
+                sums[n] += z[n, k] / math.sqrt(mean_square + 1e-8) * maps[k]
+        return sums[:, None] * strength.view(1, -1, 1, 1)
+
+    z = pixel_norm(z) if net.normalize_z else z
+    h = dense(w, "dense", z, ROOT_2 / 4)
     h = active(h.view(len(z), -1, 4, 4))
     h = active(conv(w, "first", h, ROOT_2))
     before = h
     for s in range(1, stage + 1):
         before = h
-        h = active(conv(w, f"blocks.{s - 1}.0", doubled(h), ROOT_2))
-        h = active(conv(w, f"blocks.{s - 1}.1", h, ROOT_2))
+        h = block(s, h)
     rgb = conv(w, f"to_rgb.{stage}", h, 1)
     return rgb if alpha == 1 else mixed(alpha, rgb, doubled(conv(w, f"to_rgb.{stage - 1}", before, 1)))
 

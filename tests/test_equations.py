@@ -343,6 +343,9 @@ NETWORKS = {
     "networks of the reference's plainest form": {"network__fused_down": False, "network__pixel_norm": False},
     "latents as they are drawn": {"network__normalize_z": False},
     "no minibatch std": {"network__minibatch_std": None},
+    "bilinear doubling": {"network__upsampling": "bilinear"},
+    "noise": {"network__noise": True, "network__normalize_z": False},
+    "bilinear doubling and noise": {"network__upsampling": "bilinear", "network__noise": True},
 }
 TRAINING = {
     "three critic steps, fresh fakes": {"train__critic_steps": {"base": 3}, "train__shared_fakes": False},
@@ -403,10 +406,11 @@ class TestATurn:
         """At 4 px, a quarter faded to 8 and on, stable there, a quarter faded to 16 and on, at full size."""
         take_turns(growing_config(**RECIPES[recipe]), 2, images=images, turns=5)
 
+    @pytest.mark.parametrize("images", [40, 136])
     @pytest.mark.parametrize("switch", NETWORKS)
-    def test_of_the_progressive_pair_with_every_switch(self, switch):
-        """Each technique of the paper can be left out; the formulas are then those without it."""
-        take_turns(growing_config(**NETWORKS[switch]), 2, images=40)
+    def test_of_the_progressive_pair_with_every_switch(self, switch, images):
+        """Each technique can be left out or added, in a fade and at full size."""
+        take_turns(growing_config(**NETWORKS[switch]), 2, images=images)
 
     @pytest.mark.parametrize("way", TRAINING)
     def test_in_every_way_of_training(self, way):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F  # noqa: N812
 from torch.utils.flop_counter import FlopCounterMode
 
 from gancli.activations import leaky_relu, pixel_norm
@@ -11,6 +12,7 @@ from gancli.networks.layers import (
     Conv,
     Dense,
     MinibatchStdDev,
+    Noise,
     WeightInit,
     downscale,
     initialize,
@@ -298,6 +300,17 @@ class TestFusedResampling:
 
         torch.testing.assert_close(fused(x), downscale(plain(x)), atol=1e-5, rtol=1e-5)
 
+    def test_smooth_up_is_bilinear_doubling_then_convolution(self):
+        """As torch interpolates; at the edges there are zeros outside in place of repeated values."""
+        x, layer = normal(2, 3, 6, 5, dtype=torch.float64), Conv(3, 4, 3, resample="up", smooth=True).double()
+        torch.nn.init.normal_(layer.bias)
+
+        doubled = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        expected = F.conv2d(doubled, layer.weight * layer.scale, layer.bias, padding=1)
+
+        assert layer(x).shape == expected.shape
+        torch.testing.assert_close(layer(x)[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2])
+
     @pytest.mark.parametrize("resample", ["up", "down"])
     def test_takes_9_multiplications_where_the_plain_form_takes_36(self, resample):
         """Per pixel of the smaller image: 3 x 3 instead of 4 times 3 x 3."""
@@ -318,6 +331,47 @@ def multiplications(layer, x):
 def test_leaky_keeps_a_fifth_of_what_is_negative():
     """max(x, 0.2 x)."""
     torch.testing.assert_close(leaky_relu(torch.tensor([-5.0, 0.0, 2.0])), torch.tensor([-1.0, 0.0, 2.0]))
+
+
+class TestNoise:
+    """Noise that is a function of the latent."""
+
+    def test_is_added_by_the_strength_of_each_channel(self):
+        """Zero at first; then a channel's noise is its strength times the noise of a channel with strength 1."""
+        noise, x, z = Noise(3, 20, (4, 5)), normal(2, 3, 4, 5), normal(2, 20, seed=1)
+        assert torch.equal(noise(x, z), x)
+
+        noise.strength.data = torch.tensor([0.0, 1.0, -0.5])
+
+        added = noise(x, z) - x
+        torch.testing.assert_close(added[:, 0], torch.zeros(2, 4, 5))
+        torch.testing.assert_close(added[:, 2], -0.5 * added[:, 1])
+
+    @pytest.mark.parametrize("latent", [2, 8, 200])
+    def test_has_deviation_1_whatever_the_latent_s_length(self, latent):
+        """Over positions and latents; nothing is shared by the samples of two latents that are orthogonal."""
+        noise, z = Noise(1, latent, (64, 64)), 7 * normal(50, latent)
+        noise.strength.data.fill_(1)
+
+        n = noise(torch.zeros(50, 1, 64, 64), z).detach()
+
+        assert float(n.std()) == pytest.approx(1, abs=0.05)
+        one, other = noise(torch.zeros(2, 1, 64, 64), torch.eye(2, latent)).detach().flatten(1)
+        assert abs(float((one * other).mean())) < 0.06
+
+    def test_is_the_same_for_the_same_latent(self):
+        """In any batch, and after the weights were stored and loaded into another network."""
+        first, second, z, x = Noise(2, 5, (4, 4)), Noise(2, 5, (4, 4)), normal(3, 5), normal(3, 2, 4, 4, seed=1)
+        first.strength.data.fill_(1)
+        assert not torch.equal(first.maps, second.maps)
+
+        second.load_state_dict(first.state_dict())
+
+        assert torch.equal(second(x, z)[1:2], first(x[1:2], z[1:2]))
+
+    def test_keeps_the_precision_of_its_input(self):
+        """bfloat16 in, bfloat16 out."""
+        assert Noise(2, 5, (4, 4))(normal(1, 2, 4, 4).bfloat16(), normal(1, 5)).dtype == torch.bfloat16
 
 
 class TestNorm:

@@ -196,6 +196,8 @@ def test_quickstart_s_size():
         {"network__minibatch_std": None},
         {"network__normalize_z": False},
         {"network__fused_down": False},
+        {"network__upsampling": "bilinear"},
+        {"network__noise": True},
         {"network__minibatch_std": {"group_size": "all"}},
         {"network__minibatch_std": {"statistic": "channel", "feature_groups": 2}},
     ],

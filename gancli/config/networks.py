@@ -34,6 +34,10 @@ class ProgressiveConfig(Family):
     pixel_norm: bool = True  # pixel norm after each activation of the generator
     normalize_z: bool = True  # pixel norm of the latents
     minibatch_std: MinibatchStd | None = MinibatchStd()  # minibatch standard deviation in the critic; None: off
+    upsampling: Literal["nearest", "bilinear"] = "nearest"  # how the generator doubles; nearest draws grids in textures
+    noise: bool = (
+        False  # add noise, a function of the latent, after the convolutions of doubled stages of the generator
+    )
     fused_down: bool = True  # fuse convolution and 2x2 mean; the activation is then after the mean, as in the reference
 
     @model_validator(mode="after")

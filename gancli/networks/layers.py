@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own convention)
 
-from gancli.activations import leaky_relu
+from gancli.activations import leaky_relu, pixel_norm
 from gancli.config.family import largest_divisor
 from gancli.convolution import Window, convolve, convolve_transposed, sums_2x2
 from gancli.seeds import stream
@@ -92,6 +92,7 @@ class Conv(EqualizedWeight):
 
     up:   nearest-neighbor doubling, then convolution. For images with a 3x3 kernel, computed as a transposed
           convolution with stride 2, then 2x2 sums: the same function with 9 instead of 36 multiplications.
+          smooth: doubling with [1 3 3 1] / 4 in both directions instead; only for images with 3x3.
     down: convolution, then 2x2 mean; only for images with 3x3. Computed as 2x2 means, then the convolution with
           stride 2: the same function with 9 instead of 36 multiplications.
 
@@ -113,20 +114,24 @@ class Conv(EqualizedWeight):
         stride: int = 1,
         padding: Padding = "same",
         resample: Resample = "keep",
+        smooth: bool = False,
         groups: int = 1,
         bias: bool = True,
         init: WeightInit = WeightInit(),  # noqa: B008  (a tuple)
     ) -> None:
         super().__init__(c_out, c_in // groups, *[kernel] * rank, gain=gain, init=init)
         self.bias = nn.Parameter(torch.zeros(c_out)) if bias else None
-        self.stride, self.padding, self.resample, self.groups = stride, padding, resample, groups
+        self.stride, self.padding, self.groups = stride, padding, groups
+        self.resample, self.smooth = resample, smooth
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, *S) -> (N, C_out, *S), doubled, halved, or smaller by stride and padding."""
         weight, bias = self.scaled(x.dtype), None if self.bias is None else self.bias.to(x.dtype)
         if self.resample == "up" and weight.shape[2:] == (3, 3) and self.stride == 1 and self.padding == "same":
+            weight = weight * (1 / 16) if self.smooth else weight
             # flipped: a transposed convolution convolves where a convolution correlates
             y = sums_2x2(convolve_transposed(x, weight.flip(2, 3).transpose(0, 1), Window(2)), pad=False)
+            y = sums_3x3(y) if self.smooth else y
             return y if bias is None else y.add_(bias.view(-1, 1, 1))
         if self.resample == "down":
             return convolve(sums_2x2(x, pad=True), weight * 0.25, bias, Window(2))
@@ -139,6 +144,39 @@ class Conv(EqualizedWeight):
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"leaky": leaky_relu, "relu": F.relu, "elu": F.elu}
+
+
+class Noise(nn.Module):
+    """x + s n with noise n of deviation 1 at each position, and a learned strength s per channel, zero at first.
+
+    The noise is a fixed linear function of the direction of the first latents, so that a latent always gives the same
+    sample, and similar latents give similar samples. Source: Karras et al. 2019, arXiv:1812.04948, section 3.2, where
+    it is drawn anew.
+
+    Shape: (N, C, H, W), (N, z_dim) -> (N, C, H, W).
+
+    Args:
+        size: (H, W).
+    """
+
+    LATENTS = 8  # more make a checkpoint larger; fewer, the noise of two samples more alike
+
+    def __init__(self, channels: int, latent: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.strength = nn.Parameter(torch.zeros(channels))
+        self.maps: Tensor
+        self.register_buffer("maps", torch.empty(min(self.LATENTS, latent), *size))
+        if not self.maps.is_meta:
+            self.draw(None)
+
+    def draw(self, generator: torch.Generator | None) -> None:
+        """Draw other noise."""
+        self.maps.copy_(torch.randn(self.maps.shape, generator=generator)).mul_(len(self.maps) ** -0.5)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        """(N, C, H, W), (N, z_dim) -> (N, C, H, W)."""
+        noise = torch.einsum("nk,khw->nhw", pixel_norm(z[:, : len(self.maps)].float()), self.maps)
+        return torch.addcmul(x, self.strength.to(x.dtype).view(-1, 1, 1), noise[:, None].to(x.dtype))
 
 
 class ChannelNorm(nn.Module):
@@ -254,12 +292,17 @@ def upscale(x: Tensor) -> Tensor:
 
 def smooth_up(x: Tensor) -> Tensor:
     """Doubling with the filter [1 3 3 1] / 4 in both directions, zeros outside. (N, C, H, W) -> (N, C, 2H, 2W)."""
-    return sums_2x2(sums_2x2(upscale(x * (1 / 16)), pad=True), pad=False)
+    return sums_3x3(upscale(x * (1 / 16)))
 
 
 def smooth_down(x: Tensor) -> Tensor:
     """Halving with the filter [1 3 3 1] / 8 in both directions, zeros outside. (N, C, H, W) -> (N, C, H/2, W/2)."""
-    return downscale(sums_2x2(sums_2x2(x, pad=True), pad=False)) * (1 / 16)
+    return downscale(sums_3x3(x)) * (1 / 16)
+
+
+def sums_3x3(x: Tensor) -> Tensor:
+    """Sums over 3x3 blocks with the weights [1 2 1] in both directions, zeros outside. (N, C, H, W) -> the same."""
+    return sums_2x2(sums_2x2(x, pad=True), pad=False)
 
 
 def downscale(x: Tensor, factor: int = 2) -> Tensor:
@@ -269,8 +312,8 @@ def downscale(x: Tensor, factor: int = 2) -> Tensor:
 
 
 def initialize(network: nn.Module, seed: int, name: str) -> None:
-    """Initialize all equalized weights from a named random stream of the seed."""
+    """Initialize all equalized weights, and draw fixed noise, from a named random stream of the seed."""
     generator = stream(seed, f"weights/{name}", 0)
     for layer in network.modules():
-        if isinstance(layer, EqualizedWeight):
+        if isinstance(layer, EqualizedWeight | Noise):
             layer.draw(generator)

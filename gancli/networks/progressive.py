@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gancli.activations import leaky_pixel_norm, leaky_relu, pixel_norm
 from gancli.config.networks import ProgressiveConfig
 from gancli.networks import base
-from gancli.networks.layers import Conv, Dense, Resample, WeightInit, downscale, upscale
+from gancli.networks.layers import Conv, Dense, Noise, Resample, WeightInit, downscale, upscale
 from gancli.networks.output import Moments, Shape
 
 
@@ -28,7 +28,7 @@ class Generator(base.Generator):
         super().__init__(config, shape, moments)
         self.base, image_channels = config.base, shape[0]
         self.normalize_z, self.pixel_norm = config.normalize_z, config.pixel_norm
-        width, init = config.width_of, WeightInit(config.equalized_lr)
+        width, init, smooth = config.width_of, WeightInit(config.equalized_lr), config.upsampling == "bilinear"
         area = self.base[0] * self.base[1]
         # sqrt(2) / 4, not sqrt(2): the exception of the paper for the first layer
         self.dense = Dense(self.latent, width(0) * area, math.sqrt(2) / 4, init=init)
@@ -36,11 +36,16 @@ class Generator(base.Generator):
         self.blocks = nn.ModuleList(
             nn.ModuleList(
                 [
-                    Conv(width(s - 1), width(s), 3, resample="up", init=init),
+                    Conv(width(s - 1), width(s), 3, resample="up", smooth=smooth, init=init),
                     Conv(width(s), width(s), 3, init=init),
                 ]
             )
             for s in range(1, self.stages)
+        )
+        self.noise = nn.ModuleList(
+            nn.ModuleList(Noise(width(s), self.latent, size) for _ in range(2))
+            for s, size in enumerate(config.sizes(shape))
+            if s and config.noise
         )
         bias = not self.output.normalizes
         self.to_rgb = nn.ModuleList(
@@ -50,25 +55,28 @@ class Generator(base.Generator):
     def body(self, z: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """(N, z_dim) -> (N, C, H, W). rgb = (1 - alpha) upscale(to_rgb_old(h)) + alpha to_rgb_new(block(h))."""
         stage = self.stages - 1 if stage is None else stage
+        z = pixel_norm(z) if self.normalize_z else z
         h = self._base(z)
-        for conv_up, conv in self._blocks(stage - 1):
-            h = self._activate(conv(self._activate(conv_up(h))))
+        for s in range(1, stage):
+            h = self._block(h, z, s)
         if stage == 0:
             return cast(Tensor, self.to_rgb[0](h.float()))
-        conv_up, conv = self.blocks[stage - 1].children()
-        new = self.to_rgb[stage](self._activate(conv(self._activate(conv_up(h)))).float())
+        new = self.to_rgb[stage](self._block(h, z, stage).float())
         if alpha >= 1:
             return cast(Tensor, new)
         return torch.lerp(upscale(self.to_rgb[stage - 1](h.float())), new, alpha)
 
     def _base(self, z: Tensor) -> Tensor:
-        z = pixel_norm(z) if self.normalize_z else z
         h = self.dense(z).unflatten(1, (-1, *self.base))  # (N, C, h0, w0)
         h = self._activate(h.contiguous(memory_format=torch.channels_last))
         return self._activate(self.first(h))
 
-    def _blocks(self, count: int) -> list[list[nn.Module]]:
-        return [list(block.children()) for block in list(self.blocks)[: max(0, count)]]
+    def _block(self, h: Tensor, z: Tensor, stage: int) -> Tensor:
+        noises = self.noise[stage - 1].children() if self.noise else (None, None)
+        for conv, noise in zip(self.blocks[stage - 1].children(), noises, strict=True):
+            h = conv(h)
+            h = self._activate(h if noise is None else noise(h, z))
+        return h
 
     def _activate(self, x: Tensor) -> Tensor:
         return leaky_pixel_norm(x) if self.pixel_norm else leaky_relu(x)
