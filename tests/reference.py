@@ -144,20 +144,19 @@ def progressive_generator(w, z, net, shape, stage, alpha, train):
         return pixel_norm(leaky(h)) if net.pixel_norm else leaky(h)
 
     def block(s, h):
-        """Doubled, perhaps blurred, convolved; noise is added before each of the two activations."""
+        """Doubled, perhaps blurred, convolved; noise is added before the first of the two activations."""
         h = conv(w, f"blocks.{s - 1}.0", doubled(h), ROOT_2)
         if net.upsampling == "bilinear":
             bias = w[f"blocks.{s - 1}.0.bias"].view(1, -1, 1, 1)
             kernel = torch.outer(torch.tensor([1.0, 2, 1]), torch.tensor([1.0, 2, 1])).double()[None, None] / 16
             h = conv2d((h - bias).flatten(0, 1)[:, None], kernel, padding=1)[:, 0].unflatten(0, h.shape[:2]) + bias
-        h = active(h + noise(s, 0))
-        return active(conv(w, f"blocks.{s - 1}.1", h, ROOT_2) + noise(s, 1))
+        return active(conv(w, f"blocks.{s - 1}.1", active(h + noise(s)), ROOT_2))
 
-    def noise(s, i):
+    def noise(s):
         """Eight maps, weighted by the first eight latents at length 1; then by each channel's strength."""
         if not net.noise:
             return 0
-        maps, strength = w[f"noise.{s - 1}.{i}.maps"], w[f"noise.{s - 1}.{i}.strength"]
+        maps, strength = w[f"noise.{s - 1}.maps"], w[f"noise.{s - 1}.strength"]
         sums = torch.zeros(len(z), *maps.shape[1:]).double()
         for n in range(len(z)):
             mean_square = sum(float(z[n, k]) ** 2 for k in range(len(maps))) / len(maps)

@@ -35,9 +35,7 @@ class ProgressiveConfig(Family):
     normalize_z: bool = True  # pixel norm of the latents
     minibatch_std: MinibatchStd | None = MinibatchStd()  # minibatch standard deviation in the critic; None: off
     upsampling: Literal["nearest", "bilinear"] = "nearest"  # how the generator doubles; nearest draws grids in textures
-    noise: bool = (
-        False  # add noise, a function of the latent, after the convolutions of doubled stages of the generator
-    )
+    noise: bool = False  # add noise, a function of the latent, after each doubling in the generator, for textures
     fused_down: bool = True  # fuse convolution and 2x2 mean; the activation is then after the mean, as in the reference
 
     @model_validator(mode="after")

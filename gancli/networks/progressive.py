@@ -43,9 +43,7 @@ class Generator(base.Generator):
             for s in range(1, self.stages)
         )
         self.noise = nn.ModuleList(
-            nn.ModuleList(Noise(width(s), self.latent, size) for _ in range(2))
-            for s, size in enumerate(config.sizes(shape))
-            if s and config.noise
+            Noise(width(s), self.latent, size) for s, size in enumerate(config.sizes(shape)) if s and config.noise
         )
         bias = not self.output.normalizes
         self.to_rgb = nn.ModuleList(
@@ -72,11 +70,10 @@ class Generator(base.Generator):
         return self._activate(self.first(h))
 
     def _block(self, h: Tensor, z: Tensor, stage: int) -> Tensor:
-        noises = self.noise[stage - 1].children() if self.noise else (None, None)
-        for conv, noise in zip(self.blocks[stage - 1].children(), noises, strict=True):
-            h = conv(h)
-            h = self._activate(h if noise is None else noise(h, z))
-        return h
+        conv_up, conv = self.blocks[stage - 1].children()
+        h = conv_up(h)
+        h = self._activate(self.noise[stage - 1](h, z) if self.noise else h)  # before the convolution, which colors it
+        return self._activate(conv(h))
 
     def _activate(self, x: Tensor) -> Tensor:
         return leaky_pixel_norm(x) if self.pixel_norm else leaky_relu(x)
