@@ -218,8 +218,8 @@ def table(rows: Sequence[Row]) -> str:
         own = [row for row in rows if row["preset"] == preset]
         second = "sure modes" if "sure" in own[0] else "high quality, %"
         lines += [f"### {preset}", "", f"| | seeds | kimg | modes | {second} | KL |", "|---|---:|---:|---:|---:|---:|"]
-        for cure in dict.fromkeys(row["cure"] for row in own):
-            lines.append(line(cure, [row for row in own if row["cure"] == cure]))
+        for group in dict.fromkeys((row["cure"], row["kimg"]) for row in own):
+            lines.append(line(group[0], [row for row in own if (row["cure"], row["kimg"]) == group]))
         name = "digits" if "sure" in own[0] else preset
         lines += [f"| {who} | | | {modes} | {more} | {kl} |" for who, modes, more, kl in PUBLISHED[name]]
         lines.append("")

@@ -274,6 +274,16 @@ def test_modes_counts_what_samples_have(monkeypatch):
     assert found["kl"] == pytest.approx(np.log(25) + 2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3))
 
 
+def test_modes_keeps_lengths_apart(monkeypatch):
+    """Two seeds of one length are a row; another length is another row."""
+    monkeypatch.syspath_prepend(FOLDER)
+    import modes
+
+    row = {"preset": "ring8", "cure": "none", "modes": 8, "quality": 0.9, "kl": 0.1, "spread": 1.0}
+    shown = modes.table([{**row, "kimg": kimg, "seed": seed} for kimg, seed in ((10, 0), (20, 0), (10, 1))])
+    assert [line.split(" | ")[1:3] for line in shown.splitlines() if "none" in line] == [["2", "10"], ["1", "20"]]
+
+
 @pytest.mark.parametrize("preset", ["ring8", "grid25"])
 def test_modes_knows_where_the_gaussians_are(monkeypatch, preset):
     """The built-in data has all modes and 98.9% of high quality."""
