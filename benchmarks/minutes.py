@@ -36,6 +36,7 @@ import gancli
 from gancli.data import Shape, open_dataset, to_unit
 from gancli.media import save
 from gancli.plots import sheet
+from gancli.report import svg
 
 COUNT = 2_048  # samples of a set
 SHEET = 32  # samples on a sheet
@@ -81,7 +82,7 @@ def train(given: argparse.Namespace) -> None:
     for data in given.data:
         for seed in given.seeds:
             for contender in given.contenders:
-                folder = given.out / data.stem / contender.replace(" ", "_").replace("/", "_") / f"seed{seed}"
+                folder = given.out / data.stem / plain(contender) / f"seed{seed}"
                 if (folder / "done.json").exists():
                     continue
                 shutil.rmtree(folder, ignore_errors=True)  # of a training that was interrupted
@@ -165,6 +166,11 @@ def rival(
     return {"images": at, "seconds": round(time.monotonic() - started)}
 
 
+def plain(contender: str) -> str:
+    """The name of a contender as a part of a path."""
+    return contender.replace(" ", "_").replace("/", "_")
+
+
 def pair(text: str) -> tuple[str, str]:
     """("width", "32") from "width=32"."""
     key, _, value = text.partition("=")
@@ -210,7 +216,11 @@ def judge(given: argparse.Namespace) -> None:
     if given.page is not None:
         given.page.parent.mkdir(parents=True, exist_ok=True)
         given.page.write_text(text)
-        sheets(given.folder, given.page.parent.parent / "pictures")
+        pictures = given.page.parent.parent / "pictures"
+        pictures.mkdir(parents=True, exist_ok=True)
+        sheets(given.folder, pictures)
+        for data in {row["data"] for row in rows}:
+            curves([row for row in rows if row["data"] == data], pictures / f"minutes-{data}.svg")
 
 
 def identity(row: Row) -> tuple[Any, ...]:
@@ -240,7 +250,11 @@ def page(rows: Sequence[Row]) -> str:
             lines += table([row for row in own if row["minutes"] == minutes])
         data_itself = {key: mean(own, key, 1) for key in JUDGES}
         cells = ["", "the data itself", "", "", *(number(data_itself[key]) for key in JUDGES), ""]
-        lines += ["| " + " | ".join(cells) + " |", ""]
+        lines += ["| " + " | ".join(cells) + " |", "", f"![KID](../pictures/minutes-{data}.svg)", ""]
+        for contender in sorted({row["contender"] for row in own}):
+            last = max(row["minutes"] for row in own if row["contender"] == contender)
+            picture = f"../pictures/minutes-{data}-{plain(contender)}.png"
+            lines += [f"`{contender}` after {last:g} minutes, the first {SHEET} samples:", "", f"![]({picture})", ""]
     return "\n".join(lines)
 
 
@@ -281,9 +295,26 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
+def curves(rows: Sequence[Row], path: Path) -> None:
+    """KID against minutes: a line for each contender, as an SVG."""
+    lines = []
+    for contender in sorted({row["contender"] for row in rows}):
+        own = [row for row in rows if row["contender"] == contender and "kernel_distance" in row["figures"]]
+        minutes = sorted({row["minutes"] for row in own})
+        kid = [mean([row for row in own if row["minutes"] == at], "kernel_distance") for at in minutes]
+        lines.append(svg.Line(contender, np.array(minutes), np.array(kid, dtype=float)))
+    keys = "".join(
+        f'<text x="{svg.WIDTH - 20}" y="{40 + 18 * i}" text-anchor="end" fill="{svg.COLORS[i % len(svg.COLORS)]}">'
+        f"{svg.label(line.name)}</text>"
+        for i, line in enumerate(lines)
+    )
+    size = f'viewBox="0 0 {svg.WIDTH} {svg.HEIGHT}" font-family="sans-serif" font-size="12"'
+    chart = svg.bare_chart(lines, "minutes; up: KID on trained features")
+    path.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{chart}{keys}</svg>\n')
+
+
 def sheets(folder: Path, pictures: Path) -> None:
     """The first samples of the last set of every training with the first seed, side by side."""
-    pictures.mkdir(parents=True, exist_ok=True)
     for data in sorted(path for path in folder.iterdir() if path.is_dir()):
         for contender in sorted(path for path in data.iterdir() if path.is_dir()):
             first = sorted(contender.iterdir())[0]

@@ -250,7 +250,11 @@ def test_minutes_trains_contenders_for_equal_time_and_judges_them(tmp_path, pres
     assert {cells[1] for cells in rows} == {ours, rival, "the data itself"}
     assert sorted(cells[0] for cells in rows if cells[1] == rival) == ["0.01", "0.03"]
     assert len(list((tmp_path / "minutes").rglob("*.npy"))) == 3
-    assert len(list(tmp_path.glob("docs/pictures/minutes-*.png"))) == 2
+    pictures = tmp_path / "docs/pictures"
+    assert len(list(pictures.glob("minutes-*.png"))) == 2
+    assert (pictures / "minutes-p.svg").read_text().count("<polyline") == 2
+    shown = re.findall(r"\]\(\.\./pictures/([^)]+)\)", judged)
+    assert sorted(shown) == sorted(path.name for path in pictures.iterdir())
 
 
 def test_modes_counts_what_samples_have(monkeypatch):

@@ -355,6 +355,8 @@ def test_advice_leaves_out_what_the_config_has(tiny, tmp_path):
     assert inspect._used(on) == {figures.MINIBATCH_STD, figures.LESS_AUGMENTATION}
     assert inspect._used(off) == {figures.MIRROR, figures.LESS_AUGMENTATION}
     assert inspect._used(tiny_config(augment={"color": 0.5})) == {figures.MINIBATCH_STD}
+    smooth = tiny_config(network__upsampling="bilinear", network__noise=True)
+    assert inspect._used(smooth) == {figures.SMOOTHER, figures.MINIBATCH_STD, figures.LESS_AUGMENTATION}
 
     spread = FIGURES["coverage"].explained(Measured(0.1, 1.0))
     (left,) = figures.advised([spread], inspect._used(on))

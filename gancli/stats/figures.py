@@ -147,7 +147,8 @@ BN_CLIP = "network.output=bn-clip, which starts from the colors of the data"
 LONGER, MORE_DATA, EARLIER = "train longer", "more data", "an earlier checkpoint"
 MORE_VARIED = (MINIBATCH_STD, "more regularization of the critic (loss.r1, loss.r2)", MORE_DATA, EARLIER)
 LESS_COPYING = (MORE_DATA, MIRROR, "a smaller network", EARLIER)
-TEXTURE = (LONGER, "nearest upsampling before a convolution instead of a strided one")
+SMOOTHER = "bilinear upsampling and noise in the generator (network.upsampling, network.noise)"
+TEXTURE = (LONGER, SMOOTHER)
 LESS_AUGMENTATION = "less augmentation (augment.p)"
 COLORS = (LONGER, BN_CLIP)
 WASHED = (LONGER, "check that the data is scaled to [-1, 1]", "sample with --trunc 1")

@@ -10,6 +10,7 @@ from gancli import checkpoint, devices, runs
 from gancli.checkpoint import Opened
 from gancli.config import ResolvedConfig
 from gancli.config.family import USUAL_SIZE
+from gancli.config.networks import ProgressiveConfig
 from gancli.data import Dataset, Shape, facts, open_dataset
 from gancli.data.given import Data, place_of
 from gancli.data.labels import labels_of
@@ -294,10 +295,13 @@ def trained_against(config: ResolvedConfig) -> str | None:
 
 def _used(config: ResolvedConfig) -> set[str]:
     """Advice that does not apply: techniques that the config already uses or cannot use."""
+    network = config.network
+    rough = isinstance(network, ProgressiveConfig) and not (network.upsampling == "bilinear" and network.noise)
     used = {
-        figures.MINIBATCH_STD: config.network.minibatch_std is not None,
+        figures.SMOOTHER: not rough,
+        figures.MINIBATCH_STD: network.minibatch_std is not None,
         figures.MIRROR: config.data.mirror or config.samples.kind != "image",
-        figures.BN_CLIP: config.network.output == "bn-clip",
+        figures.BN_CLIP: network.output == "bn-clip",
         figures.LESS_AUGMENTATION: config.augment is None,
     }
     return {name for name, on in used.items() if on}
