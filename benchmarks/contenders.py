@@ -187,6 +187,11 @@ def _convolution(self: Any, x: torch.Tensor) -> torch.Tensor:
     if self.padding == "same":
         x = F.pad(x, ((side - 1) // 2, side // 2) * (x.ndim - 2))
     convolve = F.conv1d if x.ndim == 3 else F.conv2d
+    if self.smooth:
+        blur = torch.tensor([1.0, 2.0, 1.0]) / 4
+        kernel = torch.outer(blur, blur).expand(len(self.weight), 1, 3, 3)
+        y = F.conv2d(convolve(x, self.weight * self.scale), kernel.to(x), padding=1, groups=len(self.weight))
+        return y if self.bias is None else y + self.bias.view(-1, 1, 1)
     y = convolve(x, self.weight * self.scale, self.bias, stride=self.stride)
     return downscale(y) if self.resample == "down" else y
 

@@ -58,12 +58,13 @@ def test_speed_measures_presets_by_the_plain_formulas(tmp_path):
     assert [row["what"] for row in found] == ["quickstart, 4 px", "ring8, 2 px"]
 
 
-def test_the_plain_formulas_of_the_benchmark_compute_what_gancli_computes(monkeypatch):
+@pytest.mark.parametrize("preset", ["quickstart", "progan-64-lite"])
+def test_the_plain_formulas_of_the_benchmark_compute_what_gancli_computes(monkeypatch, preset):
     """The same losses from the same weights: the baseline is slow, not another algorithm."""
     monkeypatch.syspath_prepend(FOLDER)
     import contenders
 
-    task = contenders.task_of("quickstart", {"train.shared_fakes": False}, 8)
+    task = contenders.task_of(preset, {"train.shared_fakes": False}, 8)
     losses = []
     for within in (nullcontext, contenders.plainly):
         with within():

@@ -450,6 +450,15 @@ class TestTheForecast:
         assert reader.read.cache_mib == 24 * 16 * 16 * 3 / 2**20
         assert reader.read.disk_mib > reader.read.cache_mib
 
+    def test_counts_the_noise_of_a_checkpoint(self, tiny, pictures, tmp_path):
+        """Eight maps of 8 x 8 and of 16 x 16 px, in G and in its average, in each of three checkpoints; in MiB."""
+        readers = [self.Reader(), self.Reader()]
+        for noise, reader in zip((True, False), readers, strict=True):
+            train(tiny, pictures, tmp_path / str(noise), callback=reader, changes={"network.noise": noise})
+
+        with_noise, without = (reader.read.disk_mib for reader in readers)
+        assert with_noise - without == pytest.approx(3 * 2 * 4 * 8 * (8 * 8 + 16 * 16) / 2**20, rel=0.05)
+
     def test_a_plan_says_what_the_cache_will_take_before_it_is_built(self, tiny, tmp_path):
         """The message is shown once."""
         fresh = make_pictures(tmp_path / "fresh", 24, seed=77)

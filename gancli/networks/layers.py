@@ -175,7 +175,7 @@ class Noise(nn.Module):
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """(N, C, H, W), (N, z_dim) -> (N, C, H, W)."""
-        noise = torch.einsum("nk,khw->nhw", pixel_norm(z[:, : len(self.maps)].float()), self.maps)
+        noise = torch.einsum("nk,khw->nhw", pixel_norm(z[:, : len(self.maps)].to(self.maps.dtype)), self.maps)
         return torch.addcmul(x, self.strength.to(x.dtype).view(-1, 1, 1), noise[:, None].to(x.dtype))
 
 

@@ -41,7 +41,9 @@ def forecast(
     costs = dict(_costs(config, state, schedule, budget))
     stages = tuple(_stages(config, schedule, costs, workers))
     parameters = [sum(p.numel() for p in network.parameters()) for network in (state.G, state.D)]
-    checkpoint_mib = 4 * (4 * parameters[0] + 3 * parameters[1]) / 2**20  # weights, EMA, two Adam moments
+    buffers = sum(b.numel() for b in state.G.buffers())
+    # weights, EMA, two Adam moments
+    checkpoint_mib = 4 * (4 * parameters[0] + 2 * buffers + 3 * parameters[1]) / 2**20
     seconds = sum(s.seconds for s in stages if s.seconds is not None)
     return Forecast(
         config=plain(config.model_dump(mode="json")),
