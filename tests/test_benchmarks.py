@@ -141,6 +141,7 @@ def test_precision_is_worse_beyond_what_seeds_change(monkeypatch, bf16, t, worse
     assert (less_is_better["worse"], more_is_better["worse"]) == (worse, False)
 
 
+@pytest.mark.slow
 def test_health_makes_a_table_of_runs(tmp_path, preset):
     """One line a variant, and the baseline."""
     data = str(make_pictures(tmp_path / "pictures", 150))
@@ -228,6 +229,23 @@ def test_every_script_has_a_test():
     assert not [name for name in scripts if f'"{name}"' not in tested and f"import {name[:-3]}\n" not in tested]
 
 
+def test_minutes_calls_best_what_falls_least_short_of_the_data(monkeypatch):
+    """By hand: the smallest KID, the largest coverage; who is beyond the data itself is as good as it."""
+    monkeypatch.syspath_prepend(FOLDER)
+    import minutes
+
+    keys = ("kernel_distance", "coverage", "train_distance_ratio")
+    a, b, c = (
+        [{"figures": {key: [value, base] for key, value, base in zip(keys, values, (0.0, 1.0, 1.0), strict=True)}}]
+        for values in ((0.3, 0.5, 1.2), (0.2, 0.4, 1.1), (0.4, 0.5, 0.9))
+    )
+    groups = {"a": a, "b": b, "c": c}
+
+    assert [minutes.best_of(groups, key) for key in keys] == [["b"], ["a", "c"], ["a", "b"]]
+    assert minutes.best_of(groups, "coverage_fixed") == [], "nobody has it"
+
+
+@pytest.mark.slow
 def test_minutes_trains_contenders_for_equal_time_and_judges_them(tmp_path, preset):
     """A preset and a textbook GAN: samples at every point, a row for each and for the data, and nothing done twice."""
     data, ours, rival = (
@@ -302,6 +320,7 @@ def test_modes_knows_where_the_gaussians_are(monkeypatch, preset):
     assert found["kl"] < 0.01
 
 
+@pytest.mark.slow
 def test_modes_trains_every_cure_once(tmp_path):
     """A line per cure and seed, and a table with the published figures."""
     command = ["points", "ring8", "--cures", "none", "packing", "--out", "points.jsonl", "--set", "train.duration=640"]
@@ -314,6 +333,7 @@ def test_modes_trains_every_cure_once(tmp_path):
     assert names == ["| none", "| packing", "| GAN (PacGAN's)", "| PacGAN2"]
 
 
+@pytest.mark.slow
 def test_modes_names_digits(tmp_path):
     """Digits that are easy to tell: the classifier names them, and stacked ones are labeled by their channels."""
     labels = np.arange(4_000) % 10
