@@ -1,4 +1,4 @@
-"""Who has the better pictures after equal minutes? Presets and textbook GANs, each alone on the machine.
+"""Who has the better pictures after equal minutes? Presets and textbook GANs, trained one after the other.
 
     python benchmarks/minutes.py train DATA... --contenders progan-64-lite dcgan --minutes 60 --at 5 20 --seeds 0
     python benchmarks/minutes.py judge FOLDER --rows rows.jsonl [--page docs/experiments/minutes.md]
@@ -255,7 +255,12 @@ def page(rows: Sequence[Row], where: str) -> str:
     for data, threads in sorted({(row["data"], row["threads"]) for row in rows}):
         own = [row for row in rows if (row["data"], row["threads"]) == (data, threads)]
         counts = " or ".join(f"{n:,}" for n in sorted({row["n"] for row in own}))
-        lines += [f"## {data}, {threads} threads", "", f"{counts} samples; means over the seeds.", ""]
+        lines += [
+            f"## {data}, {threads} thread{'s' if threads > 1 else ''}",
+            "",
+            f"{counts} samples; means over the seeds.",
+            "",
+        ]
         lines += [f"| minutes | contender | seeds | kimg | {names} | verdicts |"]
         lines += ["|---:|---|---:|---:|" + "---:|" * len(JUDGES) + "---|"]
         for minutes in sorted({row["minutes"] for row in own}):
@@ -275,7 +280,7 @@ def table(rows: Sequence[Row]) -> list[str]:
     groups: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: row["contender"]):
         groups.setdefault(row["contender"], []).append(row)
-    best = {key: best_of(groups, key) for key in JUDGES}
+    best = {key: best_of(groups, key) if len(groups) > 1 else [] for key in JUDGES}
     lines = []
     for name, own in groups.items():
         figures = [number(mean(own, key)) for key in JUDGES]
