@@ -255,12 +255,8 @@ def page(rows: Sequence[Row], where: str) -> str:
     for data, threads in sorted({(row["data"], row["threads"]) for row in rows}):
         own = [row for row in rows if (row["data"], row["threads"]) == (data, threads)]
         counts = " or ".join(f"{n:,}" for n in sorted({row["n"] for row in own}))
-        lines += [
-            f"## {data}, {threads} thread{'s' if threads > 1 else ''}",
-            "",
-            f"{counts} samples; means over the seeds.",
-            "",
-        ]
+        head = f"{data}, {threads} thread{'s' if threads > 1 else ''}"
+        lines += [f"## {head}", "", f"{counts} samples; means over the seeds.", ""]
         lines += [f"| minutes | contender | seeds | kimg | {names} | verdicts |"]
         lines += ["|---:|---|---:|---:|" + "---:|" * len(JUDGES) + "---|"]
         for minutes in sorted({row["minutes"] for row in own}):

@@ -34,9 +34,7 @@ class ProgressiveConfig(Family):
     pixel_norm: bool = True  # pixel norm after each activation of the generator
     normalize_z: bool = True  # pixel norm of the latents
     minibatch_std: MinibatchStd | None = MinibatchStd()  # minibatch standard deviation in the critic; None: off
-    upsampling: Literal["nearest", "bilinear"] = (
-        "nearest"  # how the generator doubles; nearest can draw grids in textures
-    )
+    upsampling: Literal["nearest", "bilinear"] = "nearest"  # doubling in the generator; nearest can leave a grid
     noise: bool = False  # add noise, a function of the latent, after each doubling in the generator, for textures
     fused_down: bool = True  # fuse convolution and 2x2 mean; the activation is then after the mean, as in the reference
 
