@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import make_pictures, write_preset
 
+import gancli
 from gancli.data import Shape, open_dataset
 from gancli.stats.verdict import model
 
@@ -243,6 +244,21 @@ def test_minutes_calls_best_what_falls_least_short_of_the_data(monkeypatch):
 
     assert [minutes.best_of(groups, key) for key in keys] == [["b"], ["a", "c"], ["a", "b"]]
     assert minutes.best_of(groups, "coverage_fixed") == [], "nobody has it"
+
+
+def test_minutes_enlarges_samples_of_a_network_that_has_not_grown_yet(tmp_path, preset, monkeypatch):
+    """8 px of 16: every pixel of a sample becomes 2 x 2 equal ones."""
+    monkeypatch.syspath_prepend(FOLDER)
+    import minutes
+
+    monkeypatch.setattr(minutes, "COUNT", 8)
+    found = gancli.train(preset, changes={"train.duration": 16}, outdir=tmp_path / "runs", threads=1)
+    last = sorted(found.run.rglob("*.pt"))[-1]
+
+    assert minutes.from_checkpoint(tmp_path, 1, last) == 16
+    stored, small = np.load(tmp_path / "1.npy"), minutes.as_bytes(gancli.load(last).sample(range(8)))
+    assert small.shape == (8, 8, 8, 3)
+    assert np.array_equal(stored, np.kron(small, np.ones((1, 2, 2, 1), np.uint8)))
 
 
 @pytest.mark.slow
