@@ -44,9 +44,8 @@ def figures_page() -> str:
         "Generated from `gancli/stats/figures.py` by `python docs/generate.py`. Keys are stable: use them in\n"
         "scripts. For a figure with one value per channel, level or network, `part` says which one. Marks are\n"
         "relative to the baseline, the same figure between two halves of the reals. `--quick` skips the figures\n"
-        "marked with an asterisk. [inspect-stats.md](inspect-stats.md) has the definitions and sources.\n\n"
-        + head
-        + "".join(rows)
+        "marked with an asterisk and the group `memorization`. [inspect-stats.md](inspect-stats.md) has the\n"
+        "definitions and sources.\n\n" + head + "".join(rows)
     )
 
 
@@ -193,7 +192,8 @@ def config_page() -> str:
         "# Config keys\n\n"
         "Generated from `gancli/config/` by `python docs/generate.py`. These are the keys of a preset, of the\n"
         "`config.yaml` of a run, and of `--set KEY=VALUE`. Write nested keys with dots:\n"
-        "`--set loss.moments.weight=0.2`. Unknown keys are errors.\n\n"
+        "`--set loss.moments.weight=0.2`. Unknown keys are errors. A preset file may start from another with\n"
+        "`extends: NAME`, or a path relative to the file. `--set` does not take `preset`, `samples` and `origin`.\n\n"
         "All durations are in images unless the meaning says otherwise; 1 kimg is 1,000 images. `null` means off or\n"
         "not set. `gancli presets show NAME` prints a preset with every default filled in.\n\n" + "\n".join(sections)
     )

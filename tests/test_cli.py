@@ -561,7 +561,7 @@ class TestHelpPanels:
         """What is taken where nothing is said."""
         monkeypatch.setenv("COLUMNS", "140")
         out = gancli("train", "-h")[1]
-        for default in ("auto", "from the preset", "as in the data", "crop"):
+        for default in ("auto", "as in the preset or run", "as in the data", "crop"):
             assert f"[default: ({default})]" in out
 
 

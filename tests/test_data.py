@@ -161,10 +161,11 @@ class TestArrays:
             (np.array([0, 1], np.float32), [0, 255]),
             (np.array([-1, 1], np.float32), [0, 255]),
             (np.array([0, 65535], np.uint16), [0, 255]),
+            (np.array([0, 255], np.int64), [0, 255]),
         ],
     )
     def test_picture_values_are_scaled_by_their_range(self, values, expected):
-        """[0, 1], [-1, 1] and 16-bit values become 0..255."""
+        """[0, 1], [-1, 1] and unsigned 16-bit values become 0..255; other integers are 0..255."""
         samples = arrays.classify(values.reshape(2, 1, 1, 1).repeat(2, 1), "test")
         assert samples.values[:, 0, 0, 0].tolist() == expected
 
@@ -175,6 +176,8 @@ class TestArrays:
             np.zeros((5, 9, 9, 9)),
             np.zeros((5, 0, 8, 3), np.uint8),
             np.full((5, 8, 8, 3), 7.5),
+            np.full((5, 8, 8, 3), 256),
+            np.full((5, 8, 8, 3), -1),
             np.zeros((0, 2)),
             np.array([["a", "b"]]),
         ],

@@ -17,7 +17,7 @@ from gancli.results import MAX_COUNT, printable
 
 MAX_SEED = 2**32 - 1  # limit of numpy's RandomState
 MAX_SEEDS, MAX_DIGITS = 1_000_000, 20
-FROM_PRESET = "from the preset"  # shown as a default
+FROM_PRESET = "as in the preset or run"  # shown as a default
 
 
 def _quiet(value: bool) -> bool:
@@ -324,7 +324,7 @@ SamplesOption = Annotated[
     int, typer.Option("--samples", min=2, help="Number of samples per side, at most half of the reals.")
 ]
 QuickOption = Annotated[
-    bool, typer.Option("--quick", help="Use at most 400 samples, and skip slower metrics and the raw weights.")
+    bool, typer.Option("--quick", help="Use at most 400 samples; skip slower metrics, copies and the raw weights.")
 ]
 
 

@@ -35,7 +35,7 @@ class Family(Strict):
     kinds: ClassVar[tuple[str, ...]] = ("image",)  # kinds of data that the family supports
     uses_pretrained: ClassVar[bool] = False  # the critic needs the trained features of the extra `pretrained`
 
-    family: str  # `progressive`, `conv`, `mlp`, `superres`, or a registered one
+    family: str  # `progressive`, `conv`, `mlp`, `superres`, `projected`, `residual`, or a registered one
     z_dim: Channels = 100  # dimensions of a latent
     z_distribution: Literal["normal", "uniform"] = "normal"  # N(0, 1), or uniform over (-1, 1)
     z_scale: Positive = 1.0  # factor by which latents are multiplied

@@ -119,7 +119,7 @@ class ConvCritic(ConvSide):
 
 
 class ConvConfig(FixedFamily):
-    """Convolutional networks for images and 1-D signals: iwgan, minibatch-std-128, signal-1d, moments-conv."""
+    """Convolutional networks for images and 1-D signals: iwgan-32, minibatch-std-128, signal-1d and others."""
 
     kinds: ClassVar[tuple[str, ...]] = ("image", "signal")
 

@@ -193,12 +193,14 @@ def _channels_last(values: NDArray[Any], where: str) -> NDArray[Any]:
 
 
 def _as_bytes(values: NDArray[Any], where: str) -> NDArray[Any]:
-    """Convert to 0..255. Floats must be in [0, 1] or [-1, 1]; 16-bit integers are divided by 257."""
+    """Convert to 0..255. Floats must be in [0, 1] or [-1, 1]; uint16 is divided by 257, other integers are kept."""
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
         return _converted(values, lambda part: np.rint(part / 257), np.uint8)
     low, high = float(values.min()), float(values.max())
+    if values.dtype.kind in "iu" and low >= 0 and high <= 255:
+        return _converted(values, lambda part: part, np.uint8)
     if values.dtype.kind == "f" and low >= 0 and high <= 1:
         return _converted(values, lambda part: np.rint(part * 255), np.uint8)
     if values.dtype.kind == "f" and low >= -1 and high <= 1:
