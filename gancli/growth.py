@@ -130,6 +130,15 @@ def images_of(config: Config, schedule: Schedule, generator_steps: int) -> int:
     return images
 
 
+def critic_steps_before(config: Config, generator_steps: int) -> int:
+    """Number of critic steps before those of the next generator step."""
+    steps = config.train.critic_steps
+    boosted = min(steps.first, generator_steps)
+    if steps.every > 0:  # multiples of `every` from `first` on
+        boosted += -(-generator_steps // steps.every) - -(-boosted // steps.every)
+    return generator_steps * steps.base + boosted * (steps.boost - steps.base)
+
+
 def critic_steps(config: Config, generator_steps: int) -> int:
     """Number of critic steps before the next generator step."""
     steps = config.train.critic_steps

@@ -442,6 +442,7 @@ class Training:
         self.config, self.facts, self.values, self.faster = config, facts, values, faster
         self.G, self.D, self.ema = doubles(state.G), doubles(state.D), doubles(state.ema)
         self.images, self.turns = state.images, state.generator_steps
+        self.judged = sum(map(self.critic_steps, range(self.turns)))
         self.vgg = doubles(state.features) if state.features is not None else None
         betas, eps = config.optimizer.betas, config.optimizer.eps
         self.adam_G, self.adam_D = Adam(betas, eps), Adam(betas, eps)
@@ -507,10 +508,10 @@ class Training:
             x = torch.stack([side.flip(2) if flip else side for side, flip in zip(x, flips, strict=True)])
         return mixed(alpha, x, doubled(halved(x))) if number % 2 else x
 
-    def critic_steps(self):
+    def critic_steps(self, turn):
         steps = self.config.train.critic_steps
-        every = steps.every and self.turns % steps.every == 0
-        return steps.boost if self.turns < steps.first or every else steps.base
+        every = steps.every and turn % steps.every == 0
+        return steps.boost if turn < steps.first or every else steps.base
 
     def rate(self):
         """The run's rate, which falls in a straight line over the last `share` of the images."""
@@ -530,9 +531,10 @@ class Training:
     def turn(self):
         """Some critic steps, one generator step, the average."""
         began, self.at, self.losses = self.images, self.segment(), {}
-        for k in range(self.critic_steps()):
+        for _ in range(self.critic_steps(self.turns)):
             x = self.reals()
-            self.critic_step(x, self.turns * self.config.train.critic_steps.base + k)
+            self.critic_step(x, self.judged)
+            self.judged += 1
             self.images += len(x)
         self.generator_step(x)
         self.average(self.images - began)

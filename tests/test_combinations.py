@@ -17,9 +17,10 @@ def mlp(shape=(3, 8, 8), **sections):
     return resolved_config({}, values, shape)
 
 
-def projected(shape, **more):
+def projected(shape, loss=None, **more):
     network = {"family": "projected", "resolution": 16, "channels": [8, 8, 8], **more}
-    return resolved_config({}, {"network": network, "train": {"batch_size": 4, "duration": 100}}, shape)
+    values = {"network": network, "train": {"batch_size": 4, "duration": 100}}
+    return resolved_config({}, values | ({} if loss is None else {"loss": loss}), shape)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,9 @@ def projected(shape, **more):
         (mlp(loss={"adversarial": "none"}), "no loss is set"),
         (projected((4, 16, 16)), "no alpha channel"),
         (projected((3, 16, 16), pack=2), "take single samples"),
+        (projected((3, 16, 16), minibatch_std={"group_size": 4}), "no minibatch std"),
+        (projected((3, 16, 16), loss={"top_k": 0.5}), "several scores"),
+        (mlp(network={"pack": 2, "critic": {"hidden": [8], "norm": "batch"}}, train={"batch_size": 2}), "2 packs in a"),
         (mlp(network={"pack": 3}, train={"batch_size": 16}), "a batch is not divisible into packs of 3"),
         (tiny_config(network__pack=4, growth__at={8: {"batch_size": 6}}), "not divisible into packs of 4"),
         (mlp(loss={"consistency": 10}), "there is no augmentation"),

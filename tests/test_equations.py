@@ -356,6 +356,11 @@ TRAINING = {
     "moments by blocks": {"loss__moments": {"weight": 0.3, "over": "pooled", "pool": 2}},
     "a stage of its own rate and batch": {"growth__at": {8: {"lr": 0.01, "batch_size": 4}, 16: {"lr": 0.005}}},
     "lazy penalties between turns": {"train__critic_steps": {"base": 3}, "loss__r1": 3.0, "loss__penalty_interval": 2},
+    "lazy penalties with boosts": {
+        "train__critic_steps": {"boost": 4, "every": 2},
+        "loss__r1": 3.0,
+        "loss__penalty_interval": 2,
+    },
     "a run that goes on from another": {
         "origin": {"verb": "transfer", "checkpoint": "other.pt", "digest": "0", "images": 500}
     },

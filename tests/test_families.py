@@ -80,7 +80,7 @@ class TestSignals:
 
     def test_too_short_ones_are_refused(self):
         """The error names the layer whose output would be empty."""
-        with pytest.raises(ConfigError, match="too small"):
+        with pytest.raises(ConfigError, match=r"(?s)too small.*network\.critic\.layers\.\d"):
             build(resolved("signal-1d", [1, 6]))
 
     def test_the_tanh_of_the_score_is_a_switch(self):
@@ -102,6 +102,13 @@ def test_doubling_by_one_convolution_is_for_plain_ones_only(stride, padding):
     )
 
     torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_generator_layer_without_an_output_is_named():
+    """A kernel of 29 without padding on 28 px."""
+    layers = [{"channels": 8, "kernel": 29, "padding": "none"}]
+    with pytest.raises(ConfigError, match=r"(?s)28 x 28 is too small.*network\.generator\.layers\.0"):
+        build(resolved("moments-conv", [1, 28, 28], network__generator={"dense": 8, "layers": layers}))
 
 
 def test_a_generator_that_does_not_reach_its_samples_is_refused():

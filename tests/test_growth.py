@@ -168,6 +168,17 @@ def test_the_boost_comes_back_on_every_nth_step_or_never(every, counts):
     assert [growth.critic_steps(config, g) for g in range(4)] == counts
 
 
+@pytest.mark.parametrize("first", [0, 1, 5, 8])
+@pytest.mark.parametrize("every", [0, 1, 3, 4])
+def test_critic_steps_are_counted_with_their_boosts(first, every):
+    """The closed form is the sum over the generator steps."""
+    config = tiny_config(train__critic_steps={"base": 2, "boost": 7, "first": first, "every": every})
+
+    counts = [growth.critic_steps_before(config, g) for g in range(20)]
+
+    assert counts == [sum(growth.critic_steps(config, step) for step in range(g)) for g in range(20)]
+
+
 def test_generator_steps_are_counted_in_the_images_that_they_show():
     """3 batches of 8 before the first step, then 2 of 8; from 32 images on 2 of 4, the second resolution's batch."""
     steps = {"base": 2, "boost": 3, "first": 1}

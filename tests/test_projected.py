@@ -82,6 +82,12 @@ class TestCritic:
         far = [(a - b)[:, :, -2:, -2:].abs().max() for a, b in zip(first, second, strict=True)]
         assert all(change > 1e-4 for change in far)
 
+    def test_large_images_lose_no_pixel(self):
+        """128 px for features of 32: every pixel moves them."""
+        features, x = Features(32, 8), torch.zeros(1, 3, 128, 128, requires_grad=True)
+        sum(h.square().sum() for h in features(x)).backward()
+        assert float((x.grad.abs().sum(1) > 0).float().mean()) > 0.9
+
     def test_mixed_features_against_sums_by_hand(self, images):
         """The smallest: 1x1 sums over EfficientNet's channels; the others add the smaller ones and convolve."""
         features = Features(128, 8)

@@ -93,6 +93,21 @@ def test_the_plan_is_of_the_fitted_run(tmp_path, pictures, speed):
     assert plan.duration == pytest.approx(0.95 * 6000, abs=8)
 
 
+def test_variants_of_an_ablation_have_equal_minutes(tmp_path, pictures, speed, monkeypatch):
+    """Each has the length that was fitted for it. What has reached it is not trained again."""
+    preset = write_preset(tmp_path / "p.yaml", {})
+    for images_per_s, lr in ((30, 0.001), (50, 0.002)):
+        speed(images_per_s)
+        train(preset, pictures, tmp_path, 0.02, changes={"train.lr": lr})
+    monkeypatch.setattr("gancli.training.ablate.run_all", lambda tasks, *_: pytest.fail("again") if tasks else None)
+
+    changes, shown = {"train.minutes": 0.02}, {"outdir": tmp_path, "show": ["critic_loss"], "device": "cpu"}
+    found = gancli.ablate(["train.lr=0.001,0.002"], preset, str(pictures), changes=changes, **shown)
+
+    assert [row.durations for row in found.rows] == [(pytest.approx(0.95 * 1.2 * n, abs=8),) for n in (30, 50)]
+    assert not any(row.diverged for row in found.rows)
+
+
 def test_a_grown_run_has_a_length_of_its_own(tmp_path, pictures, speed):
     """The time of the source was for the source."""
     preset = write_preset(tmp_path / "p.yaml", {})

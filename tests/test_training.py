@@ -661,8 +661,8 @@ class TestGrow:
 
 
 def test_transfer_starts_from_the_weights_with_a_fresh_clock(tiny, pictures, tmp_path):
-    """train --from starts at the last resolution with the source's weights, without a fade."""
-    source = train(tiny, pictures, tmp_path / "runs")
+    """train --from starts at the last resolution with the source's weights, without a fade or the source's shards."""
+    source = train(tiny, pictures, tmp_path / "runs", changes={"train.shards": 2})
     other = make_pictures(tmp_path / "other", 20, seed=1)
 
     report = gancli.train(
@@ -670,6 +670,7 @@ def test_transfer_starts_from_the_weights_with_a_fresh_clock(tiny, pictures, tmp
     )
 
     assert report.images == 32
+    assert Run(report.run).config().shards == 1
     before, after = (state_of(r)[1]["G/dense.weight"] for r in (source, report))
     torch.testing.assert_close(before, after, atol=1e-6, rtol=0)
     assert Run(report.run).config().origin.verb == "transfer"
@@ -709,6 +710,16 @@ class TestForecast:
         phase = Schedule.of(tiny_config()).phases[-1]
         one, four = (forecast.operations_per_image(tiny_config(network__pack=n), phase) for n in (1, 4))
         assert one / 4 < four < one
+
+    def test_shards_are_steps_of_their_own(self):
+        """One worker with 4 shards of 2: 4 s and 2 x 4 x .5 s a batch of 8; two workers take half of it."""
+        from gancli.training import forecast
+
+        config = tiny_config(train__shards=4)
+        costs = {0: forecast.Cost(1.0, 0.5, timed=True)}
+        alone, two = (next(forecast._stages(config, Schedule.of(config), costs, n)) for n in (1, 2))
+        assert (alone.fade + alone.stable) / 8 * (4 * 1.0 + 8 * 0.5) == pytest.approx(alone.seconds)
+        assert two.seconds == pytest.approx(alone.seconds / 2)
 
     def test_a_cut_schedule_is_forecast_as_cut(self, tiny, pictures):
         """If --kimg ends the run early."""

@@ -630,6 +630,12 @@ class TestRefused:
         """Its output would be 0."""
         assert "batch norm" in refused({"network.output": "bn-tanh", "train.shards": 8}, tmp_path, pictures)
 
+    def test_batch_norm_of_single_packs(self, tmp_path, pictures):
+        """Packs of 2 in shards of 2: the critic would see one."""
+        critic = {"family": "mlp", "generator": {"hidden": [8]}, "critic": {"hidden": [8], "norm": "batch"}, "pack": 2}
+        changes = {"network": critic, "growth": {}, "train.shards": 4, "train.duration": 64}
+        assert "2 packs in a shard" in refused(changes, tmp_path, pictures)
+
     def test_packs_that_are_cut(self, tmp_path, pictures):
         """A pack stays in one shard."""
         assert "packs of 4" in refused({"network.pack": 4, "train.shards": 4}, tmp_path, pictures)

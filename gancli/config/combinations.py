@@ -49,12 +49,18 @@ def _impossible(config: ResolvedConfig) -> list[tuple[str, str, str]]:
 
 
 def _impossible_packs(config: ResolvedConfig) -> Iterator[tuple[str, str, str]]:
-    """Packs that do not divide a batch, or that trained features do not take; consistency without augmentation."""
-    pack = config.network.pack
+    """Packs that do not fit; what the critic of trained features does not take; consistency without augmentation."""
+    pack, trained = config.network.pack, config.network.uses_pretrained
     if any(batch % pack for batch in _batches(config)):
         yield f"a batch is not divisible into packs of {pack}", "network.pack", f"use a batch size divisible by {pack}"
-    if pack > 1 and config.network.uses_pretrained:
+    if config.network.uses_batch_norm[1] and min(_batches(config)) // pack < 2:
+        yield "batch norm in the critic needs at least 2 packs in a batch", "network.pack", "use a larger --batch"
+    if trained and pack > 1:
         yield "the trained features take single samples", "network.pack", "set it to 1"
+    if trained and config.network.minibatch_std is not None:
+        yield "the critic of trained features has no minibatch std", "network.minibatch_std", "set it to null"
+    if trained and config.loss.top_k < 1:
+        yield "the critic of trained features gives several scores a sample, not one", "loss.top_k", "set it to 1"
     if config.loss.consistency and config.augment is None:
         what = "consistency compares two augmentations of a sample, and there is no augmentation"
         yield what, "loss.consistency", "add the section augment, such as augment.translation=1"
@@ -76,6 +82,8 @@ def _impossible_shards(config: ResolvedConfig) -> Iterator[tuple[str, str, str]]
             return
         if part < 2 and (any(network.uses_batch_norm) or (moments is not None and moments.over != "channel")):
             yield "batch norm and moments need at least 2 samples in a shard", where, "use fewer shards"
+        if part // pack < 2 and network.uses_batch_norm[1]:
+            yield "batch norm in the critic needs at least 2 packs in a shard", where, "use fewer shards"
         if spread is not None and spread.group_size != "all":
             whole, own = (largest_divisor(n // pack, spread.group_size) for n in (batch, part))
             if whole != own:

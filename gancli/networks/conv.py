@@ -76,8 +76,8 @@ def chain(
     return nn.Sequential(*blocks), full_in, own_in
 
 
-def sizes_after(layers: Sequence[ConvLayer], space: Sequence[int]) -> list[int]:
-    """Spatial size after a list of layers. Raises ConfigError if it becomes 0."""
+def sizes_after(layers: Sequence[ConvLayer], space: Sequence[int], key: str) -> list[int]:
+    """Spatial size after the layers of a config key. Raises ConfigError if it becomes 0."""
     sizes = list(space)
     for number, layer in enumerate(layers):
         doubled = [size * (2 if layer.resample == "up" else 1) for size in sizes]
@@ -87,7 +87,7 @@ def sizes_after(layers: Sequence[ConvLayer], space: Sequence[int]) -> list[int]:
         if min(sizes) < 1:
             small = " x ".join(map(str, space))
             hint = "use larger samples, or fewer layers that reduce the size"
-            raise ConfigError(f"samples of {small} are too small", where=f"layer {number} of the critic", hint=hint)
+            raise ConfigError(f"an input of {small} is too small", where=f"{key}.{number}", hint=hint)
     return sizes
 
 
@@ -103,7 +103,7 @@ class Generator(base.Generator):
         side, settings, (channels, *self.space) = config.generator, LayerSettings(config), shape
         ups, rank = sum(layer.resample == "up" for layer in side.layers), len(self.space)
         self.base = [math.ceil(size / 2**ups) for size in self.space]
-        reached = sizes_after(side.layers, self.base)
+        reached = sizes_after(side.layers, self.base, "network.generator.layers")
         if any(got < size for got, size in zip(reached, self.space, strict=True)):
             what = f"the generator's layers produce size {reached}, but the samples have size {self.space}"
             hint = "use stride 1 and padding: same in the generator"
@@ -140,7 +140,8 @@ class Critic(base.Critic):
         self.layers, full, own = chain(side.layers, side, settings, channels, channels, rank, keep)
         extra = self.extra_channels
         self.last, full, own = chain(side.last, side, settings, full + extra, own + extra, rank, keep)
-        area = math.prod(sizes_after([*side.layers, *side.last], space))
+        reached = sizes_after(side.layers, space, "network.critic.layers")
+        area = math.prod(sizes_after(side.last, reached, "network.critic.last"))
         full, own = full * area, own * area
         hidden = []
         for width in side.dense:

@@ -21,7 +21,7 @@ from gancli.config.networks import ProjectedConfig
 from gancli.errors import ConfigError
 from gancli.networks import base, efficientnet, feature_extractors
 from gancli.networks.inception import Folded
-from gancli.networks.layers import Conv, Dense, WeightInit, batch_norm, upscale
+from gancli.networks.layers import Conv, Dense, WeightInit, batch_norm, downscale, upscale
 from gancli.networks.output import Moments, Shape
 from gancli.seeds import stream
 
@@ -129,6 +129,8 @@ class Features(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features from large to small."""
+        while x.shape[2] >= 2 * self.side:  # bilinear interpolation would skip pixels
+            x = downscale(x)
         x = F.interpolate(x.expand(-1, 3, -1, -1), size=(self.side, self.side), mode="bilinear", align_corners=False)
         weights: Folded = {
             name: (self._kept(f"{name}.weight", x.dtype), self._kept(f"{name}.bias", x.dtype)) for name in self.names

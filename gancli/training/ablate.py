@@ -78,8 +78,12 @@ class Job:
         if run is None or not run.last.exists() or runs.is_locked(run):
             return False
         with suppress(CheckpointError):
-            return checkpoint.read(run.last).images >= self.config.train.duration
+            return checkpoint.read(run.last).images >= self.duration(run)
         return False
+
+    def duration(self, run: Run) -> int:
+        """Length of the run in images; with `train.minutes`, the one that was fitted when it began."""
+        return (self.config if self.config.train.minutes is None else run.config()).train.duration
 
 
 @signals.handled()
@@ -267,7 +271,7 @@ def _row(
     for job, run in trained:
         untrained, ticks = _untrained(job, datasets[variant.name], run), run.stats()
         for key in keys:
-            wanted = curves.curve(ticks, key, job.config.train.duration)
+            wanted = curves.curve(ticks, key, job.duration(run))
             before = {} if untrained[key] is None else {"untrained": untrained[key]}
             found[key].append(before | curves.measures(wanted, window, between))
     return AblationRow(
@@ -275,7 +279,7 @@ def _row(
         changes=dict(variant.changes),
         seeds=tuple(job.seed for job, _ in trained),
         runs=tuple(run.path for _, run in trained),
-        durations=tuple(job.config.train.duration for job, _ in trained),
+        durations=tuple(job.duration(run) for job, run in trained),
         diverged=tuple(job.seed for job in group if not job.is_done(outdir)),
         measures={key: curves.over_seeds(found[key]) for key in keys},
     )

@@ -33,8 +33,8 @@ def forecast(
 ) -> Forecast:
     """Estimate time, memory and disk space of a resolved config. Takes at most about `budget` seconds.
 
-    workers: each takes its part of a batch, all at the same time. Communication is not counted. Memory is that of one
-    of them.
+    workers: each takes its part of a batch, shard by shard, all at the same time. Communication is not counted. Memory
+    is that of one of them.
     """
     state = TrainState.fresh(config, device)
     schedule = Schedule.of(config)
@@ -45,6 +45,7 @@ def forecast(
     # weights, EMA, two Adam moments
     checkpoint_mib = 4 * (4 * parameters[0] + 2 * buffers + 3 * parameters[1]) / 2**20
     seconds = sum(s.seconds for s in stages if s.seconds is not None)
+    activations_mib = _activations_mib(config, schedule.phases[-1])
     return Forecast(
         config=plain(config.model_dump(mode="json")),
         generator_parameters=parameters[0],
@@ -52,7 +53,7 @@ def forecast(
         stages=stages,
         duration=config.train.duration,
         seconds=seconds,
-        memory_mib=memory_mib(device) + checkpoint_mib + _activations_mib(config, schedule.phases[-1]) / workers,
+        memory_mib=memory_mib(device) + checkpoint_mib + activations_mib / max(workers, config.shards),
         disk_mib=checkpoint_mib * config.train.keep + dataset.values.nbytes / 2**20,
         cache_mib=dataset.values.nbytes / 2**20,
         device=str(device),
@@ -169,7 +170,7 @@ def _example(config: ResolvedConfig, batch: int, device: torch.device) -> Tensor
 def _stages(
     config: ResolvedConfig, schedule: Schedule, costs: Mapping[int, Cost], workers: int
 ) -> Iterator[StageForecast]:
-    duration = config.train.duration
+    duration, shards = config.train.duration, max(workers, config.shards)
     for stage, cost in costs.items():
         own = [s for s in schedule.segments if s.stage == stage]
         phase = schedule.phases[schedule.segments.index(own[-1])]
@@ -178,7 +179,7 @@ def _stages(
         images = sum(shown.values())
         yield StageForecast(
             phase.height, phase.width, shown.get(True, 0), shown.get(False, 0), phase.batch_size, phase.lr,
-            images / workers * cost.per_image(phase.batch_size // workers), cost.timed,
+            images / workers * cost.per_image(phase.batch_size // shards), cost.timed,
         )  # fmt: skip
 
 

@@ -35,7 +35,8 @@ def too_little(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Pha
 def largest_batch(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase) -> int:
     """The largest batch size of which a step fits into memory, by bisection; 0 if none does."""
     pack = config.network.pack * config.shards
-    smallest = 2 if any(config.network.uses_batch_norm) and config.network.pack == 1 else 1  # all in packs
+    of_G, of_D = config.network.uses_batch_norm
+    smallest = 2 if of_D or (of_G and config.network.pack == 1) else 1  # all in packs
     low, high = smallest - 1, phase.batch_size // pack  # low fits, or is too small; high does not fit
     while high - low > 1:
         signals.poll()

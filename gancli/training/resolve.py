@@ -207,7 +207,7 @@ def transferred(source: Opened, changes: Mapping[str, Any]) -> Config:
 
 
 def _derived(source: Opened, values: dict[str, Any], verb: str, changes: Mapping[str, Any]) -> Config:
-    values["train"]["minutes"] = None
+    values["train"] |= {"minutes": None, "shards": None}
     values["anneal"]["ema_half_life"] = None  # which would start anew, without the average of the source
     values["preset"] = f"{source.config.preset.removesuffix(f'-{verb}')}-{verb}"
     if isinstance(source.config.network, ProgressiveConfig):

@@ -90,7 +90,7 @@ def train_critic(
     steps, done = growth.critic_steps(config, state.generator_steps), (state.images - before) // phase.batch_size
     inputs = None if done < steps else inputs_of_last_step(state, config, feed, phase, mine)
     for k in range(done, steps):
-        number = state.generator_steps * config.train.critic_steps.base + k
+        number = growth.critic_steps_before(config, state.generator_steps) + k
         penalize, shared = number % config.loss.penalty_interval == 0, shares_fakes(config) and k == steps - 1
         found, inputs = critic_step(state, config, feed, phase, mine, penalize=penalize, shared=shared)
         losses |= found
