@@ -104,6 +104,7 @@ def test_scaling_measures_every_axis_and_fits_the_growth(tmp_path):
     assert (tmp_path / "s.svg").read_text().startswith("<svg")
 
 
+@pytest.mark.slow
 def test_quickstart_trains_and_judges_each_seed(tmp_path, preset):
     """A row a run, with its verdict."""
     found = json.loads(run("quickstart.py", "--presets", preset, "--seeds", "3", "--samples", "64", cwd=tmp_path))
@@ -154,6 +155,7 @@ def test_health_makes_a_table_of_runs(tmp_path, preset):
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == ["toy", "baseline (reals)"]
 
 
+@pytest.mark.slow
 def test_verdicts_measures_labeled_sets_and_judges_them_by_other_sources(tmp_path):
     """A line per set; every scored one is either right or listed as an error."""
     draw = np.random.RandomState(0)

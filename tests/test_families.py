@@ -128,7 +128,7 @@ def test_sizes_are_what_comes_out(name):
 
     features = build(config).D.features(torch.zeros(2, *shape))
 
-    assert sizes_after(config.network.critic.layers, shape[1:]) == list(features.shape[2:])
+    assert sizes_after(config.network.critic.layers, shape[1:], "test") == list(features.shape[2:])
 
 
 class TestMlp:

@@ -66,7 +66,7 @@ def data_for(name, folder):
     return folder / "data.npy"
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "projected-128")) for n in SHIPPED])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * n.endswith("-128")) for n in SHIPPED])
 def test_every_preset_trains_resumes_samples_and_inspects(name, tmp_path):
     """Stopped after its first steps and given again, it ends bit for bit as if it had never stopped."""
     preset, data = toy(name, tmp_path / f"{name}.yaml"), data_for(name, tmp_path)

@@ -184,6 +184,7 @@ class TestRuns:
         preset = write_preset(folder.with_suffix(".yaml"), CHANGES)
         return gancli.train(preset, str(pictures), outdir=folder, threads=1, device="cpu", **options)
 
+    @pytest.mark.slow  # tests/test_methods.py stops projected-64, too
     def test_a_resumed_run_equals_an_unbroken_one(self, pictures, tmp_path):
         """Power iterations and augmentation included."""
         whole = tensors_of(self.train(tmp_path / "whole", pictures).checkpoint)
