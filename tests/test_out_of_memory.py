@@ -51,6 +51,17 @@ def test_the_largest_batch_is_made_of_packs(tiny, pictures, tmp_path, memory_for
     assert "a batch of 4 fits" in error.value.hint
 
 
+def test_batch_norm_in_the_critic_keeps_two_packs(pictures, tmp_path, memory_for):
+    """A batch of one pack fits, but its variance would be 0."""
+    network = {"family": "mlp", "generator": {"hidden": [8]}, "critic": {"hidden": [8], "norm": "batch"}}
+    changes = {"network": {**network, "pack": 2, "resolution": 16}, "growth": {}, "train.duration": 64}
+    preset = write_preset(tmp_path / "p.yaml", changes)
+    memory_for(3, 16)
+    with pytest.raises(OutOfMemory, match="at 16 px") as error:
+        package.train(preset, str(pictures), outdir=tmp_path / "runs")
+    assert "not even the smallest batch fits" in error.value.hint
+
+
 def test_a_schedule_with_batches_of_its_own_gets_the_line_for_that_size(pictures, tmp_path, memory_for):
     """--batch would change the other sizes, too."""
     preset = write_preset(tmp_path / "p.yaml", {"growth.at": {16: {"batch_size": 6}}})
