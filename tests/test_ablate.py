@@ -291,6 +291,7 @@ def test_a_run_that_fails_ends_the_ablation_with_its_exit_code(tiny, pictures, t
     assert caught.value.exit_code == 74
 
 
+@pytest.mark.slow
 def test_an_interrupted_ablation_goes_on(pictures, tmp_path):
     """On SIGINT the runs save and the exit code is 130; the same command finishes them."""
     preset = write_preset(tmp_path / "tiny.yaml", {**SHORT, "train.duration": 4_000, "train.checkpoint_every": 0})
