@@ -24,6 +24,7 @@ from gancli.networks import Critic, Generator, build, learning_rates, set_precis
 from gancli.networks.vgg import FeatureNetwork, feature_network
 from gancli.runs import Run
 from gancli.seeds import stream
+from gancli.training.adam import Adam
 from gancli.workers import ALONE, Workers
 
 STEERED = "strength of augmentation"  # key in TrainState.extra
@@ -37,8 +38,8 @@ class TrainState:
     G: Generator
     D: Critic
     ema: Generator  # EMA of the generator
-    opt_G: torch.optim.Adam
-    opt_D: torch.optim.Adam
+    opt_G: Adam
+    opt_D: Adam
     device: torch.device
     images: int = 0
     generator_steps: int = 0
@@ -56,8 +57,7 @@ class TrainState:
         ema.compute_dtype = torch.float32  # the EMA is used for samples and evaluation only
         betas, eps = config.optimizer.betas, config.optimizer.eps
         opt_G, opt_D = (
-            torch.optim.Adam(_groups(network), lr=config.train.lr, betas=betas, eps=eps, fused=True)
-            for network in (pair.G, pair.D)
+            Adam(_groups(network), lr=config.train.lr, betas=betas, eps=eps, fused=True) for network in (pair.G, pair.D)
         )
         perceptual = config.loss.perceptual
         features = feature_network(perceptual.layers, perceptual.features).to(device) if perceptual else None
@@ -223,13 +223,13 @@ def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
 
 
-def _adam(optimizer: torch.optim.Adam, network: nn.Module) -> AdamState:
+def _adam(optimizer: Adam, network: nn.Module) -> AdamState:
     """Adam state by parameter name. Parameters of stages that have not started have none."""
     named = {name: optimizer.state.get(p) for name, p in network.named_parameters()}
     return {name: _on_cpu(memory) for name, memory in named.items() if memory}
 
 
-def _restore_adam(optimizer: torch.optim.Adam, network: nn.Module, saved: AdamState) -> None:
+def _restore_adam(optimizer: Adam, network: nn.Module, saved: AdamState) -> None:
     optimizer.state.clear()
     for name, parameter in network.named_parameters():
         if memory := saved.get(name):
