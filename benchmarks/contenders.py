@@ -205,7 +205,6 @@ def _averaged(average: torch.nn.Module, current: torch.nn.Module, keep: float) -
             mine.copy_(new)
 
 
-ADAM = torch.optim.Adam
 PLAIN: dict[str, Any] = {
     "gancli.networks.layers.Conv.forward": _convolution,
     "gancli.networks.progressive.leaky_relu": _leaky,
@@ -215,5 +214,5 @@ PLAIN: dict[str, Any] = {
     "gancli.critic_view.CriticView.both": lambda self, x, y: (self.scores(x), self.scores(y)),
     "gancli.penalties.input_gradients_only": nullcontext,
     "gancli.ema.update": _averaged,
-    "torch.optim.Adam": lambda groups, fused, **settings: ADAM(groups, foreach=False, **settings),
+    "gancli.training.state.Adam": lambda groups, fused, **settings: torch.optim.Adam(groups, foreach=False, **settings),
 }

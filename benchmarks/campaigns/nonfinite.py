@@ -19,6 +19,7 @@ from torch import Tensor
 from campaigns import harness
 from campaigns.harness import BATCH_NORM, Progress, Row, Wanted
 from gancli import checkpoint
+from gancli.training.adam import Adam
 
 VALUES = (math.nan, math.inf, 1e30)
 BATCH = 8
@@ -181,15 +182,15 @@ def into_batch(clock: Clock) -> None:
 def into_gradient(clock: Clock) -> None:
     """One value of the gradient of the first weight, before Adam's step."""
     clock.watch()
-    before = torch.optim.Adam.step
+    before = Adam.step
 
-    def step(optimizer: torch.optim.Adam, *given: Any) -> Any:
+    def step(optimizer: Adam, *given: Any) -> Any:
         if clock.now():
             weights = (p for group in optimizer.param_groups for p in group["params"] if p.grad is not None)
             first(weights).grad.view(-1)[0] = clock.injection.value
         return before(optimizer, *given)
 
-    torch.optim.Adam.step = step  # type: ignore[method-assign, assignment]
+    Adam.step = step  # type: ignore[method-assign, assignment]
 
 
 def into_loss(clock: Clock) -> None:
