@@ -52,11 +52,12 @@ JUDGES = {  # key of the figure: (name, which way is better)
 }
 TRAINED = ("kernel_distance", "coverage", "nn_accuracy_fakes")  # on the features that projected critics see
 ABOUT = (
-    "Who has the better pictures after the same time? Each contender was trained for so many minutes of wall time, "
-    "counted from the start of its process. KID, coverage and 1-NN are measured on features of a trained network (left "
-    "out for presets that were trained with it), `fixed` ones on random features. The best of a column is bold: it "
-    "falls least short of the data itself, one half against the other. Presets are measured in the course of one run, "
-    "whose schedule ends with the last row; the other contenders have no schedule. Written by `benchmarks/minutes.py`."
+    "Which contender has the best samples after the same wall time, counted from the start of its process? KID (the "
+    "kernel distance), coverage and 1-NN accuracy use features of a trained network (left out for presets that were "
+    "trained with it); `fixed` means random features. SWD is the sliced Wasserstein distance; train distance is the "
+    "distance to the nearest training sample, divided by that of other reals. Bold: the least worse than the last row, "
+    "which compares one half of the data with the other. Presets are measured in the course of one run, whose schedule "
+    "ends with the last row; the other contenders have no schedule."
 )
 Row = dict[str, Any]
 
@@ -101,6 +102,7 @@ def train(given: argparse.Namespace) -> None:
                 work = rival if name in RIVALS else preset
                 facts = work(contender, data, seed, points, given, folder)
                 facts |= {"contender": contender, "data": str(data), "seed": seed, "threads": given.threads}
+                facts |= {"size": given.size} if name in RIVALS else {}
                 (folder / "done.json").write_text(json.dumps(facts))
                 print(f"{data.stem} {contender} seed {seed}: {facts}", flush=True)
 
@@ -250,7 +252,7 @@ def judged(file: Path, data: str, facts: Row, samples: int) -> Row:
 
 def page(rows: Sequence[Row], where: str) -> str:
     """A table per data set: contenders and minutes, means over the seeds."""
-    lines = ["# Equal minutes", "", *wrap(f"{ABOUT} {where}", 125), ""]
+    lines = ["# Equal minutes", "", *wrap(f"{ABOUT} {where}", 125), "", "```sh", *commands(rows), "```", ""]
     names = " | ".join(name for name, _ in JUDGES.values())
     for data, threads in sorted({(row["data"], row["threads"]) for row in rows}):
         own = [row for row in rows if (row["data"], row["threads"]) == (data, threads)]
@@ -269,6 +271,20 @@ def page(rows: Sequence[Row], where: str) -> str:
             picture = f"../pictures/minutes-{data}-{plain(contender)}.png"
             lines += [f"`{contender}` after {last:g} minutes, the first {SHEET} samples:", "", f"![]({picture})", ""]
     return "\n".join(lines)
+
+
+def commands(rows: Sequence[Row]) -> list[str]:
+    """What trained the contenders, and wrote the page."""
+    lines = []
+    runs = sorted({(row["data"], row["threads"], row["contender"]) for row in rows})
+    for data, threads, contender in runs:
+        own = [row for row in rows if (row["data"], row["threads"], row["contender"]) == (data, threads, contender)]
+        *before, last = (f"{minutes:g}" for minutes in sorted({row["minutes"] for row in own}))
+        at, seeds = " ".join(["--at", *before]) if before else "", " ".join(sorted({str(row["seed"]) for row in own}))
+        words = [f'python benchmarks/minutes.py train {data}.zip --contenders "{contender}" --minutes {last}', at]
+        size = f"--size {own[0]['size']}" if own[0].get("size", 64) != 64 else ""
+        lines.append(" ".join(filter(None, [*words, size, f"--seeds {seeds} --threads {threads}"])))
+    return [*lines, "python benchmarks/minutes.py judge minutes --rows rows.jsonl --page minutes.md"]
 
 
 def table(rows: Sequence[Row]) -> list[str]:
