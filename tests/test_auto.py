@@ -75,6 +75,7 @@ class TestChoice:
         assert auto.choose(place, CPU, {"network.resolution": "64"}).preset == "progan-64-lite"
         monkeypatch.setattr(auto, "STEERABLE", 6)
         assert "augment.target" not in auto.choose(place, CPU, {"data.held_out": 0}).changes
+        assert "augment.target" not in auto.choose(place, CPU, {"data.held_out": 0.01}).changes, "of 6 images none"
 
     @pytest.mark.parametrize(
         ("shape", "preset", "words"), [((90, 2, 16), "signal-1d", "for signals"), ((90, 2), "ring8", "for points")]

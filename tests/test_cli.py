@@ -413,6 +413,14 @@ class TestOptions:
         monkeypatch.setenv("GANCLI_SEED", "7")
         assert (seed(), seed("--seed", "9"), seed("--set", "train.seed=3")) == (7, 9, 3)
 
+    def test_a_length_on_the_command_line_outdoes_one_of_the_environment(self, gancli, trained, tmp_path, monkeypatch):
+        """GANCLI_MINUTES and --kimg are no conflict; --minutes and --kimg are."""
+        words = ("train", trained[1], "--preset", trained[2], "-n", "--json")
+        monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path))
+        monkeypatch.setenv("GANCLI_MINUTES", "60")
+        assert json.loads(gancli(*words, "--kimg", "0.08")[1])["duration"] == 80
+        assert gancli(*words, "--kimg", "0.08", "--minutes", "1")[0] == 2
+
     def test_batch_holds_at_every_resolution(self, gancli):
         """It overrides batch sizes of single resolutions in the preset."""
         out = gancli(

@@ -17,10 +17,11 @@ def mlp(shape=(3, 8, 8), **sections):
     return resolved_config({}, values, shape)
 
 
-def projected(shape, loss=None, **more):
+def projected(shape, loss=None, anneal=None, **more):
     network = {"family": "projected", "resolution": 16, "channels": [8, 8, 8], **more}
     values = {"network": network, "train": {"batch_size": 4, "duration": 100}}
-    return resolved_config({}, values | ({} if loss is None else {"loss": loss}), shape)
+    given = {"loss": loss, "anneal": anneal}
+    return resolved_config({}, values | {key: value for key, value in given.items() if value is not None}, shape)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,7 @@ def projected(shape, loss=None, **more):
         (projected((3, 16, 16), pack=2), "take single samples"),
         (projected((3, 16, 16), minibatch_std={"group_size": 4}), "no minibatch std"),
         (projected((3, 16, 16), loss={"top_k": 0.5}), "several scores"),
+        (projected((3, 16, 16), anneal={"top_k": {"end": 0.5}}), "several scores"),
         (mlp(network={"pack": 2, "critic": {"hidden": [8], "norm": "batch"}}, train={"batch_size": 2}), "2 packs in a"),
         (mlp(network={"pack": 3}, train={"batch_size": 16}), "a batch is not divisible into packs of 3"),
         (tiny_config(network__pack=4, growth__at={8: {"batch_size": 6}}), "not divisible into packs of 4"),

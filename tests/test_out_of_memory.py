@@ -43,6 +43,14 @@ def test_the_largest_batch_that_fits_is_named(count, tiny, pictures, tmp_path, m
     assert error.value.hint == f"a batch of {count} fits: train a new run with --batch {count}"
 
 
+def test_the_message_says_where_training_was(tiny, pictures, tmp_path, memory_for):
+    """At 4 px all 32 images fit: the batches of the trials that follow are not counted."""
+    memory_for(5, 8)
+    with pytest.raises(OutOfMemory) as error:
+        package.train(tiny, str(pictures), outdir=tmp_path / "runs")
+    assert "training at 0.032 kimg" in error.value.where
+
+
 def test_the_largest_batch_is_made_of_packs(tiny, pictures, tmp_path, memory_for):
     """Another one would be refused."""
     memory_for(7, 8)

@@ -5,6 +5,7 @@ import torch
 from conftest import tiny_config, write_preset
 
 import gancli
+from gancli import config as configs
 from gancli.growth import Schedule
 from gancli.results import Forecast
 from gancli.runs import Run
@@ -137,3 +138,19 @@ def test_a_real_estimate_is_not_far_off(tmp_path, pictures):
     with torch.random.fork_rng(devices=[]):
         report = train(preset, pictures, tmp_path / "runs", 0.1)
     assert 0.6 < report.seconds < 18
+
+
+def test_no_phase_is_shorter_than_a_batch():
+    """It would be skipped, with layers that were never trained."""
+    config = tiny_config(**{"growth.at": {16: {"batch_size": 4}}})
+    lengths = [s.length for s in Schedule.of(timed.scaled(config, 1e-6)).segments]
+    assert lengths == [8, 8, 8, 8, 8]
+
+
+@pytest.mark.parametrize("key", ["duration", "epochs", "generator_steps"])
+def test_a_length_replaces_the_time_of_the_preset(tmp_path, key):
+    """As it replaces another length."""
+    preset = write_preset(tmp_path / "p.yaml", {"train.minutes": 60})
+    assert configs.load(preset).train.minutes == 60
+    changed = configs.load(preset, {f"train.{key}": 100}).train
+    assert (changed.minutes, getattr(changed, key)) == (None, 100)

@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,22 @@ from conftest import make_pictures, resolved_config, tensors_of, tiny_config, wr
 
 import gancli
 from gancli import checkpoint, runs, signals
-from gancli.errors import CannotCreate, CheckpointError, ConfigError, DataError, Interrupted, RunBusy, UsageError
+from gancli.errors import (
+    CannotCreate,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    InputMissing,
+    Interrupted,
+    RunBusy,
+    UsageError,
+)
 from gancli.growth import Schedule
 from gancli.networks.layers import upscale
 from gancli.results import warnings_of
 from gancli.runs import Run
 from gancli.sampling import Generator
-from gancli.training import loop, resolve, setup
+from gancli.training import loop, resolve, session, setup
 from gancli.training.alarms import Alarm
 from gancli.training.callbacks import Silent
 from gancli.training.state import TrainState
@@ -499,6 +509,26 @@ def test_auto_and_fp32_are_one_run(tiny, pictures, tmp_path):
     assert other.run != first.run
 
 
+def test_losses_of_a_checkpoint_go_to_the_device_of_the_run(monkeypatch):
+    """Beside those of the next step, with which they are summed up. Checkpoints have them on the CPU."""
+    state = TrainState.fresh(tiny_config(), torch.device("cpu"))
+    state.device, state.extra = torch.device("meta"), {f"{session.LOSS}penalty": torch.ones(())}
+    monkeypatch.setattr(session, "cut_log", lambda *_: -1)
+    begun = session.Session(None, tiny_config(), None, None, Silent(), None)
+    session.begin(begun, state)
+    assert begun.losses["penalty"].device == state.device
+
+
+@pytest.mark.gpu
+def test_a_run_with_lazy_penalties_resumes_on_a_gpu(tiny, pictures, tmp_path):
+    """Between two penalties."""
+    preset = write_preset(tmp_path / "p.yaml", {"loss.r1": 1, "loss.penalty_interval": 8})
+    options = {"outdir": tmp_path / "runs", "device": "cuda"}
+    first = gancli.train(preset, str(pictures), changes={"train.duration": 40}, **options)
+    again = gancli.resume(first.run, duration=80, device="cuda")
+    assert (again.state, again.images) == ("finished", 80)
+
+
 class TestRefusals:
     def test_a_batch_larger_than_the_set(self, tiny, tmp_path):
         """Exit 78 with a suitable batch size."""
@@ -506,6 +536,28 @@ class TestRefusals:
         with pytest.raises(ConfigError, match="larger than the 5") as error:
             train(tiny, few, tmp_path / "runs")
         assert "--batch" in error.value.hint
+
+    @pytest.mark.parametrize(
+        ("network", "loss", "count", "hint"),
+        [
+            ({}, {}, 5, "use --batch 1, or more data"),
+            ({"output": "bn-tanh"}, {}, 5, "use --batch 2, or more data"),
+            ({"critic": {"hidden": [8], "norm": "batch"}, "pack": 2}, {}, 5, "use --batch 4, or more data"),
+            ({"critic": {"hidden": [8], "norm": "batch"}, "pack": 4}, {}, 5, "use more data"),
+            ({"pack": 3}, {}, 29, "use --batch 6, or more data"),
+        ],
+    )
+    def test_the_batch_size_of_the_hint_works(self, tmp_path, network, loss, count, hint):
+        """With batch norm, moments and packs, too: the hint does not lead to the next refusal."""
+        few = make_pictures(tmp_path / "few", count)
+        mlp = {"family": "mlp", "resolution": 16, "generator": {"hidden": [8]}, "critic": {"hidden": [8]}, **network}
+        changes = {"network": mlp, "growth": {}, "train.duration": 64, "train.batch_size": 48}
+        preset = write_preset(tmp_path / "p.yaml", changes)
+        with pytest.raises(ConfigError, match="larger than") as error:
+            gancli.plan(preset, str(few), device="cpu")
+        assert error.value.hint == hint
+        if "--batch" in hint:
+            assert gancli.plan(preset, str(few), changes={"train.batch_size": int(hint.split()[2].strip(","))}).seconds
 
     @pytest.mark.parametrize("data", ["builtin:ring8", "builtin:signals"])
     def test_kinds_of_data_that_the_network_does_not_take(self, tiny, tmp_path, data):
@@ -609,6 +661,27 @@ class TestGrow:
         kept = self.grow(grown_from, tmp_path / "kept", fresh_adam=False)
 
         assert not torch.equal(state_of(fresh)[1]["G/dense.weight"], state_of(kept)[1]["G/dense.weight"])
+
+    def test_with_and_without_the_state_of_adam_are_two_runs(self, grown_from, tmp_path):
+        """In one folder; each goes on as it began, also if it was killed before its first checkpoint."""
+        fresh = self.grow(grown_from, tmp_path / "runs")
+        kept = self.grow(grown_from, tmp_path / "runs", fresh_adam=False)
+        assert fresh.run != kept.run
+
+        for path in (*(kept.run / "checkpoints").iterdir(), kept.run / "last.pt"):
+            path.unlink()
+        again = gancli.resume(kept.run, threads=1, device="cpu")
+        assert_same_state(again, self.grow(grown_from, tmp_path / "other", fresh_adam=False))
+
+    def test_a_source_that_has_changed_is_no_start(self, grown_from, tmp_path):
+        """The run would not be what its config says."""
+        source = shutil.copy(grown_from.checkpoint, tmp_path / "source.pt")
+        report = gancli.grow(source, outdir=tmp_path / "runs", threads=1, device="cpu")
+        for path in (*(report.run / "checkpoints").iterdir(), report.run / "last.pt"):
+            path.unlink()
+        shutil.copy(gancli.resume(grown_from.run, duration=200, threads=1, device="cpu").checkpoint, source)
+        with pytest.raises(InputMissing, match="has changed"):
+            gancli.resume(report.run, threads=1, device="cpu")
 
     def test_what_is_said_for_the_new_stages_is_heard(self, pictures, tmp_path):
         """--batch and --set override the settings copied from the last stage."""

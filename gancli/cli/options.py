@@ -362,6 +362,19 @@ def typed(ctx: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+def one_length(ctx: typer.Context, **given: float | None) -> list[float | None]:
+    """The options for the length of a run, of which one may be given. Raises UsageError.
+
+    Those of the command line take precedence over GANCLI_ variables.
+    """
+    there = [name for name, value in given.items() if value is not None]
+    wanted = [name for name in there if typed(ctx, name)] or there
+    if len(wanted) > 1:
+        what, where = "the length of the run is given twice", ", ".join(f"--{name}" for name in given)
+        raise UsageError(what, where=where, hint="use one of them")
+    return [value if name in wanted else None for name, value in given.items()]
+
+
 def neighbors(ctx: typer.Context, threads: int | None) -> process.Neighbors | None:
     """What adapts the number of threads to other processes; None if it is set, or shared with other workers."""
     source = ctx.get_parameter_source("threads")

@@ -57,9 +57,7 @@ def train(
         preset = None  # the preset of the source is used
     if start_from and preset:
         raise UsageError("--from uses its own preset", where="--from, --preset", hint="leave out --preset")
-    if sum(given is not None for given in (kimg, minutes, hours)) > 1:
-        what = "the length of the run is given twice"
-        raise UsageError(what, where="--kimg, --minutes, --hours", hint="use one of them")
+    kimg, minutes, hours = options.one_length(ctx, kimg=kimg, minutes=minutes, hours=hours)
     minutes = minutes if hours is None else hours * 60
     changes = options.changes(
         ctx, set_, seed=seed, kimg=kimg, minutes=minutes, resolution=resolution, batch=batch, snap=snap, tick=tick,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gancli.config.family import largest_divisor
-from gancli.config.schema import ResolvedConfig
+from gancli.config.schema import Config, ResolvedConfig
 from gancli.errors import ConfigError
 
 FAST = 5e-5  # generator learning rate above which the running statistics of batch norm lag behind the weights
@@ -15,11 +15,18 @@ def refuse(config: ResolvedConfig) -> None:
         raise ConfigError(what, where=where, hint=hint)
 
 
+def smallest_batch(config: Config) -> int:
+    """The smallest batch size that the settings take; its multiples are taken, too."""
+    (of_G, of_D), moments, pack = config.network.uses_batch_norm, config.loss.moments, config.network.pack
+    several = of_G or (moments is not None and moments.over != "channel")  # whose variance is not 0
+    return 2 * pack if of_D or (several and pack == 1) else pack
+
+
 def _impossible(config: ResolvedConfig) -> list[tuple[str, str, str]]:
     """(what, where, hint) of each conflict."""
     loss, smallest, found = config.loss, min(_batches(config)), []
     of_G, of_D = config.network.uses_batch_norm
-    more = "use --batch 16 or more"
+    more = "use --batch 2 or more, better 16"
     if smallest < 2 and (of_G or of_D):
         found.append(("batch norm needs a batch size of at least 2", "train.batch_size", more))
     if smallest < 2 and loss.moments is not None and loss.moments.over != "channel":
@@ -59,8 +66,9 @@ def _impossible_packs(config: ResolvedConfig) -> Iterator[tuple[str, str, str]]:
         yield "the trained features take single samples", "network.pack", "set it to 1"
     if trained and config.network.minibatch_std is not None:
         yield "the critic of trained features has no minibatch std", "network.minibatch_std", "set it to null"
-    if trained and config.loss.top_k < 1:
-        yield "the critic of trained features gives several scores a sample, not one", "loss.top_k", "set it to 1"
+    for where, top_k in (("loss.top_k", config.loss.top_k < 1), ("anneal.top_k", config.anneal.top_k is not None)):
+        if trained and top_k:
+            yield "the critic of trained features gives several scores a sample, not one", where, "remove it"
     if config.loss.consistency and config.augment is None:
         what = "consistency compares two augmentations of a sample, and there is no augmentation"
         yield what, "loss.consistency", "add the section augment, such as augment.translation=1"

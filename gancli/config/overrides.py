@@ -136,11 +136,11 @@ LENGTHS = ("duration", "epochs", "generator_steps")  # three keys for the length
 
 
 def _one_length(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove the length of the preset if a change sets the length in any unit."""
+    """Remove the length of the preset, and the time it is fitted to, if a change sets the length in any unit."""
     train = values.get("train")
     if not isinstance(train, Mapping) or not any(f"train.{key}" in changes for key in LENGTHS):
         return dict(values)
-    return {**values, "train": {key: value for key, value in train.items() if key not in LENGTHS}}
+    return {**values, "train": {key: value for key, value in train.items() if key not in (*LENGTHS, "minutes")}}
 
 
 def for_all_stages(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

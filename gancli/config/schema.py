@@ -211,6 +211,7 @@ class Origin(Strict):
     checkpoint: str  # path of the checkpoint
     digest: str  # blake2b hash of the file
     images: Images  # images that its weights were trained on, in all earlier runs
+    keep_adam: bool = False  # whether Adam's state was taken from it, too
 
 
 class Config(Strict):

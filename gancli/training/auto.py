@@ -58,6 +58,7 @@ def _augmentation(count: int, changes: Mapping[str, Any]) -> tuple[dict[str, Any
     """The augmentation for a number of images, and the reason; none if the user has set it."""
     if count >= MANY or any(key.partition(".")[0] == "augment" for key in changes):
         return {}, ""
-    if count < STEERABLE or changes.get("data.held_out") == 0:
+    share = changes.get("data.held_out")
+    if count < STEERABLE or (isinstance(share, int | float) and round(share * count) == 0):
         return FIXED, f"; augmented, because there are only {count:,}"
     return STEERED, "; augmented as much as the critic overfits"

@@ -1,25 +1,26 @@
-"""Estimates of the cost of a training run: steps are timed with small batches, then scaled by operation counts."""
+"""Estimates of the cost of a training run: steps of a new state are timed, then scaled by operation counts."""
 
-import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gancli import signals
-from gancli.config import ResolvedConfig
-from gancli.data import Dataset
+from gancli import ema, signals
+from gancli.config import ResolvedConfig, combinations
+from gancli.data import Dataset, Feed
+from gancli.errors import is_out_of_memory
 from gancli.growth import Phase, Schedule
 from gancli.networks import Pair, on_meta
 from gancli.networks.layers import EqualizedWeight, packed
 from gancli.results import Forecast, StageForecast, plain
 from gancli.training.log import memory_mib
+from gancli.training.shards import own
 from gancli.training.state import TrainState
-from gancli.training.step import critic_loss, generator_loss
+from gancli.training.step import critic_step, shares_fakes, train_generator
 
 BUDGET = 10.0  # seconds for all timed steps
 TRIES = 2  # minimum number of timings of each kind of step
@@ -36,9 +37,12 @@ def forecast(
     workers: each takes its part of a batch, shard by shard, all at the same time. Communication is not counted. Memory
     is that of one of them.
     """
-    state = TrainState.fresh(config, device)
-    schedule = Schedule.of(config)
-    costs = dict(_costs(config, state, schedule, budget))
+    state, schedule = TrainState.fresh(config, device), Schedule.of(config)
+    state.images = config.train.duration // 2  # where schedules have their mean
+    with torch.random.fork_rng(devices=[]):
+        costs = dict(
+            _costs(state, config.with_train(shards=1), Feed(dataset, config), max(workers, config.shards), budget)
+        )
     stages = tuple(_stages(config, schedule, costs, workers))
     parameters = [sum(p.numel() for p in network.parameters()) for network in (state.G, state.D)]
     buffers = sum(b.numel() for b in state.G.buffers())
@@ -76,58 +80,67 @@ class Cost:
         return self.fixed / batch + self.an_image
 
 
-def _costs(config: ResolvedConfig, state: TrainState, schedule: Schedule, budget: float) -> Iterator[tuple[int, Cost]]:
+def _costs(
+    state: TrainState, config: ResolvedConfig, feed: Feed, shards: int, budget: float
+) -> Iterator[tuple[int, Cost]]:
     """(stage, cost): low stages are timed at two batch sizes within the budget, the rest is scaled by operations."""
-    left, last, counted = budget, Cost(0.0, 0.0, False), 1.0
-    for phase in {p.stage: p for p in schedule.phases}.values():
-        operations = operations_per_image(config, phase)
-        last, counted = Cost(last.fixed, last.an_image * operations / counted, False), operations
-        affordable = (0.8 * left / TRIES - 2 * last.fixed) / max(last.an_image, 1e-9) - 1
-        pack = config.network.pack
-        batch = min(phase.batch_size, int(affordable) // pack * pack)
-        if batch >= LEAST_BATCH or batch == phase.batch_size:
+    left, last, counted = budget, None, 1.0
+    pack = config.network.pack
+    smallest = combinations.smallest_batch(config)
+    for phase in {p.stage: p for p in Schedule.of(config).phases}.values():
+        operations, started = operations_per_image(config, phase), time.monotonic()
+        if last is None:
+            last = Cost(0.0, _seconds(state, config, feed, phase.with_batch(smallest)) / smallest, True)
+        else:
+            last = Cost(last.fixed, last.an_image * operations / counted, False)
+        left, counted = left - (time.monotonic() - started), operations
+        affordable = (0.8 * left / TRIES - 2 * last.fixed) / max(last.an_image, 1e-9) - smallest
+        most = max(smallest, phase.batch_size // shards)
+        batch = min(most, int(affordable) // pack * pack)
+        if batch >= LEAST_BATCH or batch == most:
             started = time.monotonic()
-            last = _time_stage(config, state, phase, batch)
+            last = _cost(state, config, feed, phase, (smallest, batch)) or last
             left -= time.monotonic() - started
         yield phase.stage, last
 
 
-def _time_stage(config: ResolvedConfig, state: TrainState, phase: Phase, batch: int) -> Cost:
-    """The cost of a step, from its times at the smallest batch size and at `batch`."""
-    smallest = config.network.pack
-    one, many = (_time_step(config, state, phase, n) for n in (smallest, batch))
-    an_image = max(0.0, many - one) / max(1, batch - smallest)
-    return Cost(max(0.0, many - batch * an_image), an_image, True)
+def _cost(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase, sizes: tuple[int, int]) -> Cost | None:
+    """The cost of a step, from its times at two batch sizes; None if one of them does not fit into memory."""
+    try:
+        few, many = (_seconds(state, config, feed, phase.with_batch(size)) for size in sizes)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+    an_image = max(0.0, many - few) / max(1, sizes[1] - sizes[0])
+    return Cost(max(0.0, many - sizes[1] * an_image), an_image, True)
 
 
-def _time_step(config: ResolvedConfig, state: TrainState, phase: Phase, batch: int) -> float:
-    """Seconds of one critic and one generator step, on temporary copies of the networks.
-
-    The copies are in eval mode, in which batch norm accepts a batch of one and its moving statistics do not change.
+def _seconds(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase) -> float:
+    """Seconds per critic step of training at a phase, with its share of the generator steps. It changes the weights.
 
     A lazy penalty is weighted by its share of the steps. The minimum of several timings is used: the first
     ones include the setup of kernels, and other load on the machine only makes a step slower.
     """
-    G, D = copy.deepcopy(state.G).eval(), copy.deepcopy(state.D).eval()
-    copied = replace(state, G=G, D=D)
-    view = copied.critic_view(phase, copied.augment(config, "forecast"))
+    mine, shared = own(state.workers, 1), shares_fakes(config)
 
-    def critic(penalize: bool) -> None:
-        with torch.no_grad():
-            y = G(_example(config, batch, state.device), phase.stage)
-        u = torch.rand(batch, device=state.device)
-        critic_loss(view, y, y, u, config.loss, penalize=penalize)["critic_loss"].backward()
+    def critic(*, penalize: bool) -> None:
+        critic_step(state, config, feed, phase, mine, penalize=penalize, shared=False)
 
-    def generator() -> None:
-        y = G(_example(config, batch, state.device), phase.stage)
-        generator_loss(view, y.detach(), y, config.loss, copied.features)["generator_loss"].backward()
+    def turn(*, penalize: bool) -> None:
+        _, inputs = critic_step(state, config, feed, phase, mine, penalize=penalize, shared=shared)
+        train_generator(state, config, phase, inputs)
+        ema.update(state.ema, state.G, keep=0.5)
 
-    if config.loss.adversarial == "none":
-        return min(_tries(generator, state.device))
-    generated, penalized = (min(_tries(step, state.device)) for step in (generator, partial(critic, True)))
-    plain = penalized if config.loss.penalty_interval == 1 else min(_tries(partial(critic, False), state.device))
-    lazy = plain + max(0.0, penalized - plain) / config.loss.penalty_interval
-    return lazy + generated / config.train.critic_steps.base
+    def lazily(step: Callable[..., None]) -> float:
+        penalized = min(_tries(partial(step, penalize=True), state.device))
+        if config.loss.penalty_interval == 1:
+            return penalized
+        plain = min(_tries(partial(step, penalize=False), state.device))
+        return plain + max(0.0, penalized - plain) / config.loss.penalty_interval
+
+    others = config.train.critic_steps.base - 1
+    return (lazily(turn) + (others * lazily(critic) if others else 0.0)) / (others + 1)
 
 
 def _tries(step: Callable[[], None], device: torch.device) -> Iterator[float]:

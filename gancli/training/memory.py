@@ -5,7 +5,7 @@ import gc
 import torch
 
 from gancli import signals
-from gancli.config import ResolvedConfig
+from gancli.config import ResolvedConfig, combinations
 from gancli.data import Feed
 from gancli.errors import OutOfMemory, is_out_of_memory
 from gancli.growth import Phase
@@ -17,6 +17,7 @@ from gancli.training.step import train_critic, train_generator
 
 def too_little(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase, run: Run) -> OutOfMemory:
     """The error for a step that did not fit. The state is used for trials: it must not be saved afterwards."""
+    kimg = state.images / 1000  # before the trials
     if state.workers.count > 1:  # a trial would wait for the others
         hint = "use more --processes, each on its own GPU or machine, or train a new run with a smaller --batch"
     elif largest := largest_batch(state, config, feed, phase):
@@ -27,7 +28,7 @@ def too_little(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Pha
         hint = "not even the smallest batch fits: use a lower --resolution, or fewer network.channels"
     return OutOfMemory(
         f"not enough memory for a batch of {phase.batch_size} at {phase.height} px",
-        where=f"training at {state.images / 1000:g} kimg; the checkpoint before is {printable(str(run.last))}",
+        where=f"training at {kimg:g} kimg; the checkpoint before is {printable(str(run.last))}",
         hint=hint,
     )
 
@@ -35,8 +36,7 @@ def too_little(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Pha
 def largest_batch(state: TrainState, config: ResolvedConfig, feed: Feed, phase: Phase) -> int:
     """The largest batch size of which a step fits into memory, by bisection; 0 if none does."""
     pack = config.network.pack * config.shards
-    of_G, of_D = config.network.uses_batch_norm
-    smallest = 2 if of_D or (of_G and config.network.pack == 1) else 1  # all in packs
+    smallest = combinations.smallest_batch(config) // config.network.pack  # in packs, as the others
     low, high = smallest - 1, phase.batch_size // pack  # low fits, or is too small; high does not fit
     while high - low > 1:
         signals.poll()

@@ -33,7 +33,7 @@ def resolve(config: Config, dataset: Dataset, source: str) -> ResolvedConfig:
     values["train"]["duration"] = config.train.duration or _duration(config, schedule, len(dataset.train_rows))
     values["train"]["precision"] = "fp32" if config.train.precision == "auto" else config.train.precision
     resolved = configs.presets.build_resolved(values, "the resolved config")
-    refuse_large_batch(schedule, dataset)
+    refuse_large_batch(config, schedule, dataset)
     refuse_unsteerable(resolved, dataset)
     combinations.refuse(resolved)
     on_meta(resolved)  # raises before a run is created if the networks do not fit
@@ -44,7 +44,8 @@ def refuse_unsteerable(config: ResolvedConfig, dataset: Dataset) -> None:
     """Check that there are held-out samples if augmentation depends on them. Raises ConfigError."""
     if config.steered_augment is not None and not dataset.held_out.any():
         what = f"steering needs held-out samples, and of {len(dataset.values)} samples there are none"
-        raise ConfigError(what, where="augment.target", hint="use a fixed augment.p: --set augment.target=null")
+        hint = "use a fixed strength: --set augment.target=null; with the preset auto: --set data.held_out=0"
+        raise ConfigError(what, where="augment.target", hint=hint)
 
 
 def refuse_other_kind(config: Config, dataset: Dataset, source: str) -> None:
@@ -65,14 +66,16 @@ def refuse_missing_features(config: Config) -> None:
         raise ConfigError(what, where="network.family", hint="pip install 'gancli[pretrained]', or use another preset")
 
 
-def refuse_large_batch(schedule: Schedule, dataset: Dataset) -> None:
+def refuse_large_batch(config: Config, schedule: Schedule, dataset: Dataset) -> None:
     """Check that a batch is not larger than the training set. Raises ConfigError."""
     largest, samples = max(phase.batch_size for phase in schedule.phases), len(dataset.train_rows)
     if largest > samples:
+        least = combinations.smallest_batch(config)
+        fitting = max(least, samples // 4 // least * least)
         raise ConfigError(
             f"a batch of {largest} is larger than the {samples} training samples",
             where="train.batch_size",
-            hint=f"use --batch {max(1, samples // 4)}, or more data",
+            hint=f"use --batch {fitting}, or more data" if fitting <= samples else "use more data",
         )
 
 
@@ -129,7 +132,7 @@ def _absolute(source: str) -> str:
     return source if source.startswith("builtin:") else str(Path(source).absolute())
 
 
-def grown(source: Opened, to: int | None, changes: Mapping[str, Any]) -> Config:
+def grown(source: Opened, to: int | None, changes: Mapping[str, Any], *, keep_adam: bool = False) -> Config:
     """The source's config with stages added up to `to` pixels. Raises ConfigError if `to` is not a doubling."""
     refuse_unfinished(source, "grow")
     network = source.config.network
@@ -156,7 +159,7 @@ def grown(source: Opened, to: int | None, changes: Mapping[str, Any]) -> Config:
         values["network"]["channels"] = [*network.channels, *tail]
     values["growth"]["start_at"] = network.resolution * 2
     values["growth"]["at"] |= _copied_stages(source.config, to)
-    return _derived(source, values, "grow", changes)
+    return _derived(source, values, "grow", changes, keep_adam=keep_adam)
 
 
 def as_written(config: ResolvedConfig) -> dict[str, Any]:
@@ -206,12 +209,15 @@ def transferred(source: Opened, changes: Mapping[str, Any]) -> Config:
     return _derived(source, values, "transfer", changes)
 
 
-def _derived(source: Opened, values: dict[str, Any], verb: str, changes: Mapping[str, Any]) -> Config:
+def _derived(
+    source: Opened, values: dict[str, Any], verb: str, changes: Mapping[str, Any], *, keep_adam: bool = False
+) -> Config:
     values["train"] |= {"minutes": None, "shards": None}
     values["anneal"]["ema_half_life"] = None  # which would start anew, without the average of the source
     values["preset"] = f"{source.config.preset.removesuffix(f'-{verb}')}-{verb}"
-    if isinstance(source.config.network, ProgressiveConfig):
-        values["train"]["duration"] = None  # taken from the new schedule
+    train = source.config.train
+    if isinstance(source.config.network, ProgressiveConfig) or train.epochs or train.generator_steps:
+        values["train"]["duration"] = None  # taken from the new schedule, or the new data
     pictures = source.config.samples.kind == "image"
     values["data"]["channels"] = source.config.samples.shape[0] if pictures else None
     values["origin"] = {
@@ -219,6 +225,7 @@ def _derived(source: Opened, values: dict[str, Any], verb: str, changes: Mapping
         "checkpoint": str(source.path.absolute()),
         "digest": safe_load.digest(source.path),
         "images": source.images + (source.config.origin.images if source.config.origin else 0),
+        "keep_adam": keep_adam,
     }
     return configs.presets.build(configs.overrides.apply(values, changes), f"{verb} {source.path}", changes)
 

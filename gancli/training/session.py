@@ -56,7 +56,7 @@ class Session:
 def begin(session: Session, state: TrainState) -> None:
     """Make the session and the log match a state that was loaded."""
     session.logged_at = state.workers.on_first(lambda: cut_log(session, state))
-    session.losses = pop_losses(state.extra)
+    session.losses = {key: loss.to(state.device) for key, loss in pop_losses(state.extra).items()}
     session.images_at_tick, session.since_tick = state.images, time.monotonic()
     session.saved_at = session.drawn_at = -1
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from gancli import checkpoint, process, runs
+from gancli import checkpoint, process, runs, safe_load
 from gancli import config as configs
 from gancli.checkpoint import Opened
 from gancli.config import Config, ResolvedConfig, combinations
@@ -210,6 +210,18 @@ def existing(run: str | Path | None, outdir: Path) -> Run:
     if not (inside / "config.yaml").is_file():
         raise InputMissing("not a run folder", where=printable(str(folder)), hint="`gancli runs` lists the run folders")
     return Run(inside)
+
+
+def source_of(config: ResolvedConfig) -> Opened | None:
+    """The checkpoint that a run starts from, if any. Raises InputMissing if it has changed since."""
+    if config.origin is None:
+        return None
+    path = config.origin.checkpoint
+    source = checkpoint.read(path)
+    if safe_load.digest(Path(path)) != config.origin.digest:
+        what = "the checkpoint that the run starts from has changed"
+        raise InputMissing(what, where=printable(path), hint="start a new run from it, or restore the file")
+    return source
 
 
 def data_of(config: ResolvedConfig, callback: Callback | None = None) -> Dataset:

@@ -33,7 +33,6 @@ class Prepared:
     config: ResolvedConfig
     dataset: Dataset
     source: Opened | None = None  # the checkpoint that a new run starts from
-    keep_adam: bool = False  # take its Adam state, too
 
 
 def in_all(
@@ -97,8 +96,8 @@ def open_run(stack: ExitStack, state: TrainState, prepared: Prepared, callback: 
     begin(state, prepared)
     if is_finished(state, config):
         callback.say(
-            f"{run.path} is already finished at {state.images / 1000:g} kimg; --kimg trains it longer, "
-            "train --new starts a new run"
+            f"{run.path} is already finished at {state.images / 1000:g} kimg; "
+            f"gancli resume {run.path} --kimg N trains it longer, train --new starts a new run"
         )
         return
     say_rate(run, config, state, callback)
@@ -113,7 +112,7 @@ def begin(state: TrainState, prepared: Prepared) -> None:
     run, source = prepared.run, prepared.source
     if source is not None:
         state.adopt(source)
-        if prepared.keep_adam:
+        if prepared.config.origin is not None and prepared.config.origin.keep_adam:
             state.restore_adam(source)
     draw_reals(run, prepared.config, prepared.dataset)
     write_rejected(run.path / "rejected.jsonl", prepared.dataset.report.rejected)

@@ -27,8 +27,9 @@ def scaled(config: ResolvedConfig, factor: float) -> ResolvedConfig:
     """The config with the length of the run, of fades and of stable phases multiplied by `factor`."""
     values = config.model_dump()
     for section in (values["growth"], *values["growth"]["at"].values()):
+        batch = section.get("batch_size") or config.train.batch_size  # a shorter phase would be skipped
         for key in ("fade", "stable"):
-            section[key] = section[key] and max(1, round(section[key] * factor))
+            section[key] = section[key] and max(batch, round(section[key] * factor))
     values["train"]["duration"] = max(config.train.batch_size, round(config.train.duration * factor))
     found = configs.presets.build_resolved(values, "the resolved config")
     whole = config.train.duration == Schedule.of(config).total

@@ -112,7 +112,7 @@ def resume(
         found = setup.existing(run, Path(outdir))
         config, dataset = setup.reopened(found, duration, workers, callback)
         begun = found.last.exists() or bool(found.checkpoints())
-        source = checkpoint.read(config.origin.checkpoint) if config.origin and not begun else None
+        source = None if begun else setup.source_of(config)
         return Prepared(found, config, dataset, source)
 
     return _trained(prepare, place, reduce, callback, names)
@@ -147,11 +147,11 @@ def grow(
 
     def prepare(workers: int) -> Prepared:
         source = checkpoint.read(ckpt)
-        config = grown(source, to, changes or {})
+        config = grown(source, to, changes or {}, keep_adam=not fresh_adam)
         resolved, dataset = setup.prepare(config, where, callback, source=source)
         setup.refuse_rejected(dataset, strict=strict)
         run, resolved = setup.run_for(resolved, dataset, place, Path(outdir), name, callback, workers, new=new)
-        return Prepared(run, resolved, dataset, source, keep_adam=not fresh_adam)
+        return Prepared(run, resolved, dataset, source)
 
     return _trained(prepare, place, reduce, callback, names)
 
