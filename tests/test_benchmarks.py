@@ -248,6 +248,22 @@ def test_minutes_calls_best_what_falls_least_short_of_the_data(monkeypatch):
     assert minutes.best_of(groups, "coverage_fixed") == [], "nobody has it"
 
 
+def test_minutes_names_the_commands_of_its_page(monkeypatch):
+    """One for each contender: its points, its seeds, and the size of a rival."""
+    monkeypatch.syspath_prepend(FOLDER)
+    import minutes
+
+    ours = [
+        {"data": "frogs", "threads": 1, "contender": "auto", "minutes": m, "seed": s} for m in (60, 5) for s in (1, 0)
+    ]
+    rival = {"data": "frogs", "threads": 1, "contender": "dcgan width=32", "minutes": 20.0, "seed": 0, "size": 32}
+    start = "python benchmarks/minutes.py train frogs.zip --contenders"
+    assert minutes.commands([*ours, rival])[:-1] == [
+        f'{start} "auto" --minutes 60 --at 5 --seeds 0 1 --threads 1',
+        f'{start} "dcgan width=32" --minutes 20 --size 32 --seeds 0 --threads 1',
+    ]
+
+
 def test_minutes_enlarges_samples_of_a_network_that_has_not_grown_yet(tmp_path, preset, monkeypatch):
     """8 px of 16: every pixel of a sample becomes 2 x 2 equal ones."""
     monkeypatch.syspath_prepend(FOLDER)
