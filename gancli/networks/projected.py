@@ -172,7 +172,7 @@ class Head(nn.Module):
         super().__init__()
         count = (side // LAST).bit_length() - 1
         widths = [c_in, *[width] * count]
-        self.layers = nn.ModuleList(spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)) for a, b in pairwise(widths))
+        self.layers = nn.ModuleList(normalized(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
         self.channels = widths[-1]
 
     def forward(self, h: Tensor) -> Tensor:
@@ -180,6 +180,14 @@ class Head(nn.Module):
         for layer in self.layers:
             h = leaky_relu(_convolved(h, layer, stride=2, padding=1))
         return h
+
+
+def normalized(c_in: int, c_out: int, kernel: int, stride: int = 1, padding: int = 0) -> nn.Module:
+    """A convolution with spectral norm. It is made on the CPU: its first iterations take seconds on the meta device."""
+    device = torch.get_default_device()
+    with torch.device("cpu"):
+        layer: nn.Module = spectral_norm(nn.Conv2d(c_in, c_out, kernel, stride, padding))
+    return layer.to(device)
 
 
 def _convolved(h: Tensor, layer: nn.Module, stride: int = 1, padding: int = 0) -> Tensor:
@@ -202,7 +210,7 @@ class Critic(base.Critic):
         heads = [*(Head(width, width, side) for side in sides), Head(shape[0], width, SEEN)]
         self.widths = [head.channels for head in heads]
         self.heads = nn.ModuleList(heads)
-        self.scorers = nn.ModuleList(spectral_norm(nn.Conv2d(width, 1, LAST)) for width in self.widths)
+        self.scorers = nn.ModuleList(normalized(width, 1, LAST) for width in self.widths)
 
     def features(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """The outputs of all heads. (N, C, H, W) -> (N, 5 widths, 4, 4)."""
