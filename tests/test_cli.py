@@ -413,7 +413,7 @@ class TestOptions:
         monkeypatch.setenv("GANCLI_SEED", "7")
         assert (seed(), seed("--seed", "9"), seed("--set", "train.seed=3")) == (7, 9, 3)
 
-    def test_a_length_on_the_command_line_outdoes_one_of_the_environment(self, gancli, trained, tmp_path, monkeypatch):
+    def test_a_length_on_the_command_line_overrides_the_environment(self, gancli, trained, tmp_path, monkeypatch):
         """GANCLI_MINUTES and --kimg are no conflict; --minutes and --kimg are."""
         words = ("train", trained[1], "--preset", trained[2], "-n", "--json")
         monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path))
