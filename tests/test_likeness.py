@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 from gancli.stats.comparison import Comparison, Reference
 from gancli.stats.figures import FIGURES
 from gancli.stats.kernel import kernel_distance
-from gancli.stats.likeness import equivalent, scale_of, shrunk
+from gancli.stats.likeness import Scale, equivalent, shrunk
 
 SCALE = [(4.0, 0.0), (3.0, 1.0), (2.0, 9.0), (1.0, 9.0)]  # 16 px to 2 px
 
@@ -37,7 +37,7 @@ def test_a_scale_starts_at_0_and_never_falls():
     def features(x):
         return x.flatten(1).double() * 3
 
-    found = scale_of(images, features(others), features)
+    found = list(Scale(images, features(others), features))
 
     assert [height for height, _ in found] == [4, 3, 2, 1]
     distances = [distance for _, distance in found]
@@ -51,8 +51,23 @@ def test_a_size_that_is_nearer_counts_like_the_one_before():
     reals = torch.randn(30, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     far, near = reals + 3, reals.flip(0)
     rest = iter((far, near))
-    found = scale_of(torch.zeros(30, 3, 8, 8), reals, lambda x: next(rest))
+    found = list(Scale(torch.zeros(30, 3, 8, 8), reals, lambda x: next(rest)))
     assert found[1][1] == found[2][1] == kernel_distance(far, reals) > kernel_distance(near, reals)
+
+
+def test_a_step_is_computed_once_and_when_it_is_reached():
+    """Good samples need the features of few sizes; the raw weights are compared with the same scale."""
+    draw, computed = torch.Generator().manual_seed(0), []
+
+    def features(x):
+        computed.append(x)
+        return x.flatten(1).double()
+
+    images, others = (torch.randn(40, 3, 16, 16, generator=draw) for _ in range(2))
+    scale = Scale(images, others.flatten(1).double(), features)
+    for distance, px, steps in ((0.0, 16, 0), (1e-9, pytest.approx(16, rel=0.01), 1), (1e9, 2, 3), (1e9, 2, 3)):
+        assert equivalent(distance, scale) == px
+        assert len(computed) == steps
 
 
 def test_shrunk_images_keep_their_means():

@@ -14,7 +14,6 @@ from gancli.stats import (
     clusters,
     feature_cache,
     fixed_features,
-    likeness,
     memorization,
     moments,
     neighbors,
@@ -61,7 +60,7 @@ class Reference:
     @cached_property
     def scale(self) -> Scale:
         """Distances of the data from itself at lower resolutions, by the features of the content; see `likeness`."""
-        return likeness.scale_of(self.others, self.space.reals, self.space.of)
+        return Scale(self.others, self.space.reals, self.space.of)
 
     @cached_property
     def space(self) -> "FeatureSpace":
