@@ -6,6 +6,7 @@ from typing import Self
 
 from gancli.config import Config, ResolvedConfig
 from gancli.config.family import Sizes
+from gancli.config.schema import StageConfig
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,36 @@ class Schedule:
 
 def _plan(config: Config, sizes: Sizes) -> list[tuple[int, bool, int]]:
     """(stage, whether it is a fade, images) of each segment, including empty ones."""
-    growth, plan, first = config.growth, [], _first_stage(config, sizes)
+    plan, first = [], _first_stage(config, sizes)
     trained = config.origin is not None and config.origin.verb == "transfer"
     for stage in range(first, config.network.stages):
-        own = growth.at.get(sizes[stage][0])
-        fade = growth.fade if own is None or own.fade is None else own.fade
-        stable = growth.stable if own is None or own.stable is None else own.stable
+        fade, stable = lengths(config, sizes[stage][0])
         fades = stage > first or (stage > 0 and not trained)
         plan += [(stage, True, fade if fades else 0), (stage, False, stable)]
     return plan
+
+
+def lengths(config: Config, height: int) -> tuple[int, int]:
+    """The lengths of the fade and of the stable period at a height in px, in images, scaled.
+
+    Scaling makes no period shorter than one batch: it would be skipped.
+    """
+    growth, own = config.growth, config.growth.at.get(height, StageConfig())
+    written = growth.fade if own.fade is None else own.fade, growth.stable if own.stable is None else own.stable
+    least = own.batch_size or config.train.batch_size
+    fade, stable = (max(min(least, length), round(length * growth.scale)) for length in written)
+    return fade, stable
+
+
+def unscaled(config: ResolvedConfig) -> ResolvedConfig:
+    """The same schedule with scale 1: the lengths of each stage are written as they are."""
+    if config.growth.scale == 1:
+        return config
+    at = {}
+    for height, _ in config.sizes:
+        fade, stable = lengths(config, height)
+        at[height] = config.growth.at.get(height, StageConfig()).model_copy(update={"fade": fade, "stable": stable})
+    return config.model_copy(update={"growth": config.growth.model_copy(update={"at": at, "scale": 1.0})})
 
 
 def _first_stage(config: Config, sizes: Sizes) -> int:

@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -153,20 +153,13 @@ def identity(config: ResolvedConfig, *, data: bool = True) -> dict[str, Any]:
     values["data"].pop("source")
     if not data:
         values.pop("samples")
-    if config.train.minutes is not None:  # the durations were fitted to it when the run began
-        values["growth"] = _without_durations(values["growth"])
+    if config.train.minutes is not None:  # the schedule was fitted to it when the run began
+        values["growth"].pop("scale")
     if values["loss"]["perceptual"]:
         values["loss"]["perceptual"].pop("features")  # the digest of the file is kept
     if values["origin"]:
         values["origin"].pop("checkpoint")
     return values
-
-
-def _without_durations(growth: Mapping[str, Any]) -> dict[str, Any]:
-    """The section growth, or the settings of one of its stages, without the lengths of its phases."""
-    kept = {key: value for key, value in growth.items() if key not in ("fade", "stable")}
-    at = {height: _without_durations(own) for height, own in kept.get("at", {}).items()}
-    return kept | {"at": at} if at else kept
 
 
 def all_runs(outdir: Path) -> list[Run]:

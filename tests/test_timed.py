@@ -6,6 +6,8 @@ from conftest import tiny_config, write_preset
 
 import gancli
 from gancli import config as configs
+from gancli import growth
+from gancli.errors import ConfigError
 from gancli.growth import Schedule
 from gancli.results import Forecast
 from gancli.runs import Run
@@ -87,6 +89,17 @@ def test_another_time_is_another_run(tmp_path, pictures, speed):
     assert new.duration == pytest.approx(first.duration / 2, abs=8)
 
 
+def test_another_schedule_is_another_run(tmp_path, pictures, speed):
+    """Its lengths are compared as they were written, not as they were fitted."""
+    runs = tmp_path / "runs"
+    first = train(write_preset(tmp_path / "p.yaml", {}), pictures, runs, 0.02)
+    longer_fades = {"growth.fade": 320}
+    other = train(write_preset(tmp_path / "p.yaml", longer_fades), pictures, runs, 0.02)
+    assert other.run != first.run
+    with pytest.raises(ConfigError, match=r"growth\.fade"):
+        train(write_preset(tmp_path / "p.yaml", {}), pictures, runs, 0.02, name=other.run.name)
+
+
 def test_the_plan_is_of_the_fitted_run(tmp_path, pictures, speed):
     """--dry-run says how far it will come."""
     preset = write_preset(tmp_path / "p.yaml", {})
@@ -114,7 +127,10 @@ def test_a_grown_run_has_a_length_of_its_own(tmp_path, pictures, speed):
     preset = write_preset(tmp_path / "p.yaml", {})
     source = train(preset, pictures, tmp_path / "runs", 0.02)
     report = gancli.grow(source.checkpoint, outdir=tmp_path / "runs", threads=1, device="cpu")
-    assert Run(report.run).config().train.minutes is None
+    theirs, ours = Run(source.run).config(), Run(report.run).config()
+    assert ours.train.minutes is None
+    assert ours.growth.scale == 1
+    assert growth.lengths(ours, 32) == growth.lengths(ours, 16) == growth.lengths(theirs, 16)
 
 
 def test_a_time_that_no_run_takes_is_an_error(gancli):
@@ -144,7 +160,7 @@ def test_no_phase_is_shorter_than_a_batch():
     """It would be skipped, with layers that were never trained."""
     config = tiny_config(**{"growth.at": {16: {"batch_size": 4}}})
     lengths = [s.length for s in Schedule.of(timed.scaled(config, 1e-6)).segments]
-    assert lengths == [8, 8, 8, 8, 8]
+    assert lengths == [8, 8, 8, 4, 4]
 
 
 @pytest.mark.parametrize("key", ["duration", "epochs", "generator_steps"])

@@ -158,13 +158,16 @@ def grown(source: Opened, to: int | None, changes: Mapping[str, Any], *, keep_ad
         tail = [max(8, network.channels[-1] >> (i + 1)) for i in range(added)]
         values["network"]["channels"] = [*network.channels, *tail]
     values["growth"]["start_at"] = network.resolution * 2
-    values["growth"]["at"] |= _copied_stages(source.config, to)
+    values["growth"]["at"] |= _copied_stages(growth.unscaled(source.config), to)
     return _derived(source, values, "grow", changes, keep_adam=keep_adam)
 
 
 def as_written(config: ResolvedConfig) -> dict[str, Any]:
-    """The config values that a preset may set, without those derived from the data."""
-    return config.model_dump(exclude={"samples", "origin"})
+    """The config values that a preset may set, without those derived from the data.
+
+    The lengths are those that were trained, so that new ones are meant as they are.
+    """
+    return growth.unscaled(config).model_dump(exclude={"samples", "origin"})
 
 
 def refuse_unfinished(source: Opened, verb: str) -> None:

@@ -5,7 +5,6 @@ The result is a fixed number of images in the config of the run, so that it resu
 
 import torch
 
-from gancli import config as configs
 from gancli.config import ResolvedConfig
 from gancli.data import Dataset
 from gancli.growth import Schedule
@@ -25,18 +24,18 @@ def fitted(config: ResolvedConfig, dataset: Dataset, device: torch.device, worke
 
 def scaled(config: ResolvedConfig, factor: float) -> ResolvedConfig:
     """The config with the length of the run, of fades and of stable phases multiplied by `factor`."""
-    values = config.model_dump()
-    for section in (values["growth"], *values["growth"]["at"].values()):
-        batch = section.get("batch_size") or config.train.batch_size  # a shorter phase would be skipped
-        for key in ("fade", "stable"):
-            section[key] = section[key] and max(batch, round(section[key] * factor))
-    values["train"]["duration"] = max(config.train.batch_size, round(config.train.duration * factor))
-    found = configs.presets.build_resolved(values, "the resolved config")
+    found = with_scale(config, config.growth.scale * factor)
     whole = config.train.duration == Schedule.of(config).total
-    return found.with_train(duration=Schedule.of(found).total) if whole else found
+    duration = Schedule.of(found).total if whole else round(config.train.duration * factor)
+    return found.with_train(duration=max(config.train.batch_size, duration))
 
 
 def as_begun(config: ResolvedConfig, run: Run) -> ResolvedConfig:
     """The config with the durations that were fitted when the run began."""
     begun = run.config()
-    return config.model_copy(update={"growth": begun.growth}).with_train(duration=begun.train.duration)
+    return with_scale(config, begun.growth.scale).with_train(duration=begun.train.duration)
+
+
+def with_scale(config: ResolvedConfig, scale: float) -> ResolvedConfig:
+    """The config with another scale of its fades and stable phases."""
+    return config.model_copy(update={"growth": config.growth.model_copy(update={"scale": scale})})
