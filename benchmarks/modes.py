@@ -36,11 +36,15 @@ from gancli.data import arrays
 Row = dict[str, Any]
 TRIPLES = 60_000
 SURE, HITS = 0.9, 3
-PLAIN = {"loss.adversarial": "non-saturating", "loss.r1": 0.0, "loss.r2": 0.0}
+PENALIZED = {"loss.adversarial": "non-saturating"}  # with the R1 and R2 of the preset
+PLAIN = {**PENALIZED, "loss.r1": 0.0, "loss.r2": 0.0}
 CURES: dict[str, dict[str, Any]] = {
     "none": PLAIN,
     "minibatch std": {**PLAIN, "network.minibatch_std": {"group_size": 4}},
     "packing": {**PLAIN, "network.pack": 2},
+    "penalties": PENALIZED,
+    "penalties and minibatch std": {**PENALIZED, "network.minibatch_std": {"group_size": 4}},
+    "penalties and packing": {**PENALIZED, "network.pack": 2},
     "relativistic": {},
     "relativistic and packing": {"network.pack": 2},
 }
