@@ -419,6 +419,7 @@ class TestOptions:
         monkeypatch.setenv("GANCLI_CACHE_DIR", str(tmp_path))
         monkeypatch.setenv("GANCLI_MINUTES", "60")
         assert json.loads(gancli(*words, "--kimg", "0.08")[1])["duration"] == 80
+        assert json.loads(gancli(*words, "--set", "train.duration=80")[1])["duration"] == 80
         assert gancli(*words, "--kimg", "0.08", "--minutes", "1")[0] == 2
 
     def test_batch_holds_at_every_resolution(self, gancli):

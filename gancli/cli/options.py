@@ -386,7 +386,8 @@ def neighbors(ctx: typer.Context, threads: int | None) -> process.Neighbors | No
 def changes(ctx: typer.Context, sets: list[str] | None, **flags: Any) -> dict[str, Any]:
     """Config changes as dotted keys, from --set and from the options that correspond to a config key.
 
-    --set has priority over environment variables. Raises UsageError if --set and an option set the same key.
+    --set has priority over environment variables, and a length of any kind over one of another kind. Raises UsageError
+    if --set and an option set the same key.
     """
     from gancli.config import overrides
 
@@ -406,10 +407,12 @@ def changes(ctx: typer.Context, sets: list[str] | None, **flags: Any) -> dict[st
     }
     in_images = {"kimg", "snap", "tick"}
     said = overrides.parse(sets or [])
+    lengths = {f"train.{key}" for key in (*overrides.LENGTHS, "minutes")}
+    replaced = said.keys() | (lengths if lengths & said.keys() else ())
     given = {
         keys[name]: images(name, value) if name in in_images else value
         for name, value in flags.items()
-        if typed(ctx, name) or keys[name] not in said
+        if typed(ctx, name) or keys[name] not in replaced
     }
     return overrides.merge(given, said)
 
