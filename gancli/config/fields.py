@@ -31,6 +31,7 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(no_b
 Rate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False), BeforeValidator(no_bool)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(no_bool)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(no_bool)]
+Factor = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False), BeforeValidator(no_bool)]
 Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(no_bool)]
 Beta = Annotated[float, Field(ge=0, lt=1), BeforeValidator(no_bool)]
 Channels = Annotated[int, Field(ge=1, le=MAX_CHANNELS), BeforeValidator(no_bool)]

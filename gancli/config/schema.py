@@ -11,6 +11,7 @@ from gancli.config.fields import (
     Batch,
     Beta,
     Count,
+    Factor,
     Images,
     Number,
     Positive,
@@ -126,7 +127,7 @@ class GrowthConfig(Strict):
     stable: Images = 0  # length of each stable period, in images
     at: dict[Pixels, StageConfig] = Field(default_factory=dict)  # settings of single resolutions, by height in px
     start_at: Pixels | None = None  # height in px of the first trained stage; None: the first resolution
-    scale: Positive = 1.0  # factor of the length of every fade and stable period; `minutes` sets it
+    scale: Factor = 1.0  # factor of the length of every fade and stable period; `minutes` sets it
 
 
 class LrDecay(Strict):

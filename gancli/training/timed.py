@@ -5,6 +5,7 @@ The result is a fixed number of images in the config of the run, so that it resu
 
 import torch
 
+from gancli import config as configs
 from gancli.config import ResolvedConfig
 from gancli.data import Dataset
 from gancli.growth import Schedule
@@ -37,5 +38,7 @@ def as_begun(config: ResolvedConfig, run: Run) -> ResolvedConfig:
 
 
 def with_scale(config: ResolvedConfig, scale: float) -> ResolvedConfig:
-    """The config with another scale of its fades and stable phases."""
-    return config.model_copy(update={"growth": config.growth.model_copy(update={"scale": scale})})
+    """The config with another scale of its fades and stable phases. Raises ConfigError for one that is too large."""
+    values = config.model_dump()
+    values["growth"]["scale"] = scale
+    return configs.presets.build_resolved(values, "the resolved config")
