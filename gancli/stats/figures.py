@@ -164,7 +164,7 @@ FIGURES = _table(
     FigureSpec(
         "critic_feature_std_ratio", "critic feature std ratio", "spread", measures.critic_feature_std_ratio,
         "batch std ratio on the features of the critic; low if the critic already detects a collapse", below(0.6, 0.3),
-        MORE_VARIED,
+        MORE_VARIED, quick=False,
     ),
     FigureSpec(
         "channel_std_ratio", "channel std ratio", "spread", measures.channel_std_ratio,
