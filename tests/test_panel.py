@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,10 +59,16 @@ class TestPanel:
 
     def test_the_quick_panel_has_the_same_figures_but_the_slow_ones(self):
         """--quick does not change the value of a figure."""
-        both = compared(pictures(100), n=100)
+        both = replace(compared(pictures(100), n=100), critic=lambda x: x)
         quick, full = (panel(both, quick=flag) for flag in (True, False))
         assert by_key(quick).items() <= by_key(full).items()
-        assert {f.key for f in full} - {f.key for f in quick} == {"sliced_wasserstein", "ms_ssim"}
+        slow = {"sliced_wasserstein", "ms_ssim", "critic_feature_std_ratio"}
+        assert {f.key for f in full} - {f.key for f in quick} == slow
+
+    def test_the_features_of_a_critic_that_changes_nothing_are_the_samples(self):
+        """So their ratio of batch stds is that of the samples."""
+        found = by_key(panel(replace(compared(pictures(100), n=100), critic=lambda x: x)))
+        assert found["critic_feature_std_ratio"].value == pytest.approx(found["batch_std_ratio"].value)
 
     def test_copies_are_figures_where_the_training_set_is_at_hand(self):
         """A set of copies is marked bad."""
