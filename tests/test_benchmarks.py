@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -382,6 +383,38 @@ def test_modes_names_digits(tmp_path):
     assert "100.00% of 2,000 unseen digits" in shown
     (row,) = [json.loads(line) for line in (tmp_path / "digits.jsonl").read_text().splitlines()]
     assert 1 <= row["sure"] <= row["modes"] <= 1000 or row["sure"] == 0
+
+
+@pytest.mark.slow
+def test_augmentation_is_judged_by_the_images_left_out(tmp_path):
+    """Both ways are trained on the same part of the images, and a copy of a training image is at distance zero."""
+    images = tmp_path / "images.zip"
+    with zipfile.ZipFile(images, "w") as archive:
+        for picture in sorted(make_pictures(tmp_path / "pictures", 280).iterdir()):
+            archive.write(picture, picture.name)
+    small = ["--kimg", "0.08", "--count", "140", "--set", "growth.scale=1e-9"]
+
+    run("augmentation.py", "train", images, "--out", "aug", *small, cwd=tmp_path)
+    shown = run("augmentation.py", "judge", "aug", "--rows", "rows.jsonl", "--samples", "64", cwd=tmp_path)
+
+    parts = [set(zipfile.ZipFile(tmp_path / "aug" / f"{part}.zip").namelist()) for part in ("train", "rest")]
+    assert [len(part) for part in parts] == [140, 140]
+    assert not set.intersection(*parts)
+    assert [line.split(" | ")[1] for line in shown.splitlines()[2:]] == ["augmented", "plain"]
+    runs = [next((tmp_path / "aug" / f"{way}-0").iterdir()) for way in ("augmented", "plain")]
+    configs = [gancli.load(run).checkpoint.config for run in runs]
+    assert configs[0].augment is not None
+    assert configs[0].model_copy(update={"augment": None}) == configs[1]
+
+
+def test_the_train_distance_of_pixels_is_zero_for_mirrored_copies(monkeypatch):
+    """The nearest training image may be mirrored; at a constant difference of .1, it is .1 times the root of 768."""
+    monkeypatch.syspath_prepend(FOLDER)
+    import augmentation
+
+    trained = torch.rand(5, 3, 32, 32)
+    assert augmentation.nearest(trained.flip(3), trained) == pytest.approx(0, abs=1e-4)
+    assert augmentation.nearest(trained + 0.1, trained) == pytest.approx(0.1 * 768**0.5, rel=1e-4)
 
 
 def write_idx(folder, images, labels):
