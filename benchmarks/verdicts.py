@@ -38,7 +38,7 @@ from gancli.sampling import Generator
 from gancli.stats import memorization, sample_sets
 from gancli.stats.comparison import Comparison, Reference
 from gancli.stats.figures import FIGURES, panel
-from gancli.stats.inspect import reals_of
+from gancli.stats.inspect_checkpoint import reals_of
 from gancli.stats.sample_sets import prepared
 
 Row = dict[str, Any]

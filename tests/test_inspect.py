@@ -27,7 +27,7 @@ from gancli.health import GROUPS, WORDS, Health
 from gancli.networks import vgg
 from gancli.networks.feature_extractors import SHA256
 from gancli.results import SCHEMA_VERSION, silent
-from gancli.stats import figures, inspect, sliced_wasserstein
+from gancli.stats import figures, inspect_checkpoint, inspection, sliced_wasserstein
 from gancli.stats.figures import FIGURES
 from gancli.stats.measures import Measured
 
@@ -202,7 +202,7 @@ class TestFeatures:
         _, body = inspected(gancli, sets[0], "--against", sets[1])
         assert body["compared_by"].startswith("content compared by EfficientNet-Lite0")
 
-        monkeypatch.setattr(inspect, "pretrained", lambda device: None)
+        monkeypatch.setattr(inspection, "pretrained", lambda device: None)
         code, without = inspected(gancli, sets[0], "--against", sets[1])
         assert code == 0
         assert without["compared_by"].startswith("content compared by fixed features")
@@ -217,11 +217,13 @@ class TestFeatures:
         """Other features are used, and FID on the same network is called too low."""
         torch.save(vgg.random_weights(), tmp_path / "vgg16.pt")  # noqa: TID251  # somebody else's
         run = trained(tiny, tmp_path)
-        monkeypatch.setattr(inspect, "trained_against", lambda config: SHA256)
+        monkeypatch.setattr(inspect_checkpoint, "trained_against", lambda config: SHA256)
         found = gancli.inspect_stats(run)
         assert found.compared_by.endswith("because the generator was trained against efficientnet-lite0")
 
-        monkeypatch.setattr(inspect, "trained_against", lambda config: safe_load.digest(tmp_path / "vgg16.pt"))
+        monkeypatch.setattr(
+            inspect_checkpoint, "trained_against", lambda config: safe_load.digest(tmp_path / "vgg16.pt")
+        )
         found = gancli.inspect_stats(run, features=tmp_path / "vgg16.pt")
         assert found.compared_by.startswith("content compared by EfficientNet-Lite0")
         assert any(text.endswith("its FID and KID are too low") for text in found.evidence)
@@ -317,7 +319,7 @@ class TestTooEarly:
         config = tiny_config(**changes)
         phase = growth.Schedule.of(config).phase_at(images)
         generator = SimpleNamespace(phase=phase, checkpoint=SimpleNamespace(config=config, images=images))
-        return inspect._early(Health(verdict, "high", ("why",)), generator)
+        return inspect_checkpoint._early(Health(verdict, "high", ("why",)), generator)
 
     def test_nothing_is_decided_in_the_first_tenth(self):
         """Of the schedule, or of a longer duration; the share is given, and what it would be called."""
@@ -352,14 +354,14 @@ class TestTooEarly:
 def test_advice_leaves_out_what_the_config_has(tiny, tmp_path):
     """No "minibatch std" where it is on; --mirror for images alone."""
     on, off = tiny_config(), tiny_config(network__minibatch_std=None, data__mirror=True)
-    assert inspect._used(on) == {figures.MINIBATCH_STD, figures.LESS_AUGMENTATION}
-    assert inspect._used(off) == {figures.MIRROR, figures.LESS_AUGMENTATION}
-    assert inspect._used(tiny_config(augment={"color": 0.5})) == {figures.MINIBATCH_STD}
+    assert inspect_checkpoint._used(on) == {figures.MINIBATCH_STD, figures.LESS_AUGMENTATION}
+    assert inspect_checkpoint._used(off) == {figures.MIRROR, figures.LESS_AUGMENTATION}
+    assert inspect_checkpoint._used(tiny_config(augment={"color": 0.5})) == {figures.MINIBATCH_STD}
     smooth = tiny_config(network__upsampling="bilinear", network__noise=True)
-    assert inspect._used(smooth) == {figures.SMOOTHER, figures.MINIBATCH_STD, figures.LESS_AUGMENTATION}
+    assert inspect_checkpoint._used(smooth) == {figures.SMOOTHER, figures.MINIBATCH_STD, figures.LESS_AUGMENTATION}
 
     spread = FIGURES["coverage"].explained(Measured(0.1, 1.0))
-    (left,) = figures.advised([spread], inspect._used(on))
+    (left,) = figures.advised([spread], inspect_checkpoint._used(on))
     assert figures.MINIBATCH_STD in spread.advice
     assert figures.MINIBATCH_STD not in left.advice
     assert "more data" in left.advice

@@ -13,7 +13,8 @@ from gancli.results import PageReport, Progress, printable, silent
 from gancli.runs import Run
 from gancli.sampling import Generator
 from gancli.stats import sample_sets
-from gancli.stats.inspect import SAMPLES, inspect_stats, reals_of
+from gancli.stats.inspect import SAMPLES, inspect_stats
+from gancli.stats.inspect_checkpoint import reals_of
 
 
 @devices.uses_threads
