@@ -17,7 +17,7 @@ from PIL import Image
 from rich.console import Console
 
 from gancli import results, runs
-from gancli.cli import commands, live, options, show, tables
+from gancli.cli import commands, live, options, show, tables, values
 from gancli.errors import UsageError
 from gancli.health import WORDS, Figure, Health
 
@@ -392,13 +392,13 @@ class TestSignals:
 class TestOptions:
     def test_seed_lists(self):
         """Ranges and single seeds, in the given order."""
-        assert options.seeds("3-5,1,42") == [3, 4, 5, 1, 42]
+        assert values.seeds("3-5,1,42") == [3, 4, 5, 1, 42]
 
     @pytest.mark.parametrize("text", ["", "a", "1-", "-1", "5-3", "1.5", str(2**32), "0-99999999"])
     def test_what_is_no_seed(self, text):
         """An error with an example."""
         with pytest.raises(UsageError):
-            options.seeds(text)
+            values.seeds(text)
 
     def test_precedence_is_flag_environment_preset(self, gancli, trained, tmp_path, monkeypatch):
         """option > GANCLI_* > preset > default."""

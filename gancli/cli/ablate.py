@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gancli.cli import options, show
+from gancli.cli import options, show, values
 from gancli.cli.live import watcher
 from gancli.cli.options import Data, JsonOption, NoProgressOption, QuietOption, SetOption, VerboseOption
 from gancli.errors import UsageError
@@ -93,8 +93,8 @@ def ablate(
 
     Example: gancli ablate --vary network.pixel_norm=true,false --seeds 0-2 --kimg 13
     """
-    changes = options.changes(ctx, set_, kimg=kimg, batch=batch, precision=precision, tick=tick)
-    chosen = options.seeds(seeds)
+    changes = values.changes(ctx, set_, kimg=kimg, batch=batch, precision=precision, tick=tick)
+    chosen = values.seeds(seeds)
     steps, moments = _steps(between), _points(points)
 
     if print_commands and (collect or json):
@@ -105,8 +105,8 @@ def ablate(
     from gancli.training import ablate as verb
 
     if print_commands:
-        own = ["--device", device] if options.typed(ctx, "device") else []
-        own += ["--threads", str(threads)] if options.typed(ctx, "threads") else []
+        own = ["--device", device] if values.typed(ctx, "device") else []
+        own += ["--threads", str(threads)] if values.typed(ctx, "threads") else []
         lines = verb.commands(
             vary or [], preset or DEFAULT_PRESET, data, seeds=chosen, changes=changes, outdir=outdir, options=own
         )
@@ -115,7 +115,7 @@ def ablate(
     with watcher("plain") as callback, show.progress() as progress:
         found = verb.ablate(
             vary or [], preset or DEFAULT_PRESET, data, seeds=chosen, changes=changes,
-            show=verb.SHOW if quantities is None else options.words(quantities),
+            show=verb.SHOW if quantities is None else values.words(quantities),
             window=window, between=steps, outdir=outdir, jobs=jobs, collect=collect, device=device,
             threads=threads, callback=callback, progress=progress,
         )  # fmt: skip
@@ -127,7 +127,7 @@ def ablate(
 def _points(text: str | None) -> list[float]:
     """[5.0, 20.0] from "5,20". Raises UsageError."""
     try:
-        return [float(word) for word in options.words(text)]
+        return [float(word) for word in values.words(text)]
     except ValueError as error:
         raise UsageError(f"{text!r} is not a list of numbers", where="--points", hint="use the form 5,20,60") from error
 

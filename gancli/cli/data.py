@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from gancli.cli import options, show
+from gancli.cli import options, show, values
 from gancli.cli.options import Data, JsonOption, NoProgressOption, QuietOption, SetOption, VerboseOption
 
 
@@ -29,7 +29,7 @@ def data(
 
     Example: gancli data photos/ --preset projected-64 --sheet sheet.png
     """
-    changes = options.changes(ctx, set_, resolution=resolution, channels=channels, fit=fit)
+    changes = values.changes(ctx, set_, resolution=resolution, channels=channels, fit=fit)
 
     from gancli import overview
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from gancli import process
-from gancli.cli import options, show, workers
+from gancli.cli import options, show, values, workers
 from gancli.cli.live import announce_end, watcher
 from gancli.cli.options import (
     Checkpoint,
@@ -56,17 +56,17 @@ def grow(
 
     Example: gancli grow ckpt.pt data/ --to 128
     """
-    changes = options.changes(ctx, set_, kimg=kimg, batch=batch, snap=snap, tick=tick, precision=precision)
+    changes = values.changes(ctx, set_, kimg=kimg, batch=batch, snap=snap, tick=tick, precision=precision)
 
     workers.share(processes, max_restarts)
     process.keep_memory()
     import gancli
 
-    source = options.checkpoint_of(ckpt, outdir)
-    with watcher(log_format, options.neighbors(ctx, threads)) as callback:
+    source = values.checkpoint_of(ckpt, outdir)
+    with watcher(log_format, values.neighbors(ctx, threads)) as callback:
         report = gancli.grow(
             source, data, to=to, changes=changes, outdir=outdir, name=run, new=new, fresh_adam=not keep_adam,
-            strict=strict, stop_on=options.words(stop_on), device=device, threads=threads, reduce=reduce,
+            strict=strict, stop_on=values.words(stop_on), device=device, threads=threads, reduce=reduce,
             callback=callback,
         )  # fmt: skip
     announce_end(report)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gancli import process
-from gancli.cli import options, piped, show, watching, workers
+from gancli.cli import options, piped, show, values, watching, workers
 from gancli.cli.options import JsonOption, NoProgressOption, QuietOption, VerboseOption
 from gancli.errors import Finding, UsageError
 from gancli.health import WORDS
@@ -87,7 +87,7 @@ def inspect_stats(
 
     Example: gancli inspect-stats fakes/ --against photos.zip --fail-on collapsed,memorizing
     """
-    wanted = {_finding(word) for word in options.words(fail_on)}
+    wanted = {_finding(word) for word in values.words(fail_on)}
     if data is not None and against is not None:
         raise UsageError("real data is given twice", where=f"{data}, --against {against}", hint="keep one of them")
     if watch:
@@ -128,7 +128,7 @@ def _target(path: Path) -> Path:
     """Check the path of the plot before the evaluation. Raises UsageError or CannotCreate."""
     if path.suffix.lower() != ".svg":
         raise UsageError("the plot is an SVG file", where=f"--plot {path}", hint="give a name that ends in .svg")
-    options.folder_of(path)
+    values.folder_of(path)
     return path
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gancli import process
-from gancli.cli import options, show, workers
+from gancli.cli import options, show, values, workers
 from gancli.cli.options import Checkpoint, JsonOption, NoProgressOption, QuietOption, VerboseOption
 from gancli.errors import UsageError
 
@@ -47,7 +47,7 @@ def interpolate(
 
     Example: gancli interpolate ckpt.pt --frames 60 out.gif
     """
-    keys = options.seeds(seeds)
+    keys = values.seeds(seeds)
     if out is None:  # a single argument is OUT, unless it is an existing checkpoint
         ckpt, out = None, ckpt
     if out is None or Path(out).suffix == ".pt" or (Path(out) / "last.pt").exists():
@@ -55,7 +55,7 @@ def interpolate(
     if show.is_stdout(out):
         raise UsageError("cannot write an animation to standard output", where="OUT", hint="use a name such as out.gif")
 
-    source = options.checkpoint_of(ckpt, outdir)
+    source = values.checkpoint_of(ckpt, outdir)
 
     process.keep_memory()
     import gancli

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gancli import process
-from gancli.cli import options, show
+from gancli.cli import options, show, values
 from gancli.cli.options import JsonOption, NoProgressOption, QuietOption, VerboseOption
 
 
@@ -43,7 +43,7 @@ def report(
     Example: gancli report runs/00000-shapes-quickstart
     """
     if out is not None:
-        options.folder_of(Path(out))
+        values.folder_of(Path(out))
 
     process.keep_memory()
     import gancli

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from gancli import process
-from gancli.cli import options, show, workers
+from gancli.cli import options, show, values, workers
 from gancli.cli.live import announce_end, watcher
 from gancli.cli.options import JsonOption, NoProgressOption, QuietOption, VerboseOption
 from gancli.errors import Finding
@@ -43,9 +43,9 @@ def resume(
     process.keep_memory()
     import gancli
 
-    with watcher(log_format, options.neighbors(ctx, threads)) as callback:
+    with watcher(log_format, values.neighbors(ctx, threads)) as callback:
         report = gancli.resume(
-            run, duration=options.images("kimg", kimg), outdir=outdir, stop_on=options.words(stop_on), device=device,
+            run, duration=values.images("kimg", kimg), outdir=outdir, stop_on=values.words(stop_on), device=device,
             threads=threads, reduce=reduce, callback=callback,
         )  # fmt: skip
     announce_end(report)

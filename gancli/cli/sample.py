@@ -3,7 +3,7 @@
 import sys
 
 from gancli import process
-from gancli.cli import options, show, workers
+from gancli.cli import options, show, values, workers
 from gancli.cli.options import Checkpoint, JsonOption, NoProgressOption, QuietOption, VerboseOption
 from gancli.errors import UsageError
 
@@ -34,7 +34,7 @@ def sample(
 
     Example: gancli sample ckpt.pt --seeds 0-63 -o grid.png
     """
-    chosen = options.seeds(seeds)
+    chosen = values.seeds(seeds)
     if json and show.is_stdout(output):
         raise UsageError("--json and -o - both write to standard output", where="-o", hint="keep one of them")
 
@@ -44,7 +44,7 @@ def sample(
 
     if show.is_stdout(output) and sys.stdout.isatty():
         raise UsageError("-o - writes binary data", where="standard output is a terminal", hint="redirect it: > FILE")
-    place = options.checkpoint_of(ckpt, outdir)
+    place = values.checkpoint_of(ckpt, outdir)
 
     count = workers.number_of(processes)
     process.keep_memory()

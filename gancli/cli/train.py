@@ -3,7 +3,7 @@
 import typer
 
 from gancli import process
-from gancli.cli import options, show, workers
+from gancli.cli import options, show, values, workers
 from gancli.cli.live import announce_end, watcher
 from gancli.cli.options import Data, JsonOption, NoProgressOption, QuietOption, SetOption, VerboseOption
 from gancli.errors import Finding, UsageError
@@ -53,13 +53,13 @@ def train(
 
     Example: gancli train --preset progan-64 data/ --set train.lr=0.0005
     """
-    if start_from and not options.typed(ctx, "preset"):
+    if start_from and not values.typed(ctx, "preset"):
         preset = None  # the preset of the source is used
     if start_from and preset:
         raise UsageError("--from uses its own preset", where="--from, --preset", hint="leave out --preset")
-    kimg, minutes, hours = options.one_length(ctx, kimg=kimg, minutes=minutes, hours=hours)
+    kimg, minutes, hours = values.one_length(ctx, kimg=kimg, minutes=minutes, hours=hours)
     minutes = minutes if hours is None else hours * 60
-    changes = options.changes(
+    changes = values.changes(
         ctx, set_, seed=seed, kimg=kimg, minutes=minutes, resolution=resolution, batch=batch, snap=snap, tick=tick,
         precision=precision, mirror=mirror or None, channels=channels, fit=fit, features=features,
     )  # fmt: skip
@@ -70,11 +70,11 @@ def train(
     process.keep_memory()
     import gancli  # torch is imported on the first use of a function, so --help is fast
 
-    with watcher(log_format, options.neighbors(ctx, threads)) as callback:
+    with watcher(log_format, values.neighbors(ctx, threads)) as callback:
         if dry_run:
             from gancli.training.alarms import stop_names
 
-            stop_names(options.words(stop_on))
+            stop_names(values.words(stop_on))
             count = workers.number_of(processes)
             forecast = gancli.plan(
                 name,
@@ -84,14 +84,14 @@ def train(
                 rescan=rescan,
                 workers=count,
                 device=device,
-                threads=threads if options.typed(ctx, "threads") else max(1, process.cores() // count),
+                threads=threads if values.typed(ctx, "threads") else max(1, process.cores() // count),
                 callback=callback,
             )
             show.result(forecast, json_wanted=json)
             return
         report = gancli.train(
             name, data, changes=changes, outdir=outdir, name=run, new=new, start_from=start_from, strict=strict,
-            rescan=rescan, stop_on=options.words(stop_on), device=device, threads=threads, reduce=reduce,
+            rescan=rescan, stop_on=values.words(stop_on), device=device, threads=threads, reduce=reduce,
             callback=callback,
         )  # fmt: skip
     announce_end(report)
