@@ -11,7 +11,7 @@ from torch import Tensor
 from gancli.augment import Augment
 from gancli.growth import Phase
 from gancli.networks import Critic
-from gancli.networks.layers import interleave, packed, undo_interleave
+from gancli.networks.minibatch import interleave, packed, undo_interleave
 
 
 @dataclass(frozen=True)

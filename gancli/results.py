@@ -1,6 +1,7 @@
 """Result classes of the commands, and the JSON contract. cli/show.py renders them; nothing here prints.
 
-Every `--json` output is one object: `schema_version`, then the fields of one of these classes.
+Every `--json` output is one object: `schema_version`, then the fields of one of these classes. The file is long because
+the contract is in one place.
 A field may be added without notice; renaming or removing one raises `schema_version`.
 """
 

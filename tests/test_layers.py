@@ -8,22 +8,9 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.flop_counter import FlopCounterMode
 
 from gancli.activations import leaky_relu, pixel_norm
-from gancli.networks.layers import (
-    Conv,
-    Dense,
-    MinibatchStdDev,
-    Noise,
-    WeightInit,
-    downscale,
-    initialize,
-    interleave,
-    largest_divisor,
-    minibatch_spread,
-    norm,
-    packed,
-    undo_interleave,
-    upscale,
-)
+from gancli.config.family import largest_divisor
+from gancli.networks.layers import Conv, Dense, Noise, WeightInit, downscale, initialize, norm, upscale
+from gancli.networks.minibatch import MinibatchStdDev, interleave, minibatch_spread, packed, undo_interleave
 from gancli.seeds import stream
 
 

@@ -1,4 +1,7 @@
-"""Config models of a preset: frozen, typed, strict. All durations are in images unless stated otherwise."""
+"""Config models of a preset: frozen, typed, strict. All durations are in images unless stated otherwise.
+
+The file is long because all keys of a preset are in one place.
+"""
 
 import math
 from typing import Annotated, Any, Literal, Self

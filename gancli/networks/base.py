@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gancli.config.family import Family
 from gancli.errors import ConfigError
-from gancli.networks.layers import MinibatchStdDev
+from gancli.networks.minibatch import MinibatchStdDev
 from gancli.networks.output import Moments, Output, Shape
 
 

@@ -1,7 +1,7 @@
 """Every figure of the panel in one table: its key, meaning, thresholds, and how it is computed.
 
 The verdict, the JSON, the plots, the report and the docs all refer to a figure by its key. To add one, add a line to
-FIGURES; `python docs/generate.py` generates docs/figures.md from it.
+FIGURES; `python docs/generate.py` generates docs/figures.md from it. The file is long because the table is.
 """
 
 from collections.abc import Container, Iterator, Sequence

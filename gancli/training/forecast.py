@@ -15,7 +15,8 @@ from gancli.data import Dataset, Feed
 from gancli.errors import is_out_of_memory
 from gancli.growth import Phase, Schedule
 from gancli.networks import Pair, on_meta
-from gancli.networks.layers import EqualizedWeight, packed
+from gancli.networks.layers import EqualizedWeight
+from gancli.networks.minibatch import packed
 from gancli.results import Forecast, StageForecast, plain
 from gancli.training.log import memory_mib
 from gancli.training.shards import own
