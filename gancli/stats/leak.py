@@ -60,23 +60,28 @@ def repeated_edges(x: Tensor) -> Tensor:
 
     Rows of one color do not count. (N, C, H, W) -> (N, 1).
     """
-    sides = [x, x.flip(2), x.transpose(2, 3), x.transpose(2, 3).flip(2)]
-    return torch.stack([_repeated_rows(side) for side in sides]).amax(dim=0)[:, None]
+    down, across = x.diff(dim=2).abs(), x.diff(dim=3).abs()
+    rows = down.mean(dim=(1, 3)), across.mean(dim=(1, 3))  # (N, H - 1), (N, H)
+    columns = across.mean(dim=(1, 2)), down.mean(dim=(1, 2))
+    sides = [rows, columns, *((steps.flip(1), along.flip(1)) for steps, along in (rows, columns))]
+    return torch.stack([_repeated(*side) for side in sides]).amax(dim=0)[:, None]
 
 
-def _repeated_rows(x: Tensor) -> Tensor:
-    """The number of rows from the first that repeat the one before, as a share of the height. (N, C, H, W) -> (N,)."""
-    down = x.diff(dim=2).abs().mean(dim=(1, 3))  # (N, H - 1)
-    across = x.diff(dim=3).abs().mean(dim=(1, 3))[:, 1:]
-    repeated = (down < REPEATED * across) & (across > LEAST)
-    return repeated.int().cumprod(dim=1).sum(dim=1) / x.shape[2]
+def _repeated(steps: Tensor, along: Tensor) -> Tensor:
+    """The number of lines from the first that repeat the one before, as a share of all: (N, L - 1), (N, L) -> (N,).
+
+    steps: differences to the line before. along: differences of adjacent pixels in each line.
+    """
+    repeated = (steps < REPEATED * along[:, 1:]) & (along[:, 1:] > LEAST)
+    return repeated.int().cumprod(dim=1).sum(dim=1) / along.shape[1]
 
 
 def gray_boxes(x: Tensor) -> Tensor:
     """How gray (0) the grayest box or border is, alone and compared with the whole image. 1: all gray. -> (N, 1)."""
     distance = x.abs().amax(dim=1, keepdim=True)
     height, width = x.shape[2:]
-    boxes = avg_pool2d(distance, (max(1, height // BOX), max(1, width // BOX)), stride=1).flatten(1).amin(dim=1)
+    means = avg_pool2d(distance, (max(1, height // BOX), 1), stride=1)  # a box is a row of columns
+    boxes = avg_pool2d(means, (1, max(1, width // BOX)), stride=1).flatten(1).amin(dim=1)
     rows, columns = distance.mean(dim=(1, 3)), distance.mean(dim=(1, 2))
     borders = [end.mean(dim=1) for side in (rows, columns) for end in _ends(side)]
     grayest = torch.stack([boxes, *borders]).amin(dim=0)
