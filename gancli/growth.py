@@ -72,6 +72,12 @@ class Schedule:
         """Length of the whole schedule, in images."""
         return self.segments[-1].start + self.segments[-1].length
 
+    @property
+    def full_size_at(self) -> int:
+        """Position at which the last resolution has faded in, in images."""
+        last = self.segments[-1]
+        return last.start + (last.length if last.fading else 0)
+
     def phase_at(self, images: int) -> Phase:
         """The phase after `images` images. Past the end, the last phase continues."""
         index = bisect_right([s.start for s in self.segments], images) - 1

@@ -16,6 +16,7 @@ from gancli.folders import run_folders
 from gancli.results import MAX_COUNT, RunSummary, printable, warnings_of
 
 RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
+NEW_RUN = "start a new run with gancli train --new"
 LINES_SHOWN = 5  # numbers of damaged lines in a message
 CADENCE = (
     "duration", "epochs", "generator_steps",
@@ -96,7 +97,7 @@ class StoredVerdict:
 
     def write(self, run: Run) -> None:
         """Save the verdict in the run folder. Does nothing if the folder is not writable."""
-        with suppress(OSError):
+        with suppress(GancliError):
             files.replace_text(run.verdict_file, json.dumps(asdict(self)) + "\n")
 
     @classmethod
@@ -126,8 +127,10 @@ def create(outdir: Path, data: str, config: ResolvedConfig, name: str | None = N
         with suppress(FileExistsError):  # another process took the number
             files.create_folder(folder, contents)
             return Run(folder)
-    what = "cannot create a run folder: there are other files in it"
-    raise CannotCreate(what, where=printable(str(outdir / str(name))), hint="give another --run")
+    there = Run(outdir / str(name))
+    what = "it is a run already" if there.config_file.exists() else "there are other files in it"
+    what, where = f"cannot create a run folder: {what}", printable(str(there.path))
+    raise CannotCreate(what, where=where, hint="give another --run")
 
 
 def _free_names(outdir: Path, suffix: str) -> Iterator[Path]:
@@ -216,7 +219,7 @@ def locked(run: Run) -> Iterator[None]:
         raise RunBusy(
             f"process {other.pid} is training in this run folder",
             where=printable(str(run.path)),
-            hint="wait for it to end, or start a new run with --new",
+            hint=f"wait for it to end, or {NEW_RUN}",
         ) from other
 
 

@@ -56,7 +56,7 @@ class TestChoice:
         fixed = auto.choose(place, CPU, {})
         assert fixed.changes["augment.translation"] > 0
         assert "augment.target" not in fixed.changes
-        assert fixed.reason.endswith("augmented, because there are only 6")
+        assert fixed.reason.endswith("augmented, because there are only 6 images")
 
         monkeypatch.setattr(auto, "STEERABLE", 6)
         steered = auto.choose(place, CPU, {})

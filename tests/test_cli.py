@@ -16,7 +16,7 @@ from conftest import make_pictures, tiny_config, write_preset
 from PIL import Image
 from rich.console import Console
 
-from gancli import results, runs
+from gancli import results, runs, signals
 from gancli.cli import commands, live, options, show, tables, values
 from gancli.errors import UsageError
 from gancli.health import WORDS, Figure, Health
@@ -224,6 +224,10 @@ class TestErrors:
             (["train", "--from", "a.pt", "--preset", "quickstart"], 2, "its own preset"),
             (["train", "builtin:ring8", "--preset", "PRESET"], 78, "take image data"),
             (["sample", "none.pt"], 66, "no such checkpoint"),
+            (["report", "none"], 66, "no such run folder"),
+            (["data", ""], 2, "the name is empty"),
+            (["train", "", "--set", "train=null"], 2, "the name is empty"),
+            (["train", "--preset", "PRESET", "--set", "train=null"], 78, "train should be a section, not null"),
             (["sample", "PRESET"], 65, "cannot open the checkpoint"),
             (["sample", "CKPT", "--seeds", "9-3"], 2, "not a range of seeds"),
             (["sample", "CKPT", "-o", "no/such/a.png"], 73, "no folder"),
@@ -548,6 +552,29 @@ class TestShow:
         err = capfd.readouterr().err
         assert max(len(word) for word in err.split()[:-1] if "{" not in word) < 40
         json.loads(err.splitlines()[-1])
+
+    @pytest.mark.parametrize(("width", "count"), [(40, 5), (80, 11), (120, 15)])
+    def test_a_narrow_terminal_has_fewer_columns(self, capfd, monkeypatch, width, count):
+        """And cuts none of them."""
+        console = Console(file=sys.stderr, width=width)
+        monkeypatch.setattr(show, "stderr", lambda: console)
+        table = live.LiveTable()
+        numbers = {name: 123.456 for name in results.Tick.__dataclass_fields__}
+        table.tick(results.Tick(**numbers | {"resolution": 128, "batch": 16, "warnings": ()}))
+        console.print(table._table())
+        head, row = capfd.readouterr().err.splitlines()
+        assert (len(row.split()), "…" in head + row) == (count, False)
+
+    def test_a_stop_is_confirmed_before_the_step_ends(self, monkeypatch):
+        """Ctrl-C is answered by the table while a slow step goes on."""
+        console = Console(file=io.StringIO(), width=100)
+        monkeypatch.setattr(show, "stderr", lambda: console)
+        table = live.LiveTable()
+        console.print(table.render())
+        assert "stopping" not in console.file.getvalue()
+        monkeypatch.setattr(signals, "_stop", 2)
+        console.print(table.render())
+        assert "stopping and saving after this step" in console.file.getvalue()
 
     def test_sparklines_and_bars(self):
         """Sparklines start at the smallest number, bars at zero; a missing number is a blank."""

@@ -2,6 +2,7 @@ import gzip
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import struct
 import traceback
@@ -15,7 +16,7 @@ import pytest
 from conftest import make_pictures
 from PIL import Image
 
-from gancli.data import Shape, arrays, builtin, cache, open_dataset, scan
+from gancli.data import Shape, arrays, builtin, cache, facts, open_dataset, scan
 from gancli.errors import DataError, InputMissing, StorageError
 
 SHAPE = Shape(8, 8, None, "crop")
@@ -135,7 +136,38 @@ class TestZip:
             open_dataset(str(tmp_path / "cut.zip"), SHAPE)
 
 
+@pytest.mark.parametrize("look", [facts, lambda place: open_dataset(place, SHAPE)])
+def test_files_that_cannot_be_used_are_told_with_the_reason(tmp_path, look):
+    """Of the first one."""
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(DataError, match=r"none of 1 image files can be used; the first: a.png: not an image"):
+        look(str(tmp_path))
+
+
+def test_half_a_zip_is_damaged(tmp_path):
+    """Not of an unknown kind."""
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(DataError, match="a damaged zip"):
+        open_dataset(str(tmp_path / "a.zip"), SHAPE)
+
+
 class TestArrays:
+    @pytest.mark.parametrize("shape", [(50,), (50, 7, 8, 8)])
+    def test_a_wrong_shape_is_told_whole(self, tmp_path, shape):
+        """Also where only the first rows are looked at."""
+        np.save(tmp_path / "a.npy", np.zeros(shape))
+        for look in (facts, lambda place: open_dataset(place, SHAPE)):
+            with pytest.raises(DataError, match=re.escape(str(shape))):
+                look(str(tmp_path / "a.npy"))
+
+    def test_an_image_with_nan_is_named(self, tmp_path):
+        """By its row."""
+        values = np.zeros((50, 8, 8, 3), np.float32)
+        values[40, 1, 2, 0] = np.nan
+        np.save(tmp_path / "a.npy", values)
+        with pytest.raises(DataError, match="row 40 is not finite"):
+            open_dataset(str(tmp_path / "a.npy"), SHAPE)
+
     @pytest.mark.parametrize(
         ("values", "kind", "shape"),
         [

@@ -75,6 +75,14 @@ def test_a_batch_that_does_not_fit_is_estimated_by_a_smaller_one(tiny, pictures,
     assert 0 < found.seconds < float("inf")
 
 
+def test_more_threads_than_cores_are_advised_against(tiny, pictures, monkeypatch):
+    """Only then."""
+    monkeypatch.setattr(forecast.process, "cores", lambda: 2)
+    for threads, warned in ((2, False), (3, True)):
+        advice = gancli.plan(tiny, str(pictures), threads=threads).advice
+        assert any("share 2 cores" in line for line in advice) == warned
+
+
 def test_only_a_shard_is_timed(tiny, pictures, costing):
     """The whole batch may not fit where a shard of it does."""
     sizes = []

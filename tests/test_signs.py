@@ -6,7 +6,13 @@ import re
 import pytest
 
 from gancli.health import Figure, with_fixed
-from gancli.stats.signs import SIGNS, Panel
+from gancli.stats.signs import SIGNS, Panel, _factor
+
+
+def test_a_factor_has_no_exponent():
+    """Of the spectra, which are in powers of ten."""
+    assert [_factor(power) for power in (-1, 0.3, 2.2, 3.5)] == ["0.1", "2", "158", "3,162"]
+
 
 # By sign: figures (value, baseline, fake, real) that put it exactly at its limit, computed by hand.
 AT_LIMIT = {

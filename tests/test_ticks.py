@@ -131,3 +131,11 @@ def test_a_verdict_of_the_wrong_types_is_no_verdict(tmp_path):
         assert runs.StoredVerdict.read(run) is None
     runs.StoredVerdict("healthy", "high", 8).write(run)
     assert runs.StoredVerdict.read(run).verdict == "healthy"
+
+
+def test_a_verdict_that_cannot_be_stored_is_no_error(tmp_path):
+    """As in a run folder of somebody else; here a folder is in its place."""
+    run = runs.create(tmp_path, "photos", tiny_config())
+    run.verdict_file.mkdir()
+    runs.StoredVerdict("healthy", "high", 8).write(run)
+    assert runs.StoredVerdict.read(run) is None

@@ -85,6 +85,14 @@ def assert_same_state(a, b):
 
 
 class TestResume:
+    def test_a_run_cannot_end_before_where_it_is(self, tiny, pictures, tmp_path):
+        """Its schedule stays as it was."""
+        interrupted(train, tiny, pictures, tmp_path / "runs", at=48)
+        (stopped,) = runs.all_runs(tmp_path / "runs")
+        with pytest.raises(UsageError, match=r"already at 0.048 kimg"):
+            gancli.resume(stopped.path, duration=24, threads=1)
+        assert stopped.config().train.duration == 160
+
     @pytest.mark.parametrize("broken_at", [8, 40, 48, 64, 96, 104, 152])
     def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(self, tiny, pictures, tmp_path, broken_at):
         """Interrupted in a fade, in an epoch or at a boundary, and resumed with the same command."""
@@ -602,6 +610,16 @@ class TestGrow:
         assert report.images == report.duration == 4 * 32
         assert Generator.load(report.run).sample([0]).shape == (1, 3, 64, 64)
         assert grown_from.checkpoint.read_bytes() == before
+
+    def test_an_unfinished_source_is_refused_with_the_command_that_finishes_it(self, tiny, pictures, tmp_path):
+        """With the images at which its last resolution has faded in, where its own length ends before that."""
+        short = gancli.train(tiny, str(pictures), outdir=tmp_path, threads=1, changes={"train.duration": 40})
+        with pytest.raises(ConfigError) as error:
+            self.grow(short, tmp_path / "grown", to=32)
+        at = Schedule.of(checkpoint.read(short.checkpoint).config).full_size_at
+        assert error.value.hint == f"finish it first: gancli resume RUN --kimg {at / 1000:g}"
+        gancli.resume(short.run, duration=at, threads=1)
+        assert self.grow(short, tmp_path / "grown", to=32).state == "finished"
 
     def test_at_the_first_image_the_output_is_the_old_one_upscaled(self, grown_from, tmp_path):
         """Growing preserves the output exactly."""

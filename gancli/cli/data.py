@@ -37,4 +37,6 @@ def data(
         report = overview.scan(
             data, preset, changes=changes, sheet=Path(sheet) if sheet else None, rescan=rescan, progress=progress
         )
+    if sheet:
+        show.say(f"sheet: {sheet}")
     show.result(report, json_wanted=json)

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gancli import process
+from gancli import process, signals
 from gancli.cli import show, tables
 from gancli.errors import UsageError
 from gancli.results import (
@@ -33,8 +33,14 @@ if TYPE_CHECKING:
     from gancli.runs import Run
 
 ROWS = 12  # number of ticks shown
-WIDE = 116  # terminal width that has room for all columns
+WIDE, USUAL = 116, 78  # terminal widths that have room for all columns, and for the usual ones
+COLUMNS = {  # of the table, and the least width of the terminal that shows it
+    "kimg": 0, "px": 0, "alpha": USUAL, "batch": USUAL, "D loss": 0, "G loss": 0, "D(real)": USUAL, "D(fake)": USUAL,
+    "penalty": USUAL, "gap": WIDE, "std real": WIDE, "std fake": WIDE, "std ratio": 0, "feat ratio": WIDE,
+    "img/s": USUAL,
+}  # fmt: skip
 REDRAW = 0.5  # redraws per second
+STOPPING = "stopping and saving after this step; Ctrl-C again ends at once, without saving"
 
 
 @contextmanager
@@ -211,7 +217,9 @@ class LiveTable(Teller):
         """The progress bar, the table, the sparkline and the warnings."""
         sparkline = tables.sparkline([t.critic_loss for t in self.ticks], 60)
         warnings = [Text(f"warning: {show.one_line(w)}", style="bold yellow") for w in self.warnings[-4:]]
-        return Group(self._bar(), self._table(), Text(f"critic loss  {sparkline}", style="cyan"), *warnings)
+        stopping = [Text(STOPPING, style="bold")] if signals.stop_requested() else []
+        loss = Text(f"critic loss  {sparkline}", style="cyan")
+        return Group(self._bar(), self._table(), loss, *warnings, *stopping)
 
     def _bar(self) -> Table:
         """Progress, time left and memory."""
@@ -231,29 +239,33 @@ class LiveTable(Teller):
         return row
 
     def _table(self) -> Table:
-        wide = show.stderr().width >= WIDE
+        width = show.stderr().width
+        names = [name for name, least in COLUMNS.items() if width >= least]
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-        for name in _columns(self.ticks[-1] if self.ticks else None, wide=wide):
+        for name in names:
             table.add_column(name, justify="right", no_wrap=True)
         for tick in self.ticks[-ROWS:]:
-            table.add_row(*_columns(tick, wide=wide).values())
+            cells = _cells(tick)
+            table.add_row(*(cells[name] for name in names))
         return table
 
 
-def _columns(tick: Tick | None, *, wide: bool) -> dict[str, Any]:
-    """Column names and cells of one row. Without a tick the cells are empty."""
-    names = ["kimg", "px", "alpha", "batch", "D loss", "G loss", "D(real)", "D(fake)", "penalty"]
-    names += ["gap", "std real", "std fake"] if wide else []
-    names += ["std ratio", "feat ratio", "img/s"] if wide else ["std ratio", "img/s"]
-    if tick is None:
-        return dict.fromkeys(names, "")
-    values: list[Any] = [_fixed(tick.kimg, 1), str(tick.resolution), _fixed(tick.alpha, 2), str(tick.batch)]
-    losses = (tick.critic_loss, tick.generator_loss, tick.d_real, tick.d_fake, tick.penalty)
-    values += [f"{x:.3g}" for x in losses]
-    values += [f"{tick.score_gap:.3g}", _fixed(tick.std_real, 3), _fixed(tick.std_fake, 3)] if wide else []
-    values += [_ratio(tick.std_ratio), *([_ratio(tick.feature_std_ratio)] if wide else [])]
-    values += [_fixed(tick.images_per_s, 0)]
-    return dict(zip(names, values, strict=True))
+def _cells(tick: Tick) -> dict[str, Any]:
+    """The cells of one row, by column."""
+    losses = (tick.critic_loss, tick.generator_loss, tick.d_real, tick.d_fake, tick.penalty, tick.score_gap)
+    names = ("D loss", "G loss", "D(real)", "D(fake)", "penalty", "gap")
+    return {
+        "kimg": _fixed(tick.kimg, 1),
+        "px": str(tick.resolution),
+        "alpha": _fixed(tick.alpha, 2),
+        "batch": str(tick.batch),
+        **{name: f"{value:.3g}" for name, value in zip(names, losses, strict=True)},
+        "std real": _fixed(tick.std_real, 3),
+        "std fake": _fixed(tick.std_fake, 3),
+        "std ratio": _ratio(tick.std_ratio),
+        "feat ratio": _ratio(tick.feature_std_ratio),
+        "img/s": _fixed(tick.images_per_s, 0),
+    }
 
 
 def _fixed(value: float, digits: int) -> str:

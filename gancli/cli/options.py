@@ -10,6 +10,7 @@ import typer
 
 from gancli import process
 from gancli.cli import show
+from gancli.errors import UsageError
 from gancli.folders import preset_names, run_folders
 
 FROM_PRESET = "as in the preset or run"  # shown as a default
@@ -28,6 +29,12 @@ def _verbose(value: int) -> int:
 def _no_progress(value: bool) -> bool:
     show.voice.progress &= not value
     return value
+
+
+def _not_empty(data: str | None) -> str | None:
+    if data == "":
+        raise UsageError("the name is empty", where="DATA", hint="give a folder or a file")
+    return data
 
 
 def _cores(threads: int | None) -> int:
@@ -75,6 +82,7 @@ Checkpoint = Annotated[
 Data = Annotated[
     str | None,
     typer.Argument(
+        callback=_not_empty,
         help="Folder, zip, tar, idx, .npy, .npz, or builtin:NAME. Default: the data of the preset.",
         show_default=False,
     ),

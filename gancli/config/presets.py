@@ -32,7 +32,7 @@ def find(preset: str) -> Path:
     raise ConfigError(
         f"unknown preset {yaml.shown(preset)}",
         where="--preset",
-        hint=_nearest(preset, folders.preset_names()) + " A preset may also be the path of a .yaml file",
+        hint=f"give the name of a preset or a .yaml file; {_nearest(preset, folders.preset_names())}",
     )
 
 
@@ -150,6 +150,7 @@ def _explain(
     what = reason if isinstance(first["input"], dict | BaseModel) else f"{given}: {reason}"
     if reason.startswith("Input should be "):
         wanted = reason.removeprefix("Input should be ").partition(", unable to parse")[0]
+        wanted = "a section" if "instance of" in wanted else wanted
         what = f"{key} should be {wanted}, not {given}"
     return ConfigError(what, where=place, hint="see `gancli presets show quickstart` for a working preset")
 
@@ -181,5 +182,5 @@ def _models_in(annotation: Any) -> Any:
 
 
 def _nearest(word: str, known: list[str]) -> str:
-    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(known)}"

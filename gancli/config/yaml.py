@@ -127,7 +127,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def shown(value: Any) -> str:
-    """repr() of a value for an error message, at most MAX_SHOWN characters, without control characters."""
+    """A value as in YAML for an error message, at most MAX_SHOWN characters, without control characters."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
     short = reprlib.Repr()
     short.maxstring = short.maxlong = short.maxother = MAX_SHOWN
     try:

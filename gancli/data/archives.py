@@ -21,6 +21,7 @@ MAX_MEMBERS = 5_000_000
 MAX_HEADER_BYTES, MAX_HEADER_READS = 1 << 20, 64  # of one tar member: with long names, extended attributes
 BLOCK = tarfile.BLOCKSIZE
 GZIP = b"\x1f\x8b"
+ZIP = b"PK\x03\x04"
 PACKED = (b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # bzip2, xz and Zstandard
 PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile expands the others without a limit
 

@@ -21,6 +21,7 @@ from gancli.results import printable
 IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 MAX_VALUES = 1 << 36  # a header with more values than this is damaged
 PREFERRED = ("images", "x", "data", "x_train", "arr_0")  # names of the array to use in an .npz with several
+CHANNELS = (1, 3, 4)
 MAX_HEADER = 1 << 20  # bytes; of an .npy file
 MAX_EXPANDED = 8 << 30  # bytes; compressed arrays are expanded in memory
 MAX_RATIO, RATIO_FROM = 200, 512 << 20  # an array that expands to more bytes and by more than this is a bomb
@@ -50,6 +51,7 @@ def glance(path: Path, rows: int) -> tuple[Samples, int]:
 
     def look() -> tuple[Samples, int]:
         values = load(path)
+        _check_shape(values, str(path))
         return classify(values[:rows], str(path)), len(values)
 
     return _read(look, path)
@@ -70,6 +72,8 @@ def _loader(path: Path) -> Callable[[Path], NDArray[Any]]:
         return _from_npz
     if head[:2] == archives.GZIP or head[:2] == b"\0\0":
         return _from_idx
+    if head[:4] == archives.ZIP:
+        raise DataError("a damaged zip", where=printable(str(path)), hint="copy or download it again")
     raise DataError(
         "not a folder, zip, tar, idx, .npy or .npz",
         where=printable(str(path)),
@@ -87,7 +91,7 @@ def _read(load: Callable[[], Read], path: Path) -> Read:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        hint = "save it again with numpy.save"
+        hint = "save an array of numbers again with numpy.save"
         raise DataError(f"cannot read the array: {printable(reason)}", where=printable(str(path)), hint=hint) from error
 
 
@@ -169,27 +173,27 @@ def classify(values: NDArray[Any], where: str) -> Samples:
     2-D arrays are points; 3-D uint8 arrays are gray images, 3-D float arrays signals (N, C, L);
     4-D arrays are images whose channel axis has 1, 3 or 4 entries.
     """
-    if values.dtype == object or values.dtype.kind not in "uif" or not 2 <= values.ndim <= 4 or values.size == 0:
-        hint = "these look like labels; give the images file" if values.ndim == 1 else "give numbers of shape (N, ...)"
-        raise DataError(f"an array of shape {values.shape}, type {values.dtype}", where=printable(where), hint=hint)
+    _check_shape(values, where)
     if values.ndim == 4:
-        return Samples("image", _as_bytes(_channels_last(values, where), where))
+        return Samples("image", _as_bytes(_channels_last(values), where))
     if values.ndim == 3 and values.dtype.kind == "u":
         return Samples("image", _as_bytes(values[..., None], where))
     floats = values if values.dtype == np.float32 else _converted(values, lambda part: part, np.float32)
     return Samples("points" if values.ndim == 2 else "signal", floats)
 
 
-def _channels_last(values: NDArray[Any], where: str) -> NDArray[Any]:
-    if values.shape[3] in (1, 3, 4):
-        return values
-    if values.shape[1] in (1, 3, 4):
-        return values.transpose(0, 2, 3, 1)
-    raise DataError(
-        f"no axis of shape {values.shape} can be the channels",
-        where=printable(where),
-        hint="save as (N, H, W, 1|3|4)",
-    )
+def _check_shape(values: NDArray[Any], where: str) -> None:
+    """Raise DataError if the shape and the type are not those of samples."""
+    what = f"an array of shape {values.shape}, type {values.dtype}"
+    if values.dtype.kind not in "uif" or not 2 <= values.ndim <= 4 or values.size == 0:
+        hint = "these look like labels; give the images file" if values.ndim == 1 else "give numbers of shape (N, ...)"
+        raise DataError(what, where=printable(where), hint=hint)
+    if values.ndim == 4 and values.shape[3] not in CHANNELS and values.shape[1] not in CHANNELS:
+        raise DataError(f"{what}, has no axis of channels", where=printable(where), hint="save as (N, H, W, 1|3|4)")
+
+
+def _channels_last(values: NDArray[Any]) -> NDArray[Any]:
+    return values if values.shape[3] in CHANNELS else values.transpose(0, 2, 3, 1)
 
 
 def _as_bytes(values: NDArray[Any], where: str) -> NDArray[Any]:
@@ -199,6 +203,9 @@ def _as_bytes(values: NDArray[Any], where: str) -> NDArray[Any]:
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
         return _converted(values, lambda part: np.rint(part / 257), np.uint8)
     low, high = float(values.min()), float(values.max())
+    if not math.isfinite(high - low):
+        row = next(row for row, value in enumerate(values) if not np.isfinite(value).all())
+        raise DataError(f"row {row} is not finite", where=printable(where), hint="remove NaN and infinite values")
     if values.dtype.kind in "iu" and low >= 0 and high <= 255:
         return _converted(values, lambda part: part, np.uint8)
     if values.dtype.kind == "f" and low >= 0 and high <= 1:

@@ -167,11 +167,14 @@ def facts(data: str) -> Facts:
         size = samples.values.shape[1:3] if samples.kind == "image" else None
         return Facts(samples.kind, len(samples.values) if count is None else count, size)
     sizes: Counter[tuple[int, int]] = Counter()
+    rejected = list(source.rejected)
     for entry in source.entries[:: max(1, len(source.entries) // LOOKED_AT)]:
-        with suppress(Exception):  # reported by the scan
+        try:
             sizes[images.size_of(entry.read())] += 1
+        except Exception as error:  # Pillow raises many types
+            rejected.append(scan.rejection(entry, error))
     if not sizes:
-        raise DataError("no usable image", where=printable(data), hint="give a folder, zip or tar of images")
+        raise scan.nothing_usable(source, rejected)
     return Facts("image", len(source.entries), sizes.most_common(1)[0][0])
 
 
@@ -286,14 +289,15 @@ def _report(
         duplicates=duplicates,
         ignored=meta.ignored,
         rejected=meta.rejected,
-        advice=(*rebuilt, *_advice(len(hashes), meta.enlarged, duplicates)),
+        advice=(*rebuilt, *_advice(meta.kind, len(hashes), meta.enlarged, duplicates)),
     )
 
 
-def _advice(count: int, enlarged: int, duplicates: int) -> list[str]:
+def _advice(kind: str, count: int, enlarged: int, duplicates: int) -> list[str]:
     advice = []
     if count < FEW:
-        advice.append(f"only {count} samples: expect memorization; use --mirror if the images can be mirrored")
+        mirror = "; use --mirror if the images can be mirrored" if kind == "image" else ""
+        advice.append(f"only {count} sample{'s' if count > 1 else ''}: expect memorization{mirror}")
     if enlarged * 2 > count:
         advice.append(f"{enlarged} of {count} images are smaller than the training size: use a lower resolution")
     if duplicates * 20 > count:

@@ -51,13 +51,13 @@ def scan_files(source: Files, shape: Shape, folder: Path, progress: Progress) ->
         for done, (entry, outcome) in enumerate(_decoded(source.entries, shape), 1):
             progress("decoding", done, len(source.entries))
             if isinstance(outcome, Exception):
-                found.rejected.append(Rejected(printable(entry.name), _why(outcome)))
+                found.rejected.append(rejection(entry, outcome))
                 continue
             if shape.channels is None and found.channels == 1 and not outcome.gray:
                 _convert_to_color(found, out, shape)
             _take(found, outcome, out)
     if not found.hashes:
-        raise _nothing_usable(source, found)
+        raise nothing_usable(source, found.rejected)
     _finish(folder, found, (shape.height, shape.width, found.channels), "uint8", source.ignored.total())
 
 
@@ -102,18 +102,22 @@ def _hash(data: bytes) -> str:
     return blake2b(data, digest_size=8).hexdigest()
 
 
+def rejection(entry: Entry, error: Exception) -> Rejected:
+    """Why a file cannot be used, on one line."""
+    return Rejected(printable(entry.name), _why(error))
+
+
 def _why(error: Exception) -> str:
-    """A short reason on one line."""
     if type(error).__name__ == "UnidentifiedImageError":
         return "not an image"
     return printable(" ".join(str(error).split()))[:200] or type(error).__name__
 
 
-def _nothing_usable(source: Files, found: Found) -> DataError:
+def nothing_usable(source: Files, rejected: Sequence[Rejected]) -> DataError:
+    """The error for a source without a usable image."""
     others = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in source.ignored.most_common(5))
-    if found.rejected:
-        first = found.rejected[0]
-        what = f"none of {len(found.rejected)} image files can be used; the first: {first.name}: {first.reason}"
+    if rejected:
+        what = f"none of {len(rejected)} image files can be used; the first: {rejected[0].name}: {rejected[0].reason}"
     else:
         what = f"no images found, only other files: {others}" if others else "no images found: it is empty"
     return DataError(

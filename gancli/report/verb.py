@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from gancli import checkpoint, devices, plots, runs
-from gancli.errors import GancliError, UsageError
+from gancli.errors import GancliError, InputMissing, UsageError
 from gancli.health import Health
 from gancli.report import run_page
 from gancli.report.run_page import Pair
@@ -32,11 +32,13 @@ def write_report(
 ) -> PageReport:
     """Inspect a run folder (default: the newest) and write its page to `out`, by default `report.html` in the folder.
 
-    Raises UsageError if the target is not a run folder, and as inspect_stats.
+    Raises InputMissing if there is no such folder, UsageError if it is not a run folder, and as inspect_stats.
     """
     run = runs.newest(Path(outdir)) if target is None else Run(Path(target))
+    hint = "give a run folder, as listed by `gancli runs`"
+    if not run.path.exists():
+        raise InputMissing("no such run folder", where=printable(str(run.path)), hint=hint)
     if not run.config_file.is_file():
-        hint = "give a run folder, as listed by `gancli runs`"
         raise UsageError("not a run folder", where=printable(str(run.path)), hint=hint)
     health = inspect_stats(run.path, data, samples=samples, quick=quick, device=device, progress=progress)
     path = out or run.path / "report.html"

@@ -72,7 +72,7 @@ def _early(health: Health, generator: Generator) -> Health:
     phase, opened = generator.phase, generator.checkpoint
     share, last = trained_share(opened), opened.config.full_height
     if share < EARLY:
-        why = f"only {share:.0%} of the schedule is trained; a verdict needs {EARLY:.0%}"
+        why = f"only {share:.1%} of the schedule is trained; a verdict needs {EARLY:.0%}"
     elif (phase.height < last or phase.alpha < 1) and health.verdict not in EVEN_SMALL:
         why = f"the network is still growing: {phase.height} of {last} px, alpha {phase.alpha:.2f}"
     else:

@@ -215,8 +215,14 @@ def _roughness(p: Panel) -> str:
     return f"adjacent values differ {fake / max(real, 1e-3):.2g} times as much as in the data"
 
 
+def _factor(powers: float) -> str:
+    """10 to a power in two or three digits, without an exponent."""
+    value = 10**powers
+    return f"{value:.2g}" if value < 100 else f"{value:,.0f}"
+
+
 def _fine(p: Panel) -> str:
-    return f"fine detail has {10 ** p.excess('spectrum_fine'):.2g} times the power of the reals"
+    return f"fine detail has {_factor(p.excess('spectrum_fine'))} times the power of the reals"
 
 
 def _spectrum(p: Panel) -> str:
@@ -225,7 +231,7 @@ def _spectrum(p: Panel) -> str:
 
 
 def _spike(p: Panel) -> str:
-    return f"a narrow peak of the spectrum has {10 ** p.excess('spectrum_spike'):.2g} times the power of the reals"
+    return f"a narrow peak of the spectrum has {_factor(p.excess('spectrum_spike'))} times the power of the reals"
 
 
 def _tint(p: Panel) -> str:

@@ -60,5 +60,5 @@ def _augmentation(count: int, changes: Mapping[str, Any]) -> tuple[dict[str, Any
         return {}, ""
     share = changes.get("data.held_out")
     if count < STEERABLE or (isinstance(share, int | float) and round(share * count) == 0):
-        return FIXED, f"; augmented, because there are only {count:,}"
+        return FIXED, f"; augmented, because there are only {count:,} images"
     return STEERED, "; augmented as much as the critic overfits"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gancli import ema, signals
+from gancli import ema, process, signals
 from gancli.config import ResolvedConfig, combinations
 from gancli.data import Dataset, Feed
 from gancli.errors import is_out_of_memory
@@ -213,8 +213,12 @@ def _activations_mib(config: ResolvedConfig, phase: Phase) -> float:
 
 
 def _advice(config: ResolvedConfig, device: torch.device, seconds: float) -> list[str]:
-    hours = seconds / 3600
-    if device.type != "cpu" or hours < LONG_CPU_HOURS:
+    if device.type != "cpu":
         return []
-    hint = "progan-64-lite is sized for a CPU: gancli train --preset progan-64-lite DATA"
-    return [f"training takes about {hours / 24:.0f} days on this CPU (estimate). {hint}"]
+    advice, hours, threads = [], seconds / 3600, torch.get_num_threads()
+    if hours >= LONG_CPU_HOURS:
+        hint = "--hours 8 scales the schedule to that time, and progan-64-lite has networks for a CPU"
+        advice.append(f"training takes about {hours / 24:.0f} days on this CPU (estimate): {hint}")
+    if threads > process.cores():
+        advice.append(f"{threads} threads share {process.cores()} cores, which is slow: give fewer --threads")
+    return advice

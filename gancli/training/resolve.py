@@ -178,13 +178,15 @@ def refuse_unfinished(source: Opened, verb: str) -> None:
     if not source.can_train:
         hint = "use a checkpoint of a training run"
         raise ConfigError("the checkpoint has only a generator, no critic", where=f"{verb} {source.path}", hint=hint)
-    phase = Schedule.of(source.config).phase_at(source.images)
+    schedule = Schedule.of(source.config)
+    phase, needed = schedule.phase_at(source.images), schedule.full_size_at
     if phase.stage < source.config.network.stages - 1 or phase.alpha < 1:
         raise ConfigError(
             f"its training has not reached full size: {phase.height} of {source.config.full_height} px, "
             f"alpha {phase.alpha:.2f}, at {source.images / 1000:g} kimg",
             where=f"{verb} {source.path}",
-            hint="finish it first: gancli resume RUN",
+            hint="finish it first: gancli resume RUN"
+            + (f" --kimg {needed / 1000:g}" if needed > source.config.train.duration else ""),
         )
 
 

@@ -13,7 +13,7 @@ from gancli.annealing import lr_factor, stretched
 from gancli.checkpoint import Opened
 from gancli.config import ResolvedConfig
 from gancli.data import Dataset, write_rejected
-from gancli.errors import DataError, Interrupted
+from gancli.errors import DataError, Interrupted, UsageError
 from gancli.growth import Schedule
 from gancli.results import TrainReport
 from gancli.runs import Run
@@ -93,6 +93,7 @@ def open_run(stack: ExitStack, state: TrainState, prepared: Prepared, callback: 
     for folder in (run.path, run.path / "checkpoints", run.path / "samples"):
         files.sweep(folder, idle=0)
     state.load(run, callback.say)
+    refuse_shorter(state, prepared)
     begin(state, prepared)
     if is_finished(state, config):
         callback.say(
@@ -103,6 +104,14 @@ def open_run(stack: ExitStack, state: TrainState, prepared: Prepared, callback: 
     say_rate(run, config, state, callback)
     say_size(config, callback)
     files.replace_text(run.config_file, configs.as_text(config))
+
+
+def refuse_shorter(state: TrainState, prepared: Prepared) -> None:
+    """Raise UsageError if an unfinished run is to end before the images that it has already seen."""
+    duration = prepared.config.train.duration
+    if duration < state.images < prepared.run.config().train.duration:
+        what, hint = f"the run is already at {state.images / 1000:g} kimg", "give more, or leave it out"
+        raise UsageError(what, where="--kimg", hint=hint)
 
 
 def begin(state: TrainState, prepared: Prepared) -> None:

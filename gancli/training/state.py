@@ -22,7 +22,7 @@ from gancli.errors import CheckpointError, TrainingDiverged
 from gancli.growth import Phase
 from gancli.networks import Critic, Generator, build, learning_rates, set_precision
 from gancli.networks.vgg import FeatureNetwork, feature_network
-from gancli.runs import Run
+from gancli.runs import NEW_RUN, Run
 from gancli.seeds import stream
 from gancli.training.adam import Adam
 from gancli.workers import ALONE, Workers
@@ -70,7 +70,7 @@ class TrainState:
         does not overwrite them.
         """
         if self.restore_newest(run, say) is None and (run.last.exists() or run.checkpoints()):
-            raise CheckpointError("no checkpoint can be opened", where=str(run.path), hint="start a new run with --new")
+            raise CheckpointError("no checkpoint can be opened", where=str(run.path), hint=NEW_RUN)
 
     def restore_newest(self, run: Run, say: Callable[[str], None]) -> Opened | None:
         """Load the newest intact checkpoint of the run, and return it; None if there is none.
@@ -92,7 +92,7 @@ class TrainState:
         """Load a checkpoint of the same run. Raises CheckpointError if it does not fit."""
         if not saved.can_train:
             what = "the checkpoint has only a generator"
-            raise CheckpointError(what, where=str(saved.path), hint="start a new run with --new")
+            raise CheckpointError(what, where=str(saved.path), hint=NEW_RUN)
         for name, network in self.networks().items():
             checkpoint.fill(network, saved.weights[name], saved.path)
         self.restore_adam(saved)
