@@ -160,6 +160,12 @@ class TestArrays:
             with pytest.raises(DataError, match=re.escape(str(shape))):
                 look(str(tmp_path / "a.npy"))
 
+    def test_the_largest_images_are_out_of_range(self, tmp_path):
+        """Their difference is infinite, and they are not."""
+        np.save(tmp_path / "a.npy", np.array([-1e308, 1e308]).reshape(2, 1, 1, 1).repeat(3, axis=3))
+        with pytest.raises(DataError, match="images with values from -1e\\+308"):
+            open_dataset(str(tmp_path / "a.npy"), SHAPE)
+
     def test_an_image_with_nan_is_named(self, tmp_path):
         """By its row."""
         values = np.zeros((50, 8, 8, 3), np.float32)

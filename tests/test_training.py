@@ -617,7 +617,7 @@ class TestGrow:
         with pytest.raises(ConfigError) as error:
             self.grow(short, tmp_path / "grown", to=32)
         at = Schedule.of(checkpoint.read(short.checkpoint).config).full_size_at
-        assert error.value.hint == f"finish it first: gancli resume RUN --kimg {at / 1000:g}"
+        assert error.value.hint == f"finish it first: gancli resume RUN --kimg {at / 1000:.10g}"
         gancli.resume(short.run, duration=at, threads=1)
         assert self.grow(short, tmp_path / "grown", to=32).state == "finished"
 

@@ -203,7 +203,7 @@ def _as_bytes(values: NDArray[Any], where: str) -> NDArray[Any]:
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
         return _converted(values, lambda part: np.rint(part / 257), np.uint8)
     low, high = float(values.min()), float(values.max())
-    if not math.isfinite(high - low):
+    if not (math.isfinite(low) and math.isfinite(high)):
         row = next(row for row, value in enumerate(values) if not np.isfinite(value).all())
         raise DataError(f"row {row} is not finite", where=printable(where), hint="remove NaN and infinite values")
     if values.dtype.kind in "iu" and low >= 0 and high <= 255:

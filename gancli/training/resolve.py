@@ -186,7 +186,7 @@ def refuse_unfinished(source: Opened, verb: str) -> None:
             f"alpha {phase.alpha:.2f}, at {source.images / 1000:g} kimg",
             where=f"{verb} {source.path}",
             hint="finish it first: gancli resume RUN"
-            + (f" --kimg {needed / 1000:g}" if needed > source.config.train.duration else ""),
+            + (f" --kimg {needed / 1000:.10g}" if needed > source.config.train.duration else ""),
         )
 
 
