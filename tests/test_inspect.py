@@ -325,7 +325,7 @@ class TestTooEarly:
         """Of the schedule, or of a longer duration; the share is given, and what it would be called."""
         early = self.at(15, "collapsed")
         assert (early.verdict, early.confidence) == ("undecided", "low")
-        assert early.evidence[0] == "only 9% of the schedule is trained; a verdict needs 10%"
+        assert early.evidence[0] == "only 9.4% of the schedule is trained; a verdict needs 10%"
         assert "collapsed" in early.evidence[-1]
         assert self.at(160, "healthy", train__duration=2_000).verdict == "undecided"
 
