@@ -2,7 +2,8 @@
 
 Each sign is computed from one figure and its baseline. Its strength is one half at its limit, and grows with a power of
 the value, from the square up, so that what is far below the limit does not add up: a small generator is a little off in
-everything. Which signs speak for which verdict is in `verdict`, and how much in verdict_weights.json.
+everything. Which signs speak for which verdict is in `verdict`, and how much in verdict_weights.json. The file is long
+because the table of signs is.
 """
 
 from collections.abc import Callable, Sequence
