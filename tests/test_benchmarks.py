@@ -8,6 +8,7 @@ import sys
 import zipfile
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -405,6 +406,23 @@ def test_augmentation_is_judged_by_the_images_left_out(tmp_path):
     configs = [gancli.load(run).checkpoint.config for run in runs]
     assert configs[0].augment is not None
     assert configs[0].model_copy(update={"augment": None}) == configs[1]
+
+
+def test_the_critics_gap_is_one_if_all_unseen_images_look_like_samples(monkeypatch):
+    """Scores 3 for the training set, -1 for samples: 0 if unseen images score 3, 1/4 at 2, 1 at -1."""
+    monkeypatch.syspath_prepend(FOLDER)
+    import augmentation
+
+    scores = {"build": lambda config: SimpleNamespace(D=torch.nn.Identity())}
+    scores["CriticView"] = lambda critic, phase: SimpleNamespace(scores=lambda x: x.flatten())
+    scores["checkpoint"] = SimpleNamespace(fill=lambda *given: None)
+    for name, stub in scores.items():
+        monkeypatch.setattr(augmentation, name, stub)
+    opened = SimpleNamespace(config=None, weights={"D": None}, path=None)
+    model = SimpleNamespace(checkpoint=opened, phase=None)
+    for unseen, gap in ((3.0, 0.0), (2.0, 0.25), (-1.0, 1.0)):
+        sides = [torch.full((20, 1), value) for value in (-1.0, 3.0, unseen)]
+        assert augmentation.gap(model, *sides) == pytest.approx(gap)
 
 
 def test_the_train_distance_of_pixels_is_zero_for_mirrored_copies(monkeypatch):

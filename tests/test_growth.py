@@ -66,6 +66,14 @@ class TestPhase:
         assert schedule.total == start
         assert (schedule.phase_at(10**6).stage, schedule.phase_at(10**6).alpha) == (2, 1)
 
+    @pytest.mark.parametrize("last", [{"fade": 32, "stable": 0}, {"fade": 32, "stable": 48}])
+    def test_full_size_is_reached_when_the_last_fade_ends(self, last):
+        """Alpha is below 1 until then, also where no stable period follows."""
+        schedule = Schedule.of(tiny_config(growth__at={"16": last}))
+        before, after = (schedule.phase_at(schedule.full_size_at + step) for step in (-1, 0))
+        assert (before.height, before.alpha) == (16, 31 / 32)
+        assert (after.height, after.alpha) == (16, 1.0)
+
     def test_a_fade_at_the_very_end_stops_at_1(self):
         """Alpha does not exceed 1 past the end of the schedule."""
         alphas = [at(images, growth__at={16: {"stable": 0}}).alpha for images in (112, 128, 10**6)]

@@ -93,3 +93,19 @@ def test_boxes_and_edges_are_artifacts(trace, word):
     assert verdict.word == word
     text = f"40% of the samples have {trace} that the data does not have, as augmentation leaves them"
     assert (text in verdict.evidence) == (word == "artifacts")
+
+
+def test_the_grayest_box_is_that_of_a_plain_search():
+    """Every box of a quarter of the sides, and every border of a sixteenth, averaged one by one in float64."""
+    x = torch.rand(6, 3, 16, 32, generator=torch.Generator().manual_seed(0)) * 0.5 - 0.25
+    x[0, :, 5:9, 10:18] = 0
+    found = leak.gray_boxes(x)[:, 0]
+
+    far = x.double().abs().amax(dim=1)
+    boxes = [far[:, top : top + 4, left : left + 8] for top in range(13) for left in range(25)]
+    borders = [far[:, :1], far[:, -1:], far[:, :, :2], far[:, :, -2:]]
+    grayest = torch.stack([part.mean(dim=(1, 2)) for part in (*boxes, *borders)]).amin(dim=0)
+    expected = torch.minimum(1 - grayest / (far.mean(dim=(1, 2)) + 0.02), 1 - grayest / 0.25).clamp(min=0)
+    assert expected[0] == 1
+    assert ((expected[1:] > 0) & (expected[1:] < 1)).all()
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=0)
