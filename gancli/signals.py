@@ -1,7 +1,6 @@
 """The stop flag that every long loop polls.
 
-A handler only sets a flag; loops check it at safe points. A second signal ends the process
-immediately, by the default handler.
+A handler only sets a flag; loops check it at safe points. A second signal ends the process at once.
 
 Workers that train together must stop at the same step: inside `agreeing`, a signal is only heard, and acted upon once
 the workers have told one another, see `heard` and `agree`.
@@ -11,12 +10,13 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from gancli.errors import Interrupted
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SHOW_CURSOR = b"\x1b[?25h"  # terminal sequence; live tables and progress bars hide the cursor
 
 _stop: int | None = None
 _save = False
@@ -27,11 +27,18 @@ _heard_stop, _heard_save = 0, False  # what has arrived in this process, while i
 
 def _on_stop(signum: int, frame: FrameType | None) -> None:
     global _stop, _heard_stop
-    if _heard_stop:  # second signal: stop immediately
-        die_by(signum)
+    if _heard_stop:  # second signal
+        _stop_at_once(signum)
     _heard_stop = signum
     if not _agreeing:
         _stop = signum
+
+
+def _stop_at_once(signum: int) -> None:
+    """Say so and end the process, without any cleanup but that of the terminal."""
+    with suppress(OSError):  # a terminal that was closed
+        os.write(2, (SHOW_CURSOR if os.isatty(2) else b"") + b"\nstopped at once, without saving\n")
+    die_by(signum)
 
 
 def _on_save(signum: int, frame: FrameType | None) -> None:

@@ -129,6 +129,15 @@ class TestSetsOfSamples:
             monkeypatch.setattr("sys.stdin", piped)
             assert inspected(gancli, "-", "--against", sets[1])[0] == code
 
+    def test_an_unreadable_pipe_is_named_not_its_temporary_file(self, gancli, sets, monkeypatch):
+        """As is a damaged zip in it."""
+        for data in (b"neither a zip nor a tar", b"PK\x03\x04 torn"):
+            piped = SimpleNamespace(buffer=io.BytesIO(data), isatty=lambda: False)
+            monkeypatch.setattr("sys.stdin", piped)
+            code, _, err = gancli("inspect-stats", "-", "--against", sets[1])
+            assert code == 65
+            assert "where: stdin" in err
+
     def test_a_tar_on_disk_is_read_and_a_packed_one_refused(self, gancli, sets, tmp_path):
         """With a hint."""
         for name, mode in (("plain.tar", "w"), ("packed.tar.bz2", "w:bz2")):

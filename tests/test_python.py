@@ -49,6 +49,21 @@ def test_ctrl_c_in_a_script_saves_and_raises_interrupted(words):
     assert done.stdout.splitlines() == [f"interrupted {signal.SIGINT.value} 48", "as before True"], done.stderr
 
 
+def test_a_second_ctrl_c_ends_at_once_and_says_so():
+    """By the signal itself, without cleanup; on a terminal the cursor, which live tables hide, is shown again."""
+    code = "import os, signal\nfrom gancli import signals\nwith signals.handled():\n    "
+    code += "os.kill(os.getpid(), signal.SIGINT); print('still running', flush=True); os.kill(os.getpid(), signal.SIGINT)"
+    terminal, its_end = os.openpty()
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=its_end, check=False)
+    os.close(its_end)
+    said = os.read(terminal, 1000)
+    os.close(terminal)
+
+    assert (done.returncode, done.stdout) == (-signal.SIGINT, b"still running\n")
+    assert b"stopped at once, without saving" in said
+    assert b"\x1b[?25h" in said
+
+
 def test_a_training_leaves_the_process_as_it_was(words):
     """Threads, Pillow's limit on image size, torch's random state, environment variables and signal handlers."""
     torch.set_num_threads(2)

@@ -40,7 +40,12 @@ def spooled(target: str | None) -> Iterator[str | None]:
         with path.open("wb") as file:
             for block in _received(cast(BufferedReader, sys.stdin.buffer)):
                 _write(file, block)
-        yield str(_unpacked(path))
+        path = _unpacked(path)
+        try:
+            yield str(path)
+        except (UsageError, DataError) as error:
+            where = error.where.replace(str(path), "stdin")
+            raise type(error)(error.what, where=where, hint=error.hint) from error
 
 
 @contextmanager
