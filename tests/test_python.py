@@ -51,8 +51,9 @@ def test_ctrl_c_in_a_script_saves_and_raises_interrupted(words):
 
 def test_a_second_ctrl_c_ends_at_once_and_says_so():
     """By the signal itself, without cleanup; on a terminal the cursor, which live tables hide, is shown again."""
-    code = "import os, signal\nfrom gancli import signals\nwith signals.handled():\n    "
-    code += "os.kill(os.getpid(), signal.SIGINT); print('still running', flush=True); os.kill(os.getpid(), signal.SIGINT)"
+    press = "os.kill(os.getpid(), signal.SIGINT)"
+    code = "import os, signal\nfrom gancli import signals\nwith signals.handled():\n"
+    code += f"    {press}; print('still running', flush=True); {press}"
     terminal, its_end = os.openpty()
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=its_end, check=False)
     os.close(its_end)
