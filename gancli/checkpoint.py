@@ -109,15 +109,16 @@ def _size_of(values: Any) -> int:
 
 def locate(path: str | Path) -> Path:
     """The .pt file of a CKPT argument: the file itself, or `last.pt` of a run folder. Raises InputMissing."""
-    path = Path(path)
-    hint = "give a .pt file or a run folder"
-    if path.is_dir():
-        if not (path / "last.pt").exists():
-            raise InputMissing("no checkpoint in this folder", where=printable(str(path)), hint=hint)
-        path = path / "last.pt"
-    if not path.exists():
-        raise InputMissing("no such checkpoint", where=printable(str(path)), hint=hint)
-    return path
+    path, what = Path(path), "no such checkpoint"
+    try:
+        if path.is_dir():
+            path, what = path / "last.pt", "no checkpoint in this folder"
+        if path.exists():
+            return path
+    except OSError as error:  # such as a name that is too long
+        what = f"cannot read the checkpoint: {error.strerror}"
+    where = path.parent if path.name == "last.pt" and "folder" in what else path
+    raise InputMissing(what, where=printable(str(where)), hint="give a .pt file or a run folder")
 
 
 def read(path: str | Path) -> Opened:

@@ -1,14 +1,14 @@
 """Atomic file writes: a file is replaced completely, or not at all. The same for new folders. And careful reading."""
 
 import errno
-import glob
 import os
+import secrets
 import shutil
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from io import BufferedReader
 from pathlib import Path
 
@@ -20,8 +20,7 @@ EXISTS = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 TEMPORARY = ".gancli.tmp-"  # in the names of temporary files, before the process number; no other program writes it
 IDLE_SECONDS = 600  # age at which a temporary file is removed whose process has ended
 STALE_SECONDS = 86_400  # age at which a temporary file is removed even if its process seems to be alive
-
-_one_at_a_time = threading.Lock()
+LONGEST_NAME = 200  # bytes of a file name that is kept in the name of its temporary file
 
 
 def replace(path: Path, fill: Callable[[Path], object], needed: int, *, durable: bool = True) -> None:
@@ -48,8 +47,11 @@ def replace(path: Path, fill: Callable[[Path], object], needed: int, *, durable:
             temporary.unlink(missing_ok=True)
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}{TEMPORARY}{os.getpid()}")
+def _temporary(path: Path, word: str = "") -> Path:
+    """A hidden name beside the path; that of a long name is its hash, because names may have at most 255 bytes."""
+    name = os.fsencode(path.name)
+    stem = path.name if len(name) <= LONGEST_NAME else blake2b(name, digest_size=16).hexdigest()
+    return path.with_name(f".{stem}{word}{TEMPORARY}{os.getpid()}")
 
 
 def _translated(error: Exception, path: Path, needed: int) -> GancliError:
@@ -109,19 +111,18 @@ def create_folder(path: Path, texts: Mapping[str, str]) -> None:
 
     Raises FileExistsError if there is something else at `path`, CannotCreate, or StorageError.
     """
-    with _one_at_a_time:  # threads of a process have the same temporary name
-        try:
-            _create(_temporary(path), path, texts)
-        except OSError as error:
-            if error.errno in EXISTS and path.exists():
-                raise FileExistsError(error.errno, "it exists already", str(path)) from error
-            raise _translated(error, path, needed=sum(map(len, texts.values()))) from error
-        finally:
-            shutil.rmtree(_temporary(path), ignore_errors=True)
+    temporary = _temporary(path, f"-{secrets.token_hex(4)}")  # process numbers of two machines can be equal
+    try:
+        _create(temporary, path, texts)
+    except OSError as error:
+        if error.errno in EXISTS and path.exists():
+            raise FileExistsError(error.errno, "it exists already", str(path)) from error
+        raise _translated(error, path, needed=sum(map(len, texts.values()))) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _create(temporary: Path, path: Path, texts: Mapping[str, str]) -> None:
-    sweep(path.parent, glob.escape(path.name), idle=0)
     temporary.mkdir()
     for name, text in texts.items():
         (temporary / name).write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -133,13 +134,13 @@ def _create(temporary: Path, path: Path, texts: Mapping[str, str]) -> None:
     _sync(path.parent)
 
 
-def sweep(folder: Path, name: str = "*", idle: float = IDLE_SECONDS) -> None:
+def sweep(folder: Path, idle: float = IDLE_SECONDS) -> None:
     """Remove the temporary files and folders that killed processes left in a folder.
 
-    name: of what was being written; default: anything. idle: age in seconds from which one is removed whose process has
-    ended: a newer one may be of another machine. 0 if a lock excludes that.
+    idle: age in seconds from which one is removed whose process has ended: a newer one may be of another machine. 0 if
+    a lock excludes that.
     """
-    for path in folder.glob(f".{name}{TEMPORARY}*"):
+    for path in folder.glob(f".*{TEMPORARY}*"):
         pid = path.name.rpartition(TEMPORARY)[2]
         with suppress(OSError):
             age = time.time() - path.lstat().st_mtime
@@ -182,9 +183,12 @@ def sync(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Of a file or folder. Raises OSError, which does not name it."""
+    """Of a file or folder. Raises OSError, which does not name it. Some network file systems cannot sync a folder."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise
     finally:
         os.close(handle)

@@ -33,10 +33,10 @@ def held(path: Path, while_waiting: Callable[[], None] | None = None) -> Iterato
     """Hold the lock within a `with` block. The file is created if missing and contains the pid of the holder.
 
     while_waiting: wait for the lock and call this periodically; it may raise. Raises Taken if it is None, StorageError
-    if the file cannot be written.
+    if the file cannot be written or locked.
     """
     with _opened(path) as file:
-        while not _take(file.fileno()):
+        while not _take(file.fileno(), path):
             if while_waiting is None:
                 file.seek(0)
                 raise Taken(file.read().decode(errors="replace").strip() or "?")
@@ -74,11 +74,14 @@ def _unwritable(path: Path, error: OSError) -> StorageError:
     return StorageError(what, where=printable(str(path)), hint="free some space, or make the folder writable")
 
 
-def _take(descriptor: int) -> bool:
+def _take(descriptor: int, path: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        hint = "this file system has no locks: give another --outdir or GANCLI_CACHE_DIR"
+        raise StorageError(f"cannot lock: {error.strerror}", where=printable(str(path)), hint=hint) from error
     return True
 
 

@@ -11,7 +11,7 @@ from gancli import devices, files, media, plots
 from gancli.augment import Augment
 from gancli.config import Config
 from gancli.config.family import USUAL_SIZE
-from gancli.data import Dataset, Shape, facts, open_dataset, scaled, to_unit
+from gancli.data import Dataset, Shape, facts, open_dataset, scaled, to_unit, units
 from gancli.data.given import Data, place_of
 from gancli.errors import UsageError
 from gancli.results import DataReport, Progress, silent
@@ -21,6 +21,7 @@ from gancli.training.resolve import refuse_other_kind
 from gancli.training.setup import shape_of, written
 
 SHOWN, COLUMNS = 64, 8  # samples on the sheet
+MAX_SIDE = 256  # px; larger images are made smaller if no preset says how large they are
 GAP = 16  # px between plain and augmented samples
 
 
@@ -33,19 +34,21 @@ def scan(
     rescan: bool = False,
     progress: Progress = silent,
 ) -> DataReport:
-    """Scan a data set, at the size of a preset or, without one, at the most common size of its images.
+    """Scan a data set, at the size of a preset or, without one, at the usual size of its images, at most MAX_SIDE px.
 
-    sheet: a PNG with random samples as the networks would see them: cropped, and in units of the data. If the preset
-    has augmentation, the same samples augmented are beside them. Writes the data cache. Raises InputMissing, DataError,
-    ConfigError, StorageError.
+    data: None for that of the preset. changes: of the preset; without one, only `network.resolution`, `data.channels`
+    and `data.fit`. sheet: a PNG with random samples as the networks would see them: cropped, and in units of the data.
+    If the preset has augmentation, the same samples augmented are beside them. Writes the data cache. Raises
+    InputMissing, DataError, UsageError, ConfigError, StorageError.
     """
     place = place_of(data)
+    config = None if preset is None else written(preset, place, changes, None, devices.choose(), Silent())[0]
+    place = config.data.source if config is not None and place is None else place
     if place is None:
         raise UsageError("no data to scan", where="DATA", hint="give DATA, such as builtin:shapes")
-    config = None if preset is None else written(preset, place, changes, None, devices.choose(), Silent())[0]
-    if config is None and changes:
-        raise UsageError("changes need a preset", where="--set", hint="give --preset, too")
-    dataset = _opened(place, config, rescan, progress)
+    shape = _chosen(place, changes or {}) if config is None else shape_of(config)
+    own: dict[str, Any] = {} if config is None else config.data.model_dump(include={"held_out", "kind"})
+    dataset = open_dataset(place, shape, **own, rescan=rescan, progress=progress)
     if config is not None:
         refuse_other_kind(config, dataset, place)
     if sheet is not None:
@@ -54,12 +57,15 @@ def scan(
     return dataset.report
 
 
-def _opened(place: str, config: Config | None, rescan: bool, progress: Progress) -> Dataset:
-    if config is None:
-        height, width = facts(place).size or USUAL_SIZE
-        return open_dataset(place, Shape(height, width, None, "crop"), rescan=rescan, progress=progress)
-    own = config.data
-    return open_dataset(place, shape_of(config), held_out=own.held_out, kind=own.kind, rescan=rescan, progress=progress)
+def _chosen(place: str, changes: Mapping[str, Any]) -> Shape:
+    """The size without a preset. Raises UsageError for a change that only a preset has."""
+    if others := changes.keys() - {"network.resolution", "data.channels", "data.fit"}:
+        what = f"there is no preset whose {min(others)} could be changed"
+        raise UsageError(what, where="--set", hint="give --preset, too")
+    height = changes.get("network.resolution")
+    found = Shape.within(facts(place).size or USUAL_SIZE, MAX_SIDE)
+    size = (found.height, found.width) if height is None else (height, height)
+    return Shape(*size, changes.get("data.channels"), changes.get("data.fit") or "crop")
 
 
 def _sheet(dataset: Dataset, config: Config | None) -> NDArray[np.uint8]:
@@ -67,11 +73,7 @@ def _sheet(dataset: Dataset, config: Config | None) -> NDArray[np.uint8]:
     count = min(SHOWN, len(dataset.values))
     rows = np.sort(np.random.RandomState(0).permutation(len(dataset.values))[:count])
     values = np.asarray(dataset.values[rows])
-    if dataset.kind == "image":
-        x = to_unit(values)
-    else:
-        low, high = float(values.min()), float(values.max())
-        x = scaled(values, (low + high) / 2, (high - low) / 2 or 1.0)
+    x = to_unit(values) if dataset.kind == "image" else scaled(values, *units(dataset))
     plain = plots.sheet(x, dataset.kind, COLUMNS)
     if config is None or config.augment is None or dataset.kind == "points":
         return plain

@@ -107,11 +107,11 @@ class Tick:
     alpha: float  # weight of the new blocks, 0 to 1; 1 outside of a fade
     batch: int  # images per step
     lr: float  # learning rate of the last step
-    critic_loss: float  # critic loss of the last step, including penalties
+    critic_loss: float  # of the last step; includes a lazy penalty, times its interval, if that step computed it
     d_real: float  # mean critic score of the reals
     d_fake: float  # mean critic score of the fakes
     score_gap: float  # d_real - d_fake; the Wasserstein estimate if the loss is the Wasserstein loss
-    penalty: float  # gradient penalty, R1 and R2 as weighted in the loss; with a lazy penalty, the last computed value
+    penalty: float  # gradient penalty, R1 and R2, weighted; a lazy one: the last value, not times its interval
     generator_loss: float  # generator loss of the last step, including all its terms
     std_real: float  # batch std of 64 reals: std over samples, averaged over values
     std_fake: float  # batch std of 64 fakes, raw generator weights
@@ -231,8 +231,9 @@ class AblationRow:
     runs: tuple[Path, ...]  # run folders, one per seed
     durations: tuple[int, ...]  # length of each run in images
     diverged: tuple[int, ...]  # seeds whose run diverged
+    unfinished: tuple[int, ...]  # seeds whose run is not there, or not finished yet
     measures: Mapping[str, Mapping[str, Spread]]  # key of stats.jsonl -> untrained, last, peak, peak at, between
-    figures: Mapping[str, Spread] = field(default_factory=dict)  # key of the health panel -> its value at the end
+    figures: Mapping[str, Spread] = field(default_factory=dict)  # metric of inspect-stats, part -> value at the end
     verdicts: tuple[str, ...] = ()  # final verdict of each run; empty if the runs were not evaluated
 
 
@@ -247,7 +248,7 @@ class Ablation:
     window: int  # length of the running mean and median in generator steps
     between: tuple[int, int] | None  # range of generator steps whose mean is also reported
     rows: tuple[AblationRow, ...]  # one per variant
-    figures: tuple[str, ...] = ()  # keys of the health panel that are compared
+    figures: tuple[str, ...] = ()  # metrics of inspect-stats that are compared, one per part
     notes: tuple[str, ...] = ()  # why cells of the table are empty
     page: Path | None = None  # the HTML page
 

@@ -174,8 +174,6 @@ def sample(
     """
     generator = Generator.load(ckpt, raw=raw, device=device)
     path = Path(out) if out is not None else default_folder(generator.checkpoint)
-    if out is None:
-        files.make_folder(path)  # so that a dot in its name is not taken for a suffix
     form = target(path, FORMS)
     with generator.shared(processes) as several:
         samples = _samples(several, seeds, trunc, size, progress)

@@ -106,8 +106,10 @@ def target(out: Path, forms: Sequence[str]) -> str:
 
 
 def default_folder(opened: Opened) -> Path:
-    """`<run>-<kimg>-samples` in the current directory."""
+    """`<run>-<kimg>-samples` in the current directory, which is created: a dot in its name is no suffix."""
     place = opened.path.resolve().parent
     run = place.parent if place.name == "checkpoints" else place
     name = run.name if (run / "config.yaml").is_file() else opened.path.stem
-    return Path(f"{name}-{opened.images // 1000:06d}-samples")
+    folder = Path(f"{name}-{opened.images // 1000:06d}-samples")
+    files.make_folder(folder)
+    return folder

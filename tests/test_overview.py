@@ -71,8 +71,8 @@ def test_what_does_not_fit_is_an_error(tmp_path):
     """Networks for other data; changes of no preset."""
     with pytest.raises(ConfigError, match="has points data"):
         gancli.scan("builtin:ring8", "quickstart")
-    with pytest.raises(UsageError, match="changes need a preset"):
-        gancli.scan("builtin:ring8", changes={"network.resolution": 64})
+    with pytest.raises(UsageError, match="there is no preset"):
+        gancli.scan("builtin:ring8", changes={"train.lr": 0.1})
 
 
 def test_the_command(gancli, photos, tmp_path):

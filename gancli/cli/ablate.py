@@ -38,7 +38,7 @@ def ablate(
             "--show",
             metavar="KEYS",
             help="Quantities to compare: keys of stats.jsonl and of inspect-stats.",
-            show_default="coverage, modes, recall, uniqueness, KID, verdict, critic loss, std ratio, ...",
+            show_default="coverage, modes_covered, recall, kernel_distance, verdict, critic_loss, std_ratio, ...",
         ),
     ] = None,
     window: Annotated[
@@ -100,6 +100,8 @@ def ablate(
     if print_commands and (collect or json):
         what = "--print-commands prints nothing else"
         raise UsageError(what, where="--collect, --json", hint="leave them out")
+    if output is not None:
+        values.folder_of(Path(output))
 
     from gancli.report import ablation as report
     from gancli.training import ablate as verb

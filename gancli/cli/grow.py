@@ -52,7 +52,7 @@ def grow(
     """Add blocks to a trained progressive network and train it at a higher resolution.
 
     Creates a new run folder; the source is not changed.
-    To resume, run the same command again, or gancli resume.
+    To resume: gancli resume, or the same command with CKPT.
 
     Example: gancli grow ckpt.pt data/ --to 128
     """

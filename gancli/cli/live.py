@@ -1,5 +1,6 @@
 """Progress output of training: a live table on a terminal, otherwise one key=value or JSON line per tick."""
 
+import math
 import os
 import sys
 import time
@@ -269,7 +270,9 @@ def _cells(tick: Tick) -> dict[str, Any]:
 
 
 def _fixed(value: float, digits: int) -> str:
-    """A number with fixed digits; a huge one, as in a damaged log, with an exponent."""
+    """A number with fixed digits; a huge one, as in a damaged log, with an exponent; a dash for one that is unknown."""
+    if math.isnan(value):
+        return "-"
     return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
 
 

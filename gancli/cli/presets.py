@@ -55,9 +55,7 @@ def summary(name: str) -> dict[str, Any]:
 
 @app.command("show")
 def show_preset(
-    preset: Annotated[
-        str, typer.Argument(help="Preset name or .yaml file.", show_default=False, autocompletion=complete_preset)
-    ],
+    preset: PresetArgument,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -75,9 +73,7 @@ def show_preset(
 
 @app.command("validate")
 def validate_preset(
-    preset: Annotated[
-        str, typer.Argument(help="Preset name or .yaml file.", show_default=False, autocompletion=complete_preset)
-    ],
+    preset: PresetArgument,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:

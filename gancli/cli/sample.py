@@ -2,6 +2,8 @@
 
 import sys
 
+import typer
+
 from gancli import process
 from gancli.cli import options, show, values, workers
 from gancli.cli.options import Checkpoint, JsonOption, NoProgressOption, QuietOption, VerboseOption
@@ -9,6 +11,7 @@ from gancli.errors import UsageError
 
 
 def sample(
+    ctx: typer.Context,
     ckpt: Checkpoint = None,
     seeds: options.SeedsOption = "0-15",
     output: options.OutOption = None,
@@ -35,6 +38,7 @@ def sample(
     Example: gancli sample ckpt.pt --seeds 0-63 -o grid.png
     """
     chosen = values.seeds(seeds)
+    _refuse_unused(ctx, output, input_)
     if json and show.is_stdout(output):
         raise UsageError("--json and -o - both write to standard output", where="-o", hint="keep one of them")
 
@@ -86,3 +90,17 @@ def sample(
             progress=progress,
         )
     show.result(report, json_wanted=json)
+
+
+def _refuse_unused(ctx: typer.Context, output: str | None, inputs: list[str] | None) -> None:
+    """Raise UsageError if an option was typed that has no effect with the others."""
+    if inputs:
+        names, reason = ("seeds", "trunc", "cols", "size", "form", "processes"), "with --input"
+    elif show.is_stdout(output):
+        names, reason = ("processes",), "with -o -"
+    else:
+        names, reason = ("form",), "without -o -"
+    for name in names:
+        if values.typed(ctx, name):
+            option = "--format" if name == "form" else f"--{name}"
+            raise UsageError(f"{option} has no effect {reason}", where=option, hint="leave it out")

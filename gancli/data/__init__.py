@@ -1,7 +1,7 @@
 """Data sets: sources, decoding, the cache, and batches by position."""
 
 from gancli.data.cache import HELD_OUT_FROM, Dataset, Facts, facts, open_dataset, plan_cache
-from gancli.data.feed import Feed, fade, scaled, to_unit
+from gancli.data.feed import Feed, fade, scaled, to_unit, units
 from gancli.data.images import Shape
 from gancli.data.scan import write_rejected
 
@@ -17,5 +17,6 @@ __all__ = [
     "plan_cache",
     "scaled",
     "to_unit",
+    "units",
     "write_rejected",
 ]

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -34,7 +34,7 @@ FORMAT = 2  # increase when pixels change visibly, or meta.json; caches of the o
 HELD_OUT_MOST = 1_000  # held-out samples, at most
 HELD_OUT_FROM = 500  # smaller data sets have no held-out samples
 FEW = 500  # smaller data sets get advice about memorization
-LOOKED_AT = 32  # number of images read to find the most common size
+LOOKED_AT = 32  # number of images that are read at most to find the most common size
 DRAWN_SIZE = 32  # px; default size of built-in images
 
 
@@ -58,6 +58,11 @@ class Dataset:
     def train_rows(self) -> NDArray[np.int64]:
         """Row numbers of the samples to train on."""
         return np.flatnonzero(~self.held_out)
+
+    def train_chunks(self) -> Iterator[NDArray[Any]]:
+        """The samples to train on, some 256 at a time: all of them may be larger than the memory."""
+        rows = self.train_rows
+        return (self.values[some] for some in np.array_split(rows, max(1, len(rows) // 256)))
 
 
 def folder() -> Path:
@@ -101,11 +106,11 @@ def open_dataset(
     known = None if rescan else _fingerprint_in(stamp)
     fingerprint = known or source.digest(progress)
     place = folder() / _key(fingerprint, options)
-    with _locked(place):
+    with _locked(place) as writable:
         found = None if rescan else stored.read(place, shape, progress)
         damaged = found is None and not rescan and os.path.lexists(place)
         found = found or _build(source, shape, place, progress)
-    if known is None:
+    if known is None and writable:
         with writing(stamp):
             stamp.parent.mkdir(parents=True, exist_ok=True)
             files.replace_text(stamp, fingerprint)
@@ -121,14 +126,22 @@ def _stamp_file(source: Files | Array, options: str) -> Path:
 
 
 @contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    """Hold the lock of a cache folder. Raises StorageError if the lock file cannot be created."""
-    lock = _lock_of(place)
-    with writing(lock):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lock.touch()
-    with locks.held(lock, while_waiting=signals.poll):
-        yield
+def _locked(place: Path) -> Iterator[bool]:
+    """Hold the lock of a cache folder; whether it can be written. A cache that is read-only is read without a lock.
+
+    Raises StorageError if the lock file cannot be created, and there is no cache.
+    """
+    lock, writable = _lock_of(place), True
+    try:
+        with writing(lock):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            lock.touch()
+    except StorageError:
+        if not place.is_dir():
+            raise
+        writable = False
+    with locks.held(lock, while_waiting=signals.poll) if writable else nullcontext():
+        yield writable
 
 
 def _lock_of(place: Path) -> Path:
@@ -168,7 +181,7 @@ def facts(data: str) -> Facts:
         return Facts(samples.kind, len(samples.values) if count is None else count, size)
     sizes: Counter[tuple[int, int]] = Counter()
     rejected = list(source.rejected)
-    for entry in source.entries[:: max(1, len(source.entries) // LOOKED_AT)]:
+    for entry in source.entries[:: -(-len(source.entries) // LOOKED_AT)]:
         try:
             sizes[images.size_of(entry.read())] += 1
         except Exception as error:  # Pillow raises many types

@@ -102,6 +102,18 @@ def to_unit(pictures: NDArray[np.uint8], factor: int = 1) -> Tensor:
     return downscale(x, factor).div_(127.5).sub_(1)
 
 
+def units(dataset: Dataset) -> tuple[float, float]:
+    """Center and scale of signals and points: the middle of the range of the training samples, and half of it.
+
+    Images, which need neither: (0, 1).
+    """
+    if dataset.kind == "image":
+        return 0.0, 1.0
+    ranges = [(float(some.min()), float(some.max())) for some in dataset.train_chunks()]
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    return (low + high) / 2, (high - low) / 2 or 1.0
+
+
 def scaled(values: NDArray[np.float32], center: float, scale: float) -> Tensor:
     """Signals or points scaled for the networks: (value - center) / scale. (N, ...) -> the same."""
     return torch.from_numpy(values).sub(center).div_(scale)

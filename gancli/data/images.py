@@ -50,6 +50,12 @@ class Shape:
     channels: int | None  # None: 1 if all images are gray, else 3
     fit: Fit
 
+    @classmethod
+    def within(cls, size: tuple[int, int], most: int) -> "Shape":
+        """Of images of this (height, width), which are made smaller if a side is longer than `most` px."""
+        shrink = max(1.0, max(size) / most)
+        return cls(max(1, round(size[0] / shrink)), max(1, round(size[1] / shrink)), None, "crop")
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -93,9 +99,9 @@ def decoded(image: Image.Image, shape: Shape) -> Decoded:
     """
     header_size, side = _upright_size(image), LEAST_OVER_TARGET * max(shape.height, shape.width)
     in_part = image.draft(None, (side, side)) is not None  # None: not a JPEG
+    gray = _is_gray(image)
     image = _upright(image)
     size = header_size if in_part else (image.height, image.width)
-    gray = _is_gray(image)
     channels = shape.channels or 3
     fitted = _fitted(_in_mode(image, channels), shape)
     return Decoded(_pixels(fitted, channels), size, gray)
@@ -167,7 +173,9 @@ def silence_libtiff() -> None:
 
 
 def _is_gray(image: Image.Image) -> bool:
-    return image.mode in GRAY_MODES or image.mode.startswith("I;16")
+    """Of an opened image, before its pixels are decoded: Pillow opens 16-bit gray with alpha as RGBA."""
+    rawmode = image.tile[0][3] if image.tile else ""
+    return image.mode in GRAY_MODES or image.mode.startswith("I;16") or rawmode == "LA;16B"
 
 
 def _in_mode(image: Image.Image, channels: int) -> Image.Image:
@@ -211,16 +219,20 @@ def _parts(size: tuple[int, int]) -> Iterator[Box]:
 def _eight_bit(image: Image.Image) -> Image.Image:
     """16-bit gray to 8 bits as value / 257, rounded; the conversion of Pillow would clip it to white.
 
-    Half of 257 is not a whole number, so (value + 128) // 257 is exactly the rounded quotient.
+    An image with transparency gets alpha. Half of 257 is not a whole number, so (value + 128) // 257 is exactly the rounded quotient.
     """
     if image.mode == "F":
         raise ValueError("floating-point images have no fixed scale; save as 8 or 16 bit")
-    whole = Image.new("L", image.size)
+    clear = image.info.get("transparency")  # the value of the transparent pixels
+    whole = Image.new("L" if clear is None else "LA", image.size)
     for box in _parts(image.size):
         values = np.asarray(image.crop(box)).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("values outside 0..65535")
-        whole.paste(Image.fromarray(((values + 128) // 257).astype(np.uint8)), box)
+        part = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+        if clear is not None:
+            part.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+        whole.paste(part, box)
     return whole
 
 

@@ -35,6 +35,7 @@ def page(ablation: Ablation, points: Sequence[float] = ()) -> str:
     """The page as HTML text. points: kimg at which samples are shown; empty: four evenly spaced ones."""
     values = {
         "ablation": ablation,
+        "presets_vary": any("preset" in row.changes for row in ablation.rows),
         "table": table(ablation),
         "charts": [chart(ablation, key) for key in ablation.quantities],
         "sheets": {row.variant: sheets(row, points) for row in ablation.rows},

@@ -1,4 +1,4 @@
-"""The panel as one SVG: each figure with its baseline, the histograms and the spectra."""
+"""The panel as one SVG: each metric with its baseline, the histograms and the spectra."""
 
 import math
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ def write(health: Health, path: Path) -> None:
 
 
 def plot(health: Health) -> str:
-    """A standalone SVG: a bar per figure with a line at its baseline, then histograms and spectra."""
+    """A standalone SVG: a bar per metric with a line at its baseline, then histograms and spectra."""
     parts, down = [_text(16, 26, f"{health.verdict} ({health.certainty})", "head")], 44
     for line in (
         *health.evidence,
         *([health.compared_by] if health.compared_by else []),
-        f"{health.samples} samples per side; bar: value of the figure, dark line: its baseline",
+        f"{health.samples} samples per side; bar: value of the metric, dark line: its baseline",
     ):
         parts.append(_text(16, down, line, "soft"))
         down += ROW

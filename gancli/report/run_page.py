@@ -212,7 +212,7 @@ def neighbors(pair: Pair) -> dict[str, str]:
     """Images and captions of a pair."""
     near = pair.nearest
     far = (
-        f"distance is {near.distance:.2f} times that of unseen reals"
+        f"{near.distance:.2f} times the median distance of unseen reals"
         if math.isfinite(near.distance)
         else "distance unknown"
     )

@@ -54,7 +54,7 @@ def scores(reals: Tensor, fakes: Tensor) -> Scores:
     """Cross-validated scores of all samples, up to MOST fakes and twice as many reals. (N, F), (M, F), standardized.
 
     A Gaussian kernel whose width is the median distance; both sides weigh the same. Deterministic; neither the order of
-    the samples nor the batch size matters.
+    the samples that are used nor the batch size matters.
     """
     reals, fakes = reals[: 2 * MOST], fakes[:MOST]
     x = torch.cat([reals, fakes]).double()

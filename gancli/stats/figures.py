@@ -6,12 +6,12 @@ FIGURES; `python docs/generate.py` generates docs/figures.md from it. The file i
 
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import Literal
 
 from gancli.health import Figure, with_fixed
 from gancli.results import Progress, silent
-from gancli.stats import clusters, frechet, kernel, measures, neighbors
+from gancli.stats import clusters, frechet, kernel, likeness, measures, neighbors
 from gancli.stats.batch_std import batch_std, contrast
 from gancli.stats.comparison import Comparison
 from gancli.stats.measures import Compute, Measured, color_matched, content, fixed, in_clusters, on, ratio_of
@@ -26,6 +26,7 @@ class Mark:
     rule: Literal["below", "above", "times", "away"]
     watch: float
     bad: float
+    most: float = inf  # of the baseline: a larger one counts as this
 
     def of(self, value: float, baseline: float) -> str:
         """good, watch or bad; an empty string if the value is not finite."""
@@ -38,7 +39,7 @@ class Mark:
     def _beyond(self, limit: float, value: float, baseline: float) -> bool:
         match self.rule:
             case "below":
-                return value < limit * baseline
+                return value < limit * min(baseline, self.most)
             case "above":
                 return value > baseline + limit
             case "times":
@@ -54,12 +55,13 @@ class Mark:
             "times": "> {} baseline",
             "away": "baseline ± {}",
         }[self.rule]
-        return f"{rule.format(f'{self.watch:g}')}; {rule.format(f'{self.bad:g}')}"
+        capped = f"; baseline at most {self.most:g}" if isfinite(self.most) else ""
+        return f"{rule.format(f'{self.watch:g}')}; {rule.format(f'{self.bad:g}')}{capped}"
 
 
-def below(watch: float, bad: float) -> Mark:
-    """Lower is worse. Thresholds are multiples of the baseline."""
-    return Mark("below", watch, bad)
+def below(watch: float, bad: float, most: float = inf) -> Mark:
+    """Lower is worse. Thresholds are multiples of the baseline, or of `most` if that is smaller."""
+    return Mark("below", watch, bad, most)
 
 
 def above(watch: float, bad: float) -> Mark:
@@ -151,7 +153,8 @@ SMOOTHER = "bilinear upsampling and noise in the generator (network.upsampling, 
 TEXTURE = (LONGER, SMOOTHER)
 LESS_AUGMENTATION = "less augmentation (augment.p)"
 COLORS = (LONGER, BN_CLIP)
-WASHED = (LONGER, "check that the data is scaled to [-1, 1]", "sample with --trunc 1")
+TRUNCATED = "sample without truncation"
+WASHED = (LONGER, TRUNCATED)
 
 PICTURES, NOT_POINTS = ("image",), ("image", "signal")
 
@@ -253,13 +256,13 @@ FIGURES = _table(
     FigureSpec(
         "nn_accuracy_reals", "1-NN accuracy, reals", "neighbors", measures.nn_accuracy(0),
         "how often the nearest neighbor is on the same side; 0.5: indistinguishable, 1: distinguishable, 0: copies",
-        away(0.25, 0.4), ("read with the other figures: near 1 for the fakes only means repetition or blur",),
+        away(0.25, 0.4), ("read with the other metrics: near 1 for the fakes only means repetition or blur",),
         content=True,
     ),
     FigureSpec(
         "nn_accuracy_fakes", "1-NN accuracy, fakes", "neighbors", measures.nn_accuracy(1),
         "how often the nearest neighbor is on the same side; 0.5: indistinguishable, 1: distinguishable, 0: copies",
-        away(0.25, 0.4), ("read with the other figures: near 1 for the fakes only means repetition or blur",),
+        away(0.25, 0.4), ("read with the other metrics: near 1 for the fakes only means repetition or blur",),
         content=True,
     ),
     FigureSpec(
@@ -280,8 +283,8 @@ FIGURES = _table(
     ),
     FigureSpec(
         "equivalent_resolution", "equivalent resolution, px", "distance", measures.equivalent_resolution,
-        "height to which the data must be reduced to be as far from itself as the samples are; by trained features",
-        below(0.25, 0.125), TEXTURE, PICTURES, content=True,
+        "height to which the data must be downscaled to be as far from itself as the samples are; by trained features",
+        below(0.5, 0.25, most=likeness.ENOUGH), TEXTURE, PICTURES, content=True,
     ),
     FigureSpec(
         "sliced_wasserstein", "sliced Wasserstein", "distance", measures.texture_by_level,

@@ -133,7 +133,8 @@ def _used(config: ResolvedConfig) -> set[str]:
     rough = isinstance(network, ProgressiveConfig) and not (network.upsampling == "bilinear" and network.noise)
     used = {
         figures.SMOOTHER: not rough,
-        figures.MINIBATCH_STD: network.minibatch_std is not None,
+        figures.MINIBATCH_STD: network.minibatch_std is not None or network.uses_pretrained,
+        figures.TRUNCATED: True,
         figures.MIRROR: config.data.mirror or config.samples.kind != "image",
         figures.BN_CLIP: network.output == "bn-clip",
         figures.LESS_AUGMENTATION: config.augment is None,

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from gancli.config.family import USUAL_SIZE
-from gancli.data import Dataset, Shape, facts, open_dataset
+from gancli.data import Dataset, Shape, facts, open_dataset, units
 from gancli.data.labels import labels_of
 from gancli.errors import DataError, UsageError
 from gancli.health import Health
@@ -29,7 +29,7 @@ def of_files(target: str, data: str | None, how: How) -> Health:
         )
     fakes, reals = _open_both(target, data, how.progress)
     count = min(how.samples, len(fakes.values), len(reals.values) // 2)
-    center, scale = _range(reals)
+    center, scale = units(reals)
     base = undecided(count, "files", target, data, reals.kind, how)
     if count < MIN_SAMPLES:
         return too_few(base)
@@ -50,9 +50,7 @@ def of_files(target: str, data: str | None, how: How) -> Health:
 
 def _open_both(target: str, data: str, progress: Progress) -> tuple[Dataset, Dataset]:
     """Samples and reals at the size of the samples, at most MAX_HEIGHT; gray becomes color if the other is color."""
-    height, width = facts(target).size or USUAL_SIZE
-    shrink = max(1.0, max(height, width) / MAX_HEIGHT)
-    shape = Shape(max(1, round(height / shrink)), max(1, round(width / shrink)), None, "crop")
+    shape = Shape.within(facts(target).size or USUAL_SIZE, MAX_HEIGHT)
     opened = partial(open_dataset, held_out=0.0, progress=progress)
     fakes, reals = opened(target, shape), opened(data, shape)
     if fakes.sample_shape != reals.sample_shape and len(fakes.sample_shape) == len(reals.sample_shape) == 3:
@@ -62,11 +60,3 @@ def _open_both(target: str, data: str, progress: Progress) -> tuple[Dataset, Dat
         what = f"the samples have shape {fakes.sample_shape}, the reals {reals.sample_shape}"
         raise DataError(what, where=printable(data), hint="give reals of the same kind")
     return fakes, reals
-
-
-def _range(reals: Dataset) -> tuple[float, float]:
-    """Center and half-width of the value range of signals and points; (0, 1) for images."""
-    if reals.kind == "image":
-        return 0.0, 1.0
-    low, high = float(reals.values.min()), float(reals.values.max())
-    return (low + high) / 2, max((high - low) / 2, 1e-12)

@@ -9,7 +9,7 @@ from torch import Tensor
 from gancli.data.builtin import CYCLES, GRID, RING, SPREAD
 from gancli.media import to_bytes
 from gancli.stats import modes
-from gancli.stats.modes import MIN_HITS, UNRECOGNIZED, ModeCoverage, reverse_kl
+from gancli.stats.modes import UNRECOGNIZED, ModeCoverage, counted
 
 Floats = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ def _grid(x: Tensor, center: float, scale: float) -> ModeCoverage:
 
 
 def _signals(x: Tensor, center: float, scale: float) -> ModeCoverage:
-    return _counted(frequencies(in_units(x, center, scale)), len(CYCLES))
+    return counted(frequencies(in_units(x, center, scale)), len(CYCLES))
 
 
 COUNTERS: dict[str, Callable[[Tensor, float, float], ModeCoverage | None]] = {
@@ -66,7 +66,7 @@ def of_points(points: Floats, centers: Floats, spread: float) -> ModeCoverage:
     found = np.where(own, nearest, UNRECOGNIZED)
     inside = apart[np.arange(len(points)), nearest][own]
     ratio = float(np.sqrt((inside**2).mean()) / spread) if len(inside) else float("nan")
-    return _counted(found, len(centers), ratio)
+    return counted(found, len(centers), ratio)
 
 
 def frequencies(signals: Floats) -> NDArray[np.int64]:
@@ -83,8 +83,3 @@ def frequencies(signals: Floats) -> NDArray[np.int64]:
     nearest = np.abs(center[:, None] - np.array(CYCLES)).argmin(1)
     certain = (held / total > PURE) & (np.abs(center - np.array(CYCLES)[nearest]) < 0.75)
     return np.where(certain, nearest, UNRECOGNIZED)
-
-
-def _counted(found: NDArray[np.int64], count: int, spread: float | None = None) -> ModeCoverage:
-    hits = np.bincount(found[found != UNRECOGNIZED], minlength=count)
-    return ModeCoverage(int((hits >= MIN_HITS).sum()), count, float(hits.sum() / len(found)), reverse_kl(hits), spread)

@@ -15,6 +15,7 @@ from gancli.stats.kernel import kernel_distance
 
 MOST = 250  # images that are made smaller; the kernel distance is unbiased at any number
 SMALLEST = 2  # px
+ENOUGH = 32  # px; more are not needed to recognize what a picture shows
 
 Step = tuple[float, float]  # log2 of the height in px, distance
 

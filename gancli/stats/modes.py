@@ -32,14 +32,14 @@ class ModeCoverage:
 
 def count_modes(pictures: NDArray[np.uint8]) -> ModeCoverage:
     """Count the modes of builtin:shapes in images (N, H, W, 3)."""
-    found = classify(pictures)
-    hits = np.bincount(found[found != UNRECOGNIZED], minlength=len(shapes.MODES))
-    return ModeCoverage(
-        covered=int((hits >= MIN_HITS).sum()),
-        modes=len(shapes.MODES),
-        recognized=float(hits.sum() / len(pictures)),
-        reverse_kl=reverse_kl(hits),
-    )
+    return counted(classify(pictures), len(shapes.MODES))
+
+
+def counted(found: NDArray[np.int64], modes: int, spread: float | None = None) -> ModeCoverage:
+    """The coverage of samples whose mode, or UNRECOGNIZED, is known. (N,)."""
+    hits = np.bincount(found[found != UNRECOGNIZED], minlength=modes)
+    covered, recognized = int((hits >= MIN_HITS).sum()), float(hits.sum() / len(found))
+    return ModeCoverage(covered, modes, recognized, reverse_kl(hits), spread)
 
 
 def reverse_kl(hits: NDArray[np.int64]) -> float:

@@ -12,9 +12,9 @@ from math import isfinite, log2, log10, sqrt
 
 from gancli.health import Figure, with_fixed
 from gancli.stats.figures import FIGURES
+from gancli.stats.likeness import ENOUGH
 
 TINY, LARGEST = 1e-9, 1e9
-ENOUGH = 32  # px; more are not needed to recognize what a picture shows
 OF_MODES = ("place", "angle")  # traces of augmentation that a lack of modes leaves, too
 
 
@@ -213,7 +213,7 @@ def _both(p: Panel) -> str:
 
 def _roughness(p: Panel) -> str:
     fake, real = p.sides("roughness")
-    return f"adjacent values differ {fake / max(real, 1e-3):.2g} times as much as in the data"
+    return f"roughness is {fake / max(real, 1e-3):.2g} times that of the reals"
 
 
 def _factor(powers: float) -> str:
@@ -261,7 +261,7 @@ def _unlike(p: Panel) -> float:
 def likeness(p: Panel) -> str:
     """How far the samples are from the data: a sentence."""
     value, full = p.value("equivalent_resolution"), p.baseline("equivalent_resolution")
-    return f"the samples are as unlike the data as the data itself reduced to {value:.0f} of {full:.0f} px"
+    return f"the samples differ from the data as much as the data downscaled to {value:.0f} of {full:.0f} px does"
 
 
 def pairs(p: Panel) -> str:
@@ -272,9 +272,7 @@ def pairs(p: Panel) -> str:
 
 def _trace(p: Panel) -> str:
     _, trace = _traces(p)[0]
-    return (
-        f"{trace.value:.0%} of the samples have {trace.part} that the data does not have, as augmentation leaves them"
-    )
+    return f"{trace.value:.0%} of the samples have {trace.part} that are rare in the data: traces of augmentation"
 
 
 def _copied(p: Panel) -> str:

@@ -23,10 +23,11 @@ from gancli.config import ResolvedConfig, yaml
 from gancli.data import Dataset, Feed
 from gancli.errors import CheckpointError, InputMissing, UsageError
 from gancli.growth import Schedule
-from gancli.results import Ablation, AblationRow, Progress, plain, silent
+from gancli.results import Ablation, AblationRow, Progress, Spread, plain, silent
 from gancli.runs import Run
+from gancli.stats.figures import FIGURES
 from gancli.stats.inspect import inspect_stats
-from gancli.training import curves, log
+from gancli.training import curves, log, loop
 from gancli.training.callbacks import Callback, Silent
 from gancli.training.setup import prepare
 from gancli.training.state import TrainState
@@ -78,7 +79,8 @@ class Job:
         if run is None or not run.last.exists() or runs.is_locked(run):
             return False
         with suppress(CheckpointError):
-            return checkpoint.read(run.last).images >= self.duration(run)
+            opened = checkpoint.read(run.last)
+            return opened.images >= self.duration(run) and not loop.is_unfinished(opened.extra)
         return False
 
     def duration(self, run: Run) -> int:
@@ -131,8 +133,9 @@ def ablate(
     for _, group in itertools.groupby(wanted, key=lambda job: job.variant.name):
         row = _row(list(group), datasets, place, keys, window, between)
         rows.append(_evaluated(row, data, figures, device, progress) if figures else row)
+    found = tuple(dict.fromkeys(name for row in rows for name in row.figures))
     notes = tuple(_notes(rows, keys, figures, between))
-    return Ablation(preset, wanted[0].config.data.source, place, keys, window, between, tuple(rows), figures, notes)
+    return Ablation(preset, wanted[0].config.data.source, place, keys, window, between, tuple(rows), found, notes)
 
 
 def commands(
@@ -158,13 +161,18 @@ def commands(
 def _evaluated(
     row: AblationRow, data: str | None, figures: Sequence[str], device: str, progress: Progress
 ) -> AblationRow:
-    """Add the health-panel figures and the verdicts of the finished runs to the row."""
+    """Add the health-panel figures, by key and part, and the verdicts of the finished runs to the row."""
+    quick = all(FIGURES[key].quick for key in figures if key != curves.VERDICT)
     health = [
-        inspect_stats(run, data, samples=EVALUATED, quick=True, device=device, progress=progress) for run in row.runs
+        inspect_stats(run, data, samples=EVALUATED, quick=quick, device=device, progress=progress) for run in row.runs
     ]
-    values = [{f.key: f.value for f in one.panel if f.key in figures and not f.part} for one in health]
-    found = {key: curves.over_seeds([{key: v[key]} for v in values if key in v]).get(key) for key in figures}
-    kept = {key: spread for key, spread in found.items() if spread is not None}
+    found: dict[str, list[dict[str, float]]] = {}
+    for key in figures:
+        for figure in itertools.chain.from_iterable(one.panel for one in health):
+            if figure.key == key:
+                name = f"{key}, {figure.part}" if figure.part else key
+                found.setdefault(name, []).append({name: figure.value})
+    kept = {name: curves.over_seeds(values)[name] for name, values in found.items()}
     return replace(row, figures=kept, verdicts=tuple(one.verdict for one in health))
 
 
@@ -175,14 +183,22 @@ def _notes(
     for row in rows:
         if row.diverged:
             seeds = ", ".join(map(str, row.diverged))
-            yield f"{row.variant}: did not finish with seed {seeds}; the last checkpoint is evaluated"
+            yield f"{row.variant}: diverged with seed {seeds}; the last checkpoint is evaluated"
+        if row.unfinished:
+            seeds = ", ".join(map(str, row.unfinished))
+            yield f"{row.variant}: not finished with seed {seeds}; the last checkpoint, if any, is evaluated"
         if row.runs and not any("last" in row.measures[key] for key in keys):
             yield f"{row.variant}: nothing was logged because the runs are shorter than a tick; use a smaller --tick"
-        elif between and keys and row.runs and not math.isfinite(row.measures[keys[0]]["between"].mean):
+        elif between and keys and row.runs and not any(_is_finite(row.measures[key].get("between")) for key in keys):
             yield f"{row.variant}: no tick in steps {between[0]}-{between[1]}; use a smaller --tick"
-    absent = [key for key in figures if not any(key in row.figures for row in rows)]
+    there = {name.partition(", ")[0] for row in rows for name in row.figures} | {curves.VERDICT}
+    absent = [key for key in figures if key not in there]
     if absent:
         yield f"not available for this data: {', '.join(absent)}"
+
+
+def _is_finite(spread: Spread | None) -> bool:
+    return spread is not None and math.isfinite(spread.mean)
 
 
 def _jobs(
@@ -274,15 +290,22 @@ def _row(
             wanted = curves.curve(ticks, key, job.duration(run))
             before = {} if untrained[key] is None else {"untrained": untrained[key]}
             found[key].append(before | curves.measures(wanted, window, between))
+    diverged = tuple(job.seed for job, run in trained if not job.is_done(outdir) and _has_diverged(run))
     return AblationRow(
         variant=variant.name,
         changes=dict(variant.changes),
         seeds=tuple(job.seed for job, _ in trained),
         runs=tuple(run.path for _, run in trained),
         durations=tuple(job.duration(run) for job, run in trained),
-        diverged=tuple(job.seed for job in group if not job.is_done(outdir)),
+        diverged=diverged,
+        unfinished=tuple(job.seed for job in group if job.seed not in diverged and not job.is_done(outdir)),
         measures={key: curves.over_seeds(found[key]) for key in keys},
     )
+
+
+def _has_diverged(run: Run) -> bool:
+    """Whether training ended because a value was not finite."""
+    return any(warning["name"] == "diverged" for tick in run.stats()[-1:] for warning in tick["warnings"])
 
 
 def _untrained(job: Job, dataset: Dataset, run: Run) -> dict[str, Any]:

@@ -8,14 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancli.errors import UsageError
-from gancli.results import AblationRow, Spread, Tick
+from gancli.results import AblationRow, Spread
 from gancli.runs import Run
 from gancli.stats.figures import FIGURES
+from gancli.ticks import NUMBERS
 
 Floats = NDArray[np.float64]
 
 LAST = 0.1  # share of a curve that is averaged for its final value
-KEYS = tuple(name for name in Tick.__dataclass_fields__ if name not in ("warnings", "images", "kimg"))
+KEYS = tuple(name for name in NUMBERS if name not in ("images", "kimg"))
+VERDICT = "verdict"  # not a number, but a row of the table
+OF_A_NETWORK = ("fid", "kid")  # keys of the health panel that need --features
 
 
 class Curve(NamedTuple):
@@ -26,8 +29,9 @@ class Curve(NamedTuple):
 
 
 def curve(ticks: Sequence[Mapping[str, Any]], key: str, until: int) -> Curve:
-    """A key of `stats.jsonl` up to `until` images."""
-    kept = [tick for tick in ticks if tick["images"] <= until]
+    """A key of `stats.jsonl` up to the first tick at `until` images or later: the last batch may exceed a duration."""
+    ends = next((number + 1 for number, tick in enumerate(ticks) if tick["images"] >= until), len(ticks))
+    kept = ticks[:ends]
     values = [np.nan if tick.get(key) is None else float(tick[key]) for tick in kept]
     return Curve(np.array([float(tick["generator_steps"]) for tick in kept]), np.array(values))
 
@@ -78,10 +82,14 @@ def over_seeds(found: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
 
 
 def sorted_keys(keys: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Split into (keys of stats.jsonl, keys of the health panel); the log has priority. Raises UsageError."""
+    """Split into (keys of stats.jsonl, other ones: VERDICT, metrics of inspect-stats). Raises UsageError."""
+    known = [*KEYS, VERDICT, *FIGURES]
     for key in keys:
-        if key not in KEYS and key not in FIGURES:
-            close = get_close_matches(key, [*KEYS, *FIGURES], n=3)
+        if key in OF_A_NETWORK:
+            hint = "use kernel_distance, or gancli inspect-stats --features"
+            raise UsageError(f"ablate does not compute {key}", where="--show", hint=hint)
+        if key not in known:
+            close = get_close_matches(key, known, n=3)
             hint = f"did you mean {', '.join(close)}?" if close else "see docs/log.md and docs/figures.md for the keys"
-            raise UsageError(f"{key!r} is neither a log key nor a figure of inspect-stats", where="--show", hint=hint)
+            raise UsageError(f"{key!r} is neither a log key nor a metric of inspect-stats", where="--show", hint=hint)
     return tuple(k for k in keys if k in KEYS), tuple(k for k in keys if k not in KEYS)

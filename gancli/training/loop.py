@@ -1,9 +1,11 @@
 """The training loop."""
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 import torch
+from torch import Tensor
 
 from gancli import annealing, ema, growth, signals
 from gancli.config import ResolvedConfig
@@ -60,7 +62,7 @@ def to_the_end(session: Session, state: TrainState) -> None:
     After a signal, a step is left where it is: between two critic steps, before the generator step, or before its tick.
     """
     sentinel = Sentinel(state.device)
-    while (state.images < session.config.train.duration or is_unfinished(state)) and not session.finding:
+    while (state.images < session.config.train.duration or is_unfinished(state.extra)) and not session.finding:
         began = time.monotonic()
         before, is_done = images_before(state), state.extra.pop(STEP_DONE, None) is not None
         phase = session.schedule.phase_at(before)
@@ -160,9 +162,12 @@ def images_before(state: TrainState) -> int:
     return int(state.extra.pop(BEFORE, torch.tensor(state.images)))
 
 
-def is_unfinished(state: TrainState) -> bool:
-    """Whether a signal has stopped training before the generator step, or before the tick of a step."""
-    return BEFORE in state.extra
+def is_unfinished(extra: Mapping[str, Tensor]) -> bool:
+    """Whether a signal has stopped training before the generator step, or before the tick of a step.
+
+    extra: of the state or of its checkpoint.
+    """
+    return BEFORE in extra
 
 
 def due(every: int, before: int, after: int) -> bool:

@@ -1,5 +1,6 @@
 """What training writes: ticks, checkpoints and grids of samples."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -26,7 +27,8 @@ def take_tick(session: Session, state: TrainState, phase: Phase, *more: Warned) 
 
     more: warnings that are not from the alarms. Returns what `stop_on` found, and the strength of steered augmentation.
     """
-    speed = (state.images - session.images_at_tick) / max(1e-9, time.monotonic() - session.since_tick)
+    trained = state.images - session.images_at_tick  # 0 in the tick that a stopped session has left to this one
+    speed = trained / max(1e-9, time.monotonic() - session.since_tick) if trained else math.nan
     levels = session.levels(phase)
     make_noise(state, session.config, "tick")  # so that a tick that the next session takes is the same
     tick = log.measure(

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gancli import checkpoint, growth, safe_load
 from gancli import config as configs
@@ -14,7 +13,7 @@ from gancli.config import Config, ResolvedConfig, combinations
 from gancli.config.family import MAX_RESOLUTION
 from gancli.config.networks import ProgressiveConfig
 from gancli.config.schema import StageConfig
-from gancli.data import Dataset
+from gancli.data import Dataset, units
 from gancli.errors import ConfigError
 from gancli.growth import Schedule
 from gancli.networks import feature_extractors, on_meta, vgg
@@ -82,30 +81,16 @@ def refuse_large_batch(config: Config, schedule: Schedule, dataset: Dataset) -> 
 def _facts(config: Config, dataset: Dataset) -> dict[str, Any]:
     """The section `samples` of a resolved config."""
     facts = {"kind": dataset.kind, "shape": dataset.sample_shape, "fingerprint": dataset.fingerprint}
-    units = _units(dataset)
-    clips = config.network.output == "bn-clip"
-    return facts | units | (_channel_moments(dataset, units) if clips else {})
+    facts["center"], facts["scale"] = center, scale = units(dataset)
+    return facts | (_channel_moments(dataset, center, scale) if config.network.output == "bn-clip" else {})
 
 
-def _units(dataset: Dataset) -> dict[str, float]:
-    """Center and scale for signals and points: the middle of their range and half of it. Images need neither."""
-    if dataset.kind == "image":
-        return {"center": 0.0, "scale": 1.0}
-    chunks = [dataset.values[rows] for rows in _chunks(dataset.train_rows)]
-    low, high = min(float(c.min()) for c in chunks), max(float(c.max()) for c in chunks)
-    return {"center": (low + high) / 2, "scale": (high - low) / 2 or 1.0}
-
-
-def _chunks(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    return np.array_split(rows, max(1, len(rows) // 256))
-
-
-def _channel_moments(dataset: Dataset, units: Mapping[str, float]) -> dict[str, tuple[float, ...]]:
+def _channel_moments(dataset: Dataset, center: float, scale: float) -> dict[str, tuple[float, ...]]:
     """Mean and standard deviation of each channel over the training samples, in the units of the networks."""
     count, sums, squares = 0, np.zeros(1), np.zeros(1)
-    for chunk in _chunks(dataset.train_rows):
-        values = np.asarray(dataset.values[chunk], dtype=np.float64)
-        x = values / 127.5 - 1 if dataset.kind == "image" else (values - units["center"]) / units["scale"]
+    for chunk in dataset.train_chunks():
+        values = np.asarray(chunk, dtype=np.float64)
+        x = values / 127.5 - 1 if dataset.kind == "image" else (values - center) / scale
         x = x if dataset.kind == "image" else np.moveaxis(x, 1, -1)
         x = x.reshape(-1, x.shape[-1])
         sums, squares, count = sums + x.sum(0), squares + (x**2).sum(0), count + len(x)

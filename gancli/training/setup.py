@@ -1,6 +1,7 @@
 """Prepare training from the user's arguments: the resolved config, the data set and the run folder."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,10 @@ def prepare(
 
 def refuse_run_folder(place: str | None) -> None:
     """Raise UsageError if the data is a run."""
-    if place is not None and (Path(place) / "config.yaml").is_file() and (Path(place) / "checkpoints").is_dir():
-        hint = f"to continue this run: gancli resume {place}"
-        raise UsageError("this is a run folder, not a data set", where=printable(str(place)), hint=hint)
+    with suppress(OSError):  # such as a name that is too long, which opening the data explains
+        if place is not None and (Path(place) / "config.yaml").is_file() and (Path(place) / "checkpoints").is_dir():
+            hint = f"to continue this run: gancli resume {place}"
+            raise UsageError("this is a run folder, not a data set", where=printable(str(place)), hint=hint)
 
 
 def say_cache(config: Config, data: str | None, callback: Callback) -> None:
@@ -137,15 +139,14 @@ def run_for(
     new = new and not process.restarted_by_torchrun()
     found = None if new else existing_for(config, outdir, name)
     config = sharded(config, found, workers, callback)
-    if config.train.minutes is None:
-        return find_or_create(config, outdir, name, callback, new=new), config
-    if found is None:
+    if config.train.minutes is not None and found is None:
         config = timed.fitted(config, dataset, device, workers)
         callback.say(
             f"{config.train.minutes:g} minutes are about {config.train.duration / 1000:.4g} kimg on this machine"
         )
     run = find_or_create(config, outdir, name, callback, new=new)
-    return run, timed.as_begun(config, run)
+    config = config.model_copy(update={"samples": run.config().samples})  # the units of its networks
+    return run, config if config.train.minutes is None else timed.as_begun(config, run)
 
 
 def sharded(config: ResolvedConfig, run: Run | None, workers: int, callback: Callback) -> ResolvedConfig:
@@ -243,14 +244,18 @@ def reopened(run: Run, duration: int | None, workers: int, callback: Callback) -
     config = sharded(config.with_train(shards=None), run, workers, callback)
     dataset = data_of(config, callback)
     callback.data(dataset.report)
-    if dataset.sample_shape != config.samples.shape:
-        what = (
-            f"the data now has samples of shape {dataset.sample_shape}; the run was trained on {config.samples.shape}"
-        )
-        raise DataError(what, where=config.data.source, hint="restore the data, or train a new run")
-    if dataset.fingerprint != config.samples.fingerprint:
-        callback.say(f"the data has changed since {run.path} was trained on it")
+    say_changed(run, dataset.sample_shape, dataset.fingerprint, config.data.source, callback)
     return config, dataset
+
+
+def say_changed(run: Run, shape: tuple[int, ...], fingerprint: str, source: str, callback: Callback) -> None:
+    """Tell the user that the data of a run has changed. Raises DataError if its samples have another shape."""
+    before = run.config().samples
+    if shape != before.shape:
+        what = f"the data now has samples of shape {shape}; the run was trained on {before.shape}"
+        raise DataError(what, where=printable(source), hint="restore the data, or train a new run")
+    if fingerprint != before.fingerprint:
+        callback.say(f"the data has changed since {run.path} was trained on it")
 
 
 def _named(config: ResolvedConfig, run: Run, callback: Callback) -> Run:
@@ -263,6 +268,5 @@ def _named(config: ResolvedConfig, run: Run, callback: Callback) -> Run:
             where=str(run.path),
             hint="give another --run name, or continue the run with its own config: gancli resume " + str(run.path),
         )
-    if theirs.samples.fingerprint != config.samples.fingerprint:
-        callback.say(f"the data has changed since {run.path} was trained on it")
+    say_changed(run, config.samples.shape, config.samples.fingerprint, config.data.source, callback)
     return run

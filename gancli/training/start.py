@@ -129,7 +129,7 @@ def begin(state: TrainState, prepared: Prepared) -> None:
 
 def is_finished(state: TrainState, config: ResolvedConfig) -> bool:
     """Whether nothing is left to train."""
-    return state.images >= config.train.duration and not loop.is_unfinished(state)
+    return state.images >= config.train.duration and not loop.is_unfinished(state.extra)
 
 
 def say_size(config: ResolvedConfig, callback: Callback) -> None:

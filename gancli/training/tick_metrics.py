@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d
 
 from gancli import signals
 from gancli.data import Feed
@@ -23,6 +23,7 @@ from gancli.training.state import TrainState
 SHARE = 0.02  # maximum share of the training time
 SAMPLES = 64  # number of samples
 THUMBNAIL = 8  # side in pixels at which nearest samples are searched
+LONGEST = 4_096  # values of a signal that are compared and saved in checkpoints, which have a limit
 SIDE = 32  # side in pixels at which fakes of two ticks are compared
 LAST_FAKES = "fakes at the last tick"  # key in TrainState.extra
 
@@ -80,7 +81,9 @@ def change(state: TrainState, fakes: Tensor, std_real: float) -> float:
 
 
 def _at_most(x: Tensor, side: int) -> Tensor:
-    """Downscale images by area averaging to at most `side` pixels; signals and points are not changed."""
+    """Images averaged to at most `side` pixels, signals to at most LONGEST values; points are not changed."""
+    if x.ndim == 3:
+        return adaptive_avg_pool1d(x, min(LONGEST, x.shape[2]))
     return adaptive_avg_pool2d(x, (min(side, x.shape[2]), min(side, x.shape[3]))) if x.ndim == 4 else x
 
 
