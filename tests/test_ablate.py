@@ -5,21 +5,25 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import make_pictures, write_preset
 
+from gancli import checkpoint
 from gancli.errors import ChildFailed, ConfigError, InputMissing, UsageError
 from gancli.health import Figure, Health
 from gancli.report import ablation as report
-from gancli.results import Ablation, AblationRow, silent
+from gancli.results import Ablation, AblationRow, Spread, silent
 from gancli.runs import Run, all_runs
 from gancli.training import ablate as verb
 from gancli.training import curves
 from gancli.training.callbacks import Silent
 from gancli.training.curves import Curve
+from gancli.training.session import BEFORE
 from gancli.training.subprocesses import Task
 
 SHORT = {"train.duration": 64, "train.tick_every": 8, "train.sample_every": 32, "network.channels": [4, 4, 4]}
@@ -132,7 +136,7 @@ class TestPresets:
         assert [task.words[task.words.index("--preset") + 1] for task in tasks] == presets
 
     def test_figures_of_the_panel_are_compared_over_seeds(self, monkeypatch):
-        """Mean and deviation over runs; figures of several parts are left out; verdicts are counted."""
+        """Mean and deviation over runs, of each part; verdicts are counted."""
         values = {"a": (0.4, "healthy"), "b": (0.6, "healthy"), "c": (0.5, "collapsed")}
 
         def inspected(run, *_, **__):
@@ -141,11 +145,12 @@ class TestPresets:
             return Health(word, "high", (), figures)
 
         monkeypatch.setattr(verb, "inspect_stats", inspected)
-        row = AblationRow("x", {}, (0, 1, 2), tuple(map(Path, values)), (8, 8, 8), (), {})
+        row = AblationRow("x", {}, (0, 1, 2), tuple(map(Path, values)), (8, 8, 8), (), (), {})
 
-        found = verb._evaluated(row, None, ("coverage", "color_distance"), "cpu", silent)
+        found = verb._evaluated(row, None, ("coverage", "verdict", "color_distance"), "cpu", silent)
 
-        assert found.figures.keys() == {"coverage"}
+        assert found.figures.keys() == {"coverage", "color_distance, red"}
+        assert found.figures["color_distance, red"].mean == 9
         assert found.figures["coverage"].mean == pytest.approx(0.5)
         assert found.figures["coverage"].spread == pytest.approx(0.1)
         table = Ablation("p", "d", Path("o"), (), 3, None, (found,), ("coverage",)).table()
@@ -153,10 +158,28 @@ class TestPresets:
 
     def test_an_empty_table_says_why(self):
         """Runs that are shorter than a tick, figures that the data does not have."""
-        row = AblationRow("x", {}, (0,), (Path("r"),), (8,), (), {"critic_loss": {}})
-        notes = list(verb._notes([row], ("critic_loss",), ("modes_covered",), None))
+        row = AblationRow("x", {}, (0,), (Path("r"),), (8,), (), (), {"critic_loss": {}})
+        notes = list(verb._notes([row], ("critic_loss",), ("verdict", "modes_covered"), None))
         assert "--tick" in notes[0]
-        assert notes[1] == "not available for this data: modes_covered"
+        assert notes[1:] == ["not available for this data: modes_covered"]
+
+    def test_a_quantity_that_was_never_measured_between_two_steps(self):
+        """Neither a crash nor the advice to log more often, if another quantity was measured there."""
+        last, between = Spread(1.0, 0.0), Spread(2.0, 0.0)
+        row = AblationRow("x", {}, (0,), (Path("r"),), (8,), (), (), {"moments": {}, "std_ratio": {"last": last}})
+        assert "no tick in steps 5-9" in next(verb._notes([row], ("moments", "std_ratio"), (), (5, 9)))
+        measured = {"moments": {}, "std_ratio": {"last": last, "between": between}}
+        row = replace(row, measures=measured)
+        assert list(verb._notes([row], ("moments", "std_ratio"), (), (5, 9))) == []
+
+    def test_slower_metrics_are_computed_if_they_are_shown(self, monkeypatch):
+        """Sliced Wasserstein is not part of --quick."""
+        asked = []
+        monkeypatch.setattr(verb, "inspect_stats", lambda *_, quick, **__: asked.append(quick) or Health("healthy"))
+        row = AblationRow("x", {}, (0,), (Path("r"),), (8,), (), (), {})
+        for key in ("coverage", "sliced_wasserstein"):
+            verb._evaluated(row, None, (key,), "cpu", silent)
+        assert asked == [True, False]
 
 
 class TestCurves:
@@ -174,6 +197,13 @@ class TestCurves:
         found = curves.measures(Curve(steps, values), 5, (45, 50))
         assert found == {"last": 1, "peak": -9, "peak at": pytest.approx(42, abs=2), "between": -9}
 
+    def test_the_last_tick_counts_though_its_batch_exceeds_the_duration(self):
+        """16 does not divide 37,000: the run ends at 37,008. What another, longer run logged later does not count."""
+        ticks = [{"images": at, "generator_steps": at // 16, "loss": at} for at in (36_000, 37_008, 38_000)]
+        assert list(curves.curve(ticks, "loss", 37_000).values) == [36_000, 37_008]
+        assert list(curves.curve(ticks, "loss", 37_008).values) == [36_000, 37_008]
+        assert list(curves.curve(ticks, "loss", 90_000).values) == [36_000, 37_008, 38_000]
+
     def test_what_was_never_measured_has_no_measure(self):
         """If a key is null in every line."""
         assert curves.measures(Curve(np.arange(3.0), np.full(3, np.nan)), 5, None) == {}
@@ -184,8 +214,10 @@ class TestCurves:
         assert (spread.mean, spread.spread) == (2, pytest.approx(2**0.5))
 
     def test_any_key_of_the_log_and_of_the_panel_may_be_shown(self):
-        """Other keys are refused with a hint."""
-        assert curves.sorted_keys(["saturation", "coverage"]) == (("saturation",), ("coverage",))
+        """The verdict, too, which is text in the log. Unknown ones and those of a network are refused with a hint."""
+        assert curves.sorted_keys(["saturation", "coverage", "verdict"]) == (("saturation",), ("coverage", "verdict"))
+        with pytest.raises(UsageError, match="does not compute kid"):
+            curves.sorted_keys(["kid"])
         with pytest.raises(UsageError, match="neither") as error:
             curves.sorted_keys(["critic_los"])
         assert "critic_loss" in error.value.hint
@@ -199,9 +231,9 @@ def ablated(tmp_path_factory):
     pictures = make_pictures(place / "pictures", 24)
     os.environ["GANCLI_CACHE_DIR"] = str(place / "cache")  # the fixture that sets it is of the single test
 
-    def run(seeds=(0, 1)):
+    def run(seeds=(0, 1), collect=False):
         return verb.ablate(["network.output=tanh,bn-clip"], preset, str(pictures), seeds=seeds,
-                           outdir=place / "out", jobs=2, between=(2, 6), window=3)  # fmt: skip
+                           outdir=place / "out", jobs=2, between=(2, 6), window=3, collect=collect)  # fmt: skip
 
     return run, run(), place / "out"
 
@@ -248,6 +280,36 @@ class TestAblate:
         _, found, _ = ablated
         assert found.table()[0] == ("verdict", ["undecided", "undecided"])
         assert any(note.startswith("not available for this data: coverage") for note in found.notes)
+
+    def test_a_run_that_is_not_there_has_not_diverged(self, ablated):
+        """--collect compares what is there: the others are unfinished. One diverged if the log ends with that."""
+        run, *_ = ablated
+        found = run(seeds=(0, 7), collect=True)
+        assert [(row.seeds, row.unfinished, row.diverged) for row in found.rows] == [((0,), (7,), ())] * 2
+        assert any("not finished with seed 7" in note for note in found.notes)
+        stats = Run(found.rows[0].runs[0]).stats_file
+        text = stats.read_text()
+        try:
+            warning = {"name": "diverged", "text": "t", "since": 8, "checkpoint": None}
+            stats.write_text(text + json.dumps(json.loads(text.splitlines()[-1]) | {"warnings": [warning]}) + "\n")
+            assert verb._has_diverged(Run(stats.parent))
+        finally:
+            stats.write_text(text)
+        assert not verb._has_diverged(Run(stats.parent))
+
+    def test_a_run_with_an_unfinished_step_is_not_done(self, ablated):
+        """A signal in its last step: the images are complete, and the generator step is not."""
+        *_, out = ablated
+        run = all_runs(out)[0]
+        job = verb.Job(verb.Variant("x", {}), 0, run.config())
+        assert job.is_done(out)
+        before = run.last.read_bytes()
+        try:
+            opened = checkpoint.read(run.last)
+            checkpoint.write(run.last, replace(opened, extra={**opened.extra, BEFORE: torch.tensor(56)}))
+            assert not job.is_done(out)
+        finally:
+            run.last.write_bytes(before)
 
     def test_the_page_holds_all_it_shows(self, ablated):
         """All URLs are data: URLs; the table, curves, images and histograms are there."""
@@ -312,3 +374,10 @@ def test_an_interrupted_ablation_goes_on(pictures, tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(all_runs(tmp_path / "out")) == 2
     assert json.loads(done.stdout)["rows"][0]["diverged"] == []
+
+
+def test_a_page_in_a_missing_folder_is_refused_before_anything_trains(gancli, tmp_path):
+    """Exit 73."""
+    words = ("--vary", "loss.r1=1,2", "--outdir", tmp_path / "runs", "-o", tmp_path / "missing" / "page.html")
+    assert gancli("ablate", "builtin:shapes", *words)[0] == 73
+    assert not (tmp_path / "runs").exists()

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -293,6 +294,21 @@ class TestDisk:
         with pytest.raises(StorageError, match=os.strerror(number)) as error:
             open_dataset(str(pictures), SHAPE)
         assert str(cached) in error.value.where
+
+    def test_a_cache_of_others_is_read(self, pictures, cached, monkeypatch):
+        """Whole and on a read-only file system: a lock file can neither be made, nor a stamp."""
+        before = open_dataset(str(pictures), SHAPE)
+        shutil.rmtree(cached / "stamps")
+
+        def refuse(*arguments, **options):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        monkeypatch.setattr("pathlib.Path.touch", refuse)
+        again = open_dataset(str(pictures), SHAPE)
+
+        assert again.fingerprint == before.fingerprint
+        np.testing.assert_array_equal(again.values, before.values)
+        assert not (cached / "stamps").exists()
 
     def test_the_bytes_that_were_needed_are_said(self, pictures, monkeypatch):
         """24 images of 8 x 8 x 3."""

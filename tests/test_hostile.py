@@ -347,6 +347,11 @@ class TestVanishing:
         with pytest.raises((DataError, InputMissing)):
             open_dataset("a" * 5000, SHAPE)
 
+    def test_so_are_data_and_a_checkpoint_for_a_command(self, gancli):
+        """Exit 65 and 66, not a full disk."""
+        assert gancli("train", "x" * 300)[0] == 65
+        assert gancli("sample", "x" * 300)[0] == 66
+
     def test_a_folder_that_cannot_be_read_is_named(self, tmp_path, monkeypatch):
         """os.walk passes over it in silence."""
         make_pictures(tmp_path / "set" / "a", 2)

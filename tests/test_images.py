@@ -1,6 +1,8 @@
 import io
+import struct
 import sys
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,6 +21,19 @@ def encoded(image, form="PNG", **options):
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()
+
+
+def png(color, values, clear=None):
+    """A 16-bit PNG by hand, which Pillow cannot write. color: 0 gray, 4 gray with alpha, 6 RGBA. values: (H, W, C)."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = [chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, color, 0, 0, 0))]
+    chunks += [] if clear is None else [chunk(b"tRNS", struct.pack(">H", clear))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join([*chunks, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")])
 
 
 def flat(mode, color, size=(8, 8)):
@@ -44,6 +59,22 @@ class TestModes:
         pixels = decode(encoded(image), SQUARE).pixels
 
         np.testing.assert_allclose(pixels, np.broadcast_to(expected, (8, 8, 3)), atol=1)
+
+    def test_gray_of_16_bits_with_alpha_is_gray(self):
+        """Pillow opens it as RGBA; it is composited over white."""
+        half = png(4, np.full((8, 8, 2), (257 * 100, 0x8080)))
+        found = decode(half, SQUARE)
+        assert found.gray
+        assert abs(int(found.pixels[0, 0, 0]) - round(100 * 128 / 255 + 255 * 127 / 255)) <= 1
+        assert not decode(png(6, np.full((8, 8, 4), 257 * 100)), SQUARE).gray
+
+    def test_transparent_gray_of_16_bits_is_white(self):
+        """A value of tRNS is transparent, and its neighbor, which has the same 8 bits, is not."""
+        values = np.full((8, 8, 1), 1100)
+        values[0] = 1101
+        pixels = decode(png(0, values, clear=1100), SQUARE).pixels
+        assert (pixels[1:] == 255).all()
+        assert (pixels[0] == 4).all()
 
     def test_a_palette_is_looked_up(self):
         """The result is colors, not indices."""

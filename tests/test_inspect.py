@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from conftest import make_pictures, tick_row, tiny_config
+from conftest import make_pictures, resolved_config, tick_row, tiny_config
 from PIL import Image
 from pydantic import TypeAdapter
 
@@ -361,13 +361,17 @@ class TestTooEarly:
 
 
 def test_advice_leaves_out_what_the_config_has(tiny, tmp_path):
-    """No "minibatch std" where it is on; --mirror for images alone."""
+    """No "minibatch std" where it is on or cannot be; --mirror for images alone; samples of a checkpoint are whole."""
+    here = {figures.TRUNCATED}
     on, off = tiny_config(), tiny_config(network__minibatch_std=None, data__mirror=True)
-    assert inspect_checkpoint._used(on) == {figures.MINIBATCH_STD, figures.LESS_AUGMENTATION}
-    assert inspect_checkpoint._used(off) == {figures.MIRROR, figures.LESS_AUGMENTATION}
-    assert inspect_checkpoint._used(tiny_config(augment={"color": 0.5})) == {figures.MINIBATCH_STD}
+    assert inspect_checkpoint._used(on) == here | {figures.MINIBATCH_STD, figures.LESS_AUGMENTATION}
+    assert inspect_checkpoint._used(off) == here | {figures.MIRROR, figures.LESS_AUGMENTATION}
+    assert inspect_checkpoint._used(tiny_config(augment={"color": 0.5})) == here | {figures.MINIBATCH_STD}
     smooth = tiny_config(network__upsampling="bilinear", network__noise=True)
-    assert inspect_checkpoint._used(smooth) == {figures.SMOOTHER, figures.MINIBATCH_STD, figures.LESS_AUGMENTATION}
+    more = {figures.SMOOTHER, figures.MINIBATCH_STD, figures.LESS_AUGMENTATION}
+    assert inspect_checkpoint._used(smooth) == here | more
+    projected = resolved_config({}, "projected-64")
+    assert figures.MINIBATCH_STD in inspect_checkpoint._used(projected)
 
     spread = FIGURES["coverage"].explained(Measured(0.1, 1.0))
     (left,) = figures.advised([spread], inspect_checkpoint._used(on))

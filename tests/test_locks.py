@@ -1,5 +1,6 @@
 """One holder at a time; testing a lock does not acquire it."""
 
+import errno
 import fcntl
 import os
 import resource
@@ -85,6 +86,18 @@ def test_threads_of_one_process_are_kept_apart_and_may_wait(tmp_path):
     thread.join(5)
 
     assert order == ["first", "second"]
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    """Exit 74 with the path, as on some network file systems."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match="No locks available") as error, locks.held(tmp_path / "lock"):
+        pass
+    assert error.value.where == str(tmp_path / "lock")
 
 
 def test_a_lock_that_cannot_be_written_is_named(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 from conftest import make_pictures, write_preset
 from PIL import Image
 
-import gancli
+import gancli as gancli_package
+from gancli import overview
 from gancli.errors import ConfigError, UsageError
 
 
@@ -30,14 +31,14 @@ def tiles(sheet, side):
 
 def test_the_report(photos):
     """Without a preset, at the most common size."""
-    report = gancli.scan(photos)
+    report = gancli_package.scan(photos)
     assert (report.count, report.shape, report.duplicates, report.ignored) == (13, (40, 40, 3), 1, 1)
     assert [item.name for item in report.rejected] == ["broken.png"]
 
 
 def test_the_sheet_has_every_sample(photos, tmp_path):
     """As in the files: nothing is resized without a preset."""
-    gancli.scan(photos, sheet=tmp_path / "sheet.png")
+    gancli_package.scan(photos, sheet=tmp_path / "sheet.png")
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert sheet.shape == (80, 320, 3)
     for file in sorted(photos.glob("0*.png")):
@@ -49,7 +50,7 @@ def test_augmented_samples_are_beside_the_plain_ones(photos, tmp_path):
     sides = []
     for p in (0.0, 1.0):
         preset = write_preset(tmp_path / "p.yaml", {"augment": {"color": 1, "p": p}})
-        gancli.scan(photos, preset, sheet=tmp_path / "sheet.png")
+        gancli_package.scan(photos, preset, sheet=tmp_path / "sheet.png")
         sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
         assert sheet.shape == (32, 2 * 8 * 16 + 16, 3)
         sides.append((sheet[:, :128], sheet[:, 144:]))
@@ -62,7 +63,7 @@ def test_augmented_samples_are_beside_the_plain_ones(photos, tmp_path):
 @pytest.mark.parametrize(("name", "shape"), [("signals", (8 * 96, 8 * 128, 3)), ("ring8", (512, 512, 3))])
 def test_signals_and_points_are_drawn(tmp_path, name, shape):
     """As the sheets of training runs."""
-    report = gancli.scan(f"builtin:{name}", sheet=tmp_path / "sheet.png")
+    report = gancli_package.scan(f"builtin:{name}", sheet=tmp_path / "sheet.png")
     assert report.rejected == ()
     assert np.asarray(Image.open(tmp_path / "sheet.png")).shape == shape
 
@@ -70,9 +71,9 @@ def test_signals_and_points_are_drawn(tmp_path, name, shape):
 def test_what_does_not_fit_is_an_error(tmp_path):
     """Networks for other data; changes of no preset."""
     with pytest.raises(ConfigError, match="has points data"):
-        gancli.scan("builtin:ring8", "quickstart")
+        gancli_package.scan("builtin:ring8", "quickstart")
     with pytest.raises(UsageError, match="there is no preset"):
-        gancli.scan("builtin:ring8", changes={"train.lr": 0.1})
+        gancli_package.scan("builtin:ring8", changes={"train.lr": 0.1})
 
 
 def test_the_command(gancli, photos, tmp_path):
@@ -85,3 +86,40 @@ def test_the_command(gancli, photos, tmp_path):
     body = json.loads(gancli("data", photos, "--json")[1])
     assert (body["count"], body["duplicates"], len(body["rejected"])) == (13, 1, 1)
     assert gancli("data")[0] == 2
+
+
+def test_the_data_of_the_preset_is_the_default(gancli):
+    """As the help says."""
+    code, out, _ = gancli("data", "--preset", "quickstart", "--json")
+    assert (code, json.loads(out)["source"]) == (0, "builtin:shapes")
+
+
+def test_size_channels_and_fit_need_no_preset(gancli, photos, monkeypatch):
+    """On the command line or in the environment. The option without an effect is named."""
+    monkeypatch.setenv("GANCLI_FIT", "pad")
+    code, out, _ = gancli("data", photos, "--resolution", "16", "--channels", "1", "--json")
+    assert (code, json.loads(out)["shape"]) == (0, [16, 16, 1])
+    code, _, err = gancli("data", photos, "--set", "train.lr=1")
+    assert (code, "train.lr" in err) == (2, True)
+
+
+def test_large_photos_are_scanned_at_256_px(tmp_path):
+    """A cache of the photos as they are would be far larger than they."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for number in range(3):
+        noise = np.random.RandomState(number).randint(0, 255, (300, 600, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(folder / f"{number}.png")
+    assert gancli_package.scan(folder).shape == (128, 256, 3)
+
+
+def test_the_sheet_of_signals_has_the_units_of_training(tmp_path, monkeypatch):
+    """Center and scale are those of all training samples, not of the samples that are shown."""
+    rows = np.random.RandomState(0).uniform(-1, 1, (200, 1, 16)).astype(np.float32)
+    shown = np.random.RandomState(0).permutation(200)[: overview.SHOWN]
+    rows[np.setdiff1d(np.arange(200), shown)[0]] = 50
+    np.save(tmp_path / "s.npy", rows)
+    seen = []
+    monkeypatch.setattr(overview.plots, "sheet", lambda x, *_: seen.append(x) or np.zeros((4, 4, 3), np.uint8))
+    gancli_package.scan(tmp_path / "s.npy", sheet=tmp_path / "sheet.png")
+    assert float(seen[0].max() - seen[0].min()) < 0.1  # 2 of 51

@@ -167,6 +167,9 @@ class TestTheTable:
             ("nn_accuracy_fakes", 0.52, 0.5, "good"), ("nn_accuracy_fakes", 1.0, 0.5, "bad"),
             ("nn_accuracy_reals", 0.0, 0.5, "bad"), ("sliced_wasserstein", 40.0, 10.0, "bad"),
             ("density", 3.0, 1.0, ""),
+            ("equivalent_resolution", 17.0, 64.0, "good"), ("equivalent_resolution", 15.0, 64.0, "watch"),
+            ("equivalent_resolution", 15.0, 28.0, "good"), ("equivalent_resolution", 13.0, 28.0, "watch"),
+            ("equivalent_resolution", 7.0, 64.0, "bad"),
         ],
     )  # fmt: skip
     def test_marks_go_by_the_baseline(self, key, value, baseline, mark):
@@ -174,6 +177,14 @@ class TestTheTable:
         figure = FIGURES[key].explained(Measured(value, baseline))
         assert figure.mark == mark
         assert bool(figure.advice) == (mark in ("watch", "bad"))
+
+
+def test_signals_of_one_value_have_no_spectrum():
+    """And the other figures are there."""
+    draw = [torch.from_numpy(np.random.RandomState(seed).randn(300, 1, 1)).float() for seed in range(3)]
+    found = by_key(panel(compared(draw[0], kind="signal", halves=draw[1:]), quick=True))
+    assert "batch_std_ratio" in found
+    assert not [key for key in found if key.startswith("spectrum")]
 
 
 def test_a_value_that_is_not_finite_has_no_mark():

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import re
@@ -101,7 +102,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
 
 
 def test_a_run_folder_is_never_seen_without_its_config(tmp_path, monkeypatch):
-    """If the process dies on the way, only a temporary folder is left, which the next run removes."""
+    """If the process dies on the way, only a temporary folder is left, which a run ten minutes later removes."""
     monkeypatch.setattr(os, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
     with pytest.raises(KeyboardInterrupt):
@@ -109,10 +110,50 @@ def test_a_run_folder_is_never_seen_without_its_config(tmp_path, monkeypatch):
     (left,) = tmp_path.iterdir()
     monkeypatch.undo()
 
-    assert left.name.startswith(".00000-photos-tiny.gancli.tmp-")
+    assert re.fullmatch(r"\.00000-photos-tiny-[0-9a-f]{8}\.gancli\.tmp-[0-9]+", left.name)
     assert runs.all_runs(tmp_path) == []
+    os.utime(left, (time.time() - 1000,) * 2)
     runs.create(tmp_path, "photos", tiny_config())
     assert [path.name for path in tmp_path.iterdir()] == ["00000-photos-tiny"]
+
+
+def test_machines_that_begin_runs_together_leave_each_other_s_folder_alone(tmp_path, monkeypatch):
+    """Another machine has made its folder, and not renamed it yet; the process numbers may even be equal."""
+    rename, others = os.rename, []
+
+    def meanwhile(source, target):
+        if not others:
+            others.append(source)
+            runs.create(tmp_path, "photos", tiny_config())
+            assert source.is_dir()
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", meanwhile)
+    runs.create(tmp_path, "photos", tiny_config())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000-photos-tiny", "00001-photos-tiny"]
+
+
+def test_the_longest_names_can_be_written(tmp_path):
+    """255 bytes; the temporary name has its own length."""
+    path = tmp_path / ("写" * 84 + "png")
+    files.replace_bytes(path, b"1")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_folders_is_no_error(tmp_path, monkeypatch, number):
+    """Files must be synced; some network file systems refuse it for folders."""
+    fsync = os.fsync
+
+    def refuse(handle):
+        if os.path.isdir(f"/proc/self/fd/{handle}"):
+            raise OSError(number, os.strerror(number))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    files.replace_bytes(tmp_path / "a", b"1")
+    assert (tmp_path / "a").read_bytes() == b"1"
 
 
 def test_temporary_files_of_others_are_not_swept(tmp_path):

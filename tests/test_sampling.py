@@ -92,6 +92,18 @@ class TestFiles:
         monkeypatch.chdir(tmp_path)
         assert str(sampling.sample(checkpoint, [1]).path) == "00000-pictures-tiny-000000-samples"
 
+    @pytest.mark.parametrize(
+        ("words", "named"),
+        [
+            (("--format", "npy"), "--format"), (("-o", "-", "--processes", "2"), "--processes"),
+            (("--input", "a.png", "--trunc", "0.5"), "--trunc"), (("--input", "a.png", "--seeds", "1"), "--seeds"),
+        ],
+    )  # fmt: skip
+    def test_options_without_an_effect_are_refused(self, gancli, checkpoint, words, named):
+        """Instead of ignored."""
+        code, _, err = gancli("sample", checkpoint, *words)
+        assert (code, f"{named} has no effect" in err) == (2, True)
+
     def test_a_png_of_several_seeds_is_a_grid(self, checkpoint, tmp_path):
         """With --cols columns, enlarged by an integer factor."""
         sampling.sample(checkpoint, range(6), tmp_path / "grid.png", columns=3, size=40)

@@ -105,6 +105,7 @@ def test_a_run_that_is_stopped_in_every_step_equals_an_undisturbed_one(name, mom
 
     assert len(sessions) >= 2
     assert_equal(run, straight)
+    assert 0 not in [row["images_per_s"] for row in run.stats()]  # null if no image was trained since the last tick
 
 
 def test_no_forward_pass_begins_after_a_signal_in_a_critic_step(pictures, tmp_path, stop_in, monkeypatch):

@@ -10,13 +10,14 @@ import torch
 from conftest import tiny_config
 
 from gancli import growth
+from gancli.checkpoint import MAX_EXTRA_VALUES
 from gancli.data import Feed
 from gancli.data.cache import Dataset
 from gancli.latents import from_seeds
 from gancli.stats.batch_std import batch_std
 from gancli.training import tick_metrics
 from gancli.training.state import TrainState
-from gancli.training.tick_metrics import TickMetrics, change, nearness
+from gancli.training.tick_metrics import SAMPLES, TickMetrics, change, nearness
 
 
 def overfitting(*given):
@@ -98,6 +99,14 @@ class TestChange:
         state, a, b = SimpleNamespace(extra={}), noise(4, 1, 64, 64), noise(4, 1, 64, 64, seed=1)
         change(state, a, 1.0)
         assert change(state, b, 2.0) == pytest.approx(np.abs(areas(b, 32) - areas(a, 32)).mean() / 2, rel=1e-5)
+
+    def test_what_long_signals_leave_in_a_checkpoint_is_bounded(self):
+        """64 signals of 2^20 values reach the limit of what a checkpoint may hold: means over 256 values are kept."""
+        state, x = SimpleNamespace(extra={}), noise(2, 1, 1 << 20)
+        change(state, x, 1.0)
+        by_hand = x.numpy().astype(np.float64).reshape(2, 1, 4096, 256).mean(3)
+        np.testing.assert_allclose(state.extra[tick_metrics.LAST_FAKES].numpy(), by_hand, atol=1e-6)
+        assert SAMPLES * 4096 < MAX_EXTRA_VALUES
 
     def test_is_unknown_when_the_pictures_have_grown(self):
         """And known again at the next tick; reals that do not vary divide by next to nothing, not by zero."""

@@ -32,6 +32,11 @@ from gancli.training.alarms import Alarm
 from gancli.training.callbacks import Silent
 from gancli.training.state import TrainState
 
+POINTS = {
+    "network": {"family": "mlp", "latents": 2, "hidden": [8]}, "train.duration": 64, "train.batch_size": 8,
+    "train.tick_every": 32,
+}  # fmt: skip
+
 
 class StopAt(Silent):
     """A callback that requests a stop, as a signal does, after a number of images."""
@@ -222,6 +227,24 @@ class TestResume:
         assert second.run != first.run
         assert "the data has changed" in listener.said[0]
         assert (third.run, third.images) == (first.run, 200)
+
+    def test_changed_data_keeps_the_units_of_the_run(self, tmp_path):
+        """A larger range would change the meaning of the trained weights. Samples of another shape are refused."""
+        preset, points = write_preset(tmp_path / "p.yaml", POINTS), tmp_path / "points.npy"
+        draw = np.random.RandomState(0).uniform(-1, 1, (64, 2)).astype(np.float32)
+        np.save(points, draw)
+        first = train(preset, points, tmp_path / "runs", name="a")
+        before = first.run.joinpath("config.yaml").read_text()
+        np.save(points, np.concatenate([draw, [[100, 100]]]).astype(np.float32))
+
+        train(preset, points, tmp_path / "runs", name="a", changes={"train.duration": 96})
+
+        after = Run(first.run).config()
+        assert (after.samples.center, after.samples.scale) == (pytest.approx(0, abs=0.1), pytest.approx(1, abs=0.1))
+        assert f"scale: {after.samples.scale}" in before
+        np.save(points, np.zeros((64, 3), np.float32) + draw[:, :1])
+        with pytest.raises(DataError, match=r"now has samples of shape \(3,\)"):
+            train(preset, points, tmp_path / "runs", name="a")
 
     def test_a_new_name_on_the_same_data_says_nothing_of_changes(self, tiny, pictures, tmp_path):
         """Only the name differs; the data is the same."""

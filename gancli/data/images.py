@@ -219,7 +219,8 @@ def _parts(size: tuple[int, int]) -> Iterator[Box]:
 def _eight_bit(image: Image.Image) -> Image.Image:
     """16-bit gray to 8 bits as value / 257, rounded; the conversion of Pillow would clip it to white.
 
-    An image with transparency gets alpha. Half of 257 is not a whole number, so (value + 128) // 257 is exactly the rounded quotient.
+    An image with transparency gets alpha. Half of 257 is not a whole number, so (value + 128) // 257 is exactly the
+    rounded quotient.
     """
     if image.mode == "F":
         raise ValueError("floating-point images have no fixed scale; save as 8 or 16 bit")
