@@ -94,7 +94,7 @@ def _charts(health: Health) -> Sequence[tuple[str, int]]:
     if health.spectrum is not None:
         sides = (("reals", health.spectrum.real), ("samples", health.spectrum.fake))
         lines = [svg.Line(name, np.array(health.spectrum.frequency), np.array(power)) for name, power in sides]
-        inner = svg.bare_chart(lines, "cycles per pixel")
+        inner = svg.bare_chart(lines, "cycles per pixel or value")
         found.append((_text(0, 10, "power spectrum, log10: reals blue, samples orange", "soft") + inner, CHART))
     return found
 

@@ -138,7 +138,7 @@ def spectrum(found: Spectrum) -> str:
     """Power spectra of both sides."""
     sides = (("reals", found.real), ("samples", found.fake))
     lines = [svg.Line(name, _floats(found.frequency), _floats(power)) for name, power in sides]
-    return svg.line_chart(lines, "cycles per pixel (coarse to fine)", "power spectrum, log10")
+    return svg.line_chart(lines, "cycles per pixel or value (coarse to fine)", "power spectrum, log10")
 
 
 def charts(config: ResolvedConfig, ticks: Ticks) -> list[str]:
