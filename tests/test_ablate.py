@@ -174,8 +174,8 @@ class TestPresets:
 
     def test_slower_metrics_are_computed_if_they_are_shown(self, monkeypatch):
         """Sliced Wasserstein is not part of --quick."""
-        asked = []
-        monkeypatch.setattr(verb, "inspect_stats", lambda *_, quick, **__: asked.append(quick) or Health("healthy"))
+        asked, healthy = [], Health("healthy", "high", ())
+        monkeypatch.setattr(verb, "inspect_stats", lambda *_, quick, **__: asked.append(quick) or healthy)
         row = AblationRow("x", {}, (0,), (Path("r"),), (8,), (), (), {})
         for key in ("coverage", "sliced_wasserstein"):
             verb._evaluated(row, None, (key,), "cpu", silent)
@@ -291,7 +291,8 @@ class TestAblate:
         text = stats.read_text()
         try:
             warning = {"name": "diverged", "text": "t", "since": 8, "checkpoint": None}
-            stats.write_text(text + json.dumps(json.loads(text.splitlines()[-1]) | {"warnings": [warning]}) + "\n")
+            *lines, last = text.splitlines()
+            stats.write_text("\n".join([*lines, json.dumps(json.loads(last) | {"warnings": [warning]}), ""]))
             assert verb._has_diverged(Run(stats.parent))
         finally:
             stats.write_text(text)

@@ -184,7 +184,7 @@ def test_signals_of_one_value_have_no_spectrum():
     draw = [torch.from_numpy(np.random.RandomState(seed).randn(300, 1, 1)).float() for seed in range(3)]
     found = by_key(panel(compared(draw[0], kind="signal", halves=draw[1:]), quick=True))
     assert "batch_std_ratio" in found
-    assert not [key for key in found if key.startswith("spectrum")]
+    assert not [figure for figure in found.values() if figure.key.startswith("spectrum")]
 
 
 def test_a_value_that_is_not_finite_has_no_mark():
