@@ -52,7 +52,9 @@ class Histogram:
 class Spectrum:
     """Mean power spectrum of both sides, as logarithm to base 10."""
 
-    frequency: tuple[float, ...]  # cycles per pixel, or per value of a signal, up to 0.71, the corner of the frequency plane
+    frequency: tuple[
+        float, ...
+    ]  # cycles per pixel, or per value of a signal, up to 0.71, the corner of the frequency plane
     real: tuple[float, ...]
     fake: tuple[float, ...]
 

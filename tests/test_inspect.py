@@ -447,7 +447,7 @@ class TestReport:
         assert (code, page) == (0, run / "report.html")
         text = page.read_text()
         assert any(word in text for word in WORDS)
-        assert "times that of unseen reals" in text
+        assert "times the median distance of unseen reals" in text
 
     def test_what_is_no_run_is_refused(self, gancli, tmp_path):
         """Exit 2."""

@@ -91,7 +91,7 @@ def test_boxes_and_edges_are_artifacts(trace, word):
     healthy = [Figure("batch_std_ratio", "", 1.0, 1.0), Figure("coverage", "", 0.95, 0.96)]
     verdict = decide([*healthy, Figure("leak", "", 0.4, 0.01, part=trace)], 1_000)
     assert verdict.word == word
-    text = f"40% of the samples have {trace} that the data does not have, as augmentation leaves them"
+    text = f"40% of the samples have {trace} that the data lacks: traces of augmentation"
     assert (text in verdict.evidence) == (word == "artifacts")
 
 

@@ -133,7 +133,7 @@ class TestPage:
     def test_neighbors_are_side_by_side(self, run):
         """With their distance, and whether they are mirrored."""
         page = run_page.page(run, make_health(), [make_pair()])
-        assert "distance is 0.42 times that of unseen reals" in page
+        assert "0.42 times the median distance of unseen reals" in page
         assert "sample 42 · training sample 17, mirrored" in page
 
     def test_a_run_without_anything_has_a_page(self, tmp_path):

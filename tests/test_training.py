@@ -33,8 +33,8 @@ from gancli.training.callbacks import Silent
 from gancli.training.state import TrainState
 
 POINTS = {
-    "network": {"family": "mlp", "latents": 2, "hidden": [8]}, "train.duration": 64, "train.batch_size": 8,
-    "train.tick_every": 32,
+    "network": {"family": "mlp", "z_dim": 2, "generator": {"hidden": [8]}, "critic": {"hidden": [8]}},
+    "train.duration": 64, "train.batch_size": 8, "train.tick_every": 32,
 }  # fmt: skip
 
 

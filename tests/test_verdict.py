@@ -224,7 +224,7 @@ class TestDecide:
         with_model(artifacts={"bias": -4.0})
         near, full = (decide(figures(equivalent_resolution=(px, 64.0)), 1000, trained=True) for px in (40.0, 64.0))
         assert near.word == full.word == "healthy"
-        assert near.evidence[2] == "the samples are as unlike the data as the data itself reduced to 40 of 64 px"
+        assert near.evidence[2] == "the samples differ from the data as much as the data downscaled to 40 of 64 px does"
         assert len(full.evidence) == 2
 
     @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def facts(data: str) -> Facts:
         return Facts(samples.kind, len(samples.values) if count is None else count, size)
     sizes: Counter[tuple[int, int]] = Counter()
     rejected = list(source.rejected)
-    for entry in source.entries[:: -(-len(source.entries) // LOOKED_AT)]:
+    for entry in source.entries[:: max(1, -(-len(source.entries) // LOOKED_AT))]:
         try:
             sizes[images.size_of(entry.read())] += 1
         except Exception as error:  # Pillow raises many types

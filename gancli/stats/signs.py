@@ -272,7 +272,7 @@ def pairs(p: Panel) -> str:
 
 def _trace(p: Panel) -> str:
     _, trace = _traces(p)[0]
-    return f"{trace.value:.0%} of the samples have {trace.part} that are rare in the data: traces of augmentation"
+    return f"{trace.value:.0%} of the samples have {trace.part} that the data lacks: traces of augmentation"
 
 
 def _copied(p: Panel) -> str:
