@@ -64,8 +64,8 @@ def _chosen(place: str, changes: Mapping[str, Any]) -> Shape:
         raise UsageError(what, where="--set", hint="give --preset, too")
     height = changes.get("network.resolution")
     found = Shape.within(facts(place).size or USUAL_SIZE, MAX_SIDE)
-    size = (found.height, found.width) if height is None else (height, height)
-    return Shape(*size, changes.get("data.channels"), changes.get("data.fit") or "crop")
+    chosen: dict[str, Any] = {"channels": changes.get("data.channels"), "fit": changes.get("data.fit") or "crop"}
+    return Shape(height or found.height, height or found.width, **chosen)
 
 
 def _sheet(dataset: Dataset, config: Config | None) -> NDArray[np.uint8]:

@@ -94,6 +94,7 @@ def sample(
 
 def _refuse_unused(ctx: typer.Context, output: str | None, inputs: list[str] | None) -> None:
     """Raise UsageError if an option was typed that has no effect with the others."""
+    names: tuple[str, ...]
     if inputs:
         names, reason = ("seeds", "trunc", "cols", "size", "form", "processes"), "with --input"
     elif show.is_stdout(output):

@@ -174,7 +174,8 @@ def silence_libtiff() -> None:
 
 def _is_gray(image: Image.Image) -> bool:
     """Of an opened image, before its pixels are decoded: Pillow opens 16-bit gray with alpha as RGBA."""
-    rawmode = image.tile[0][3] if image.tile else ""
+    tiles = getattr(image, "tile", None)
+    rawmode = tiles[0][3] if tiles else ""
     return image.mode in GRAY_MODES or image.mode.startswith("I;16") or rawmode == "LA;16B"
 
 

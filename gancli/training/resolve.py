@@ -80,9 +80,10 @@ def refuse_large_batch(config: Config, schedule: Schedule, dataset: Dataset) -> 
 
 def _facts(config: Config, dataset: Dataset) -> dict[str, Any]:
     """The section `samples` of a resolved config."""
+    center, scale = units(dataset)
+    moments = _channel_moments(dataset, center, scale) if config.network.output == "bn-clip" else {}
     facts = {"kind": dataset.kind, "shape": dataset.sample_shape, "fingerprint": dataset.fingerprint}
-    facts["center"], facts["scale"] = center, scale = units(dataset)
-    return facts | (_channel_moments(dataset, center, scale) if config.network.output == "bn-clip" else {})
+    return {**facts, "center": center, "scale": scale, **moments}
 
 
 def _channel_moments(dataset: Dataset, center: float, scale: float) -> dict[str, tuple[float, ...]]:
