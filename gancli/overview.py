@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gancli import config as configs
 from gancli import devices, files, media, plots
 from gancli.augment import Augment
 from gancli.config import Config
@@ -63,9 +64,9 @@ def _chosen(place: str, changes: Mapping[str, Any]) -> Shape:
         what = f"there is no preset whose {min(others)} could be changed"
         raise UsageError(what, where="--set", hint="give --preset, too")
     height = changes.get("network.resolution")
+    own = configs.load("quickstart", {k: v for k, v in changes.items() if k.startswith("data.")}).data  # checks them
     found = Shape.within(facts(place).size or USUAL_SIZE, MAX_SIDE)
-    chosen: dict[str, Any] = {"channels": changes.get("data.channels"), "fit": changes.get("data.fit") or "crop"}
-    return Shape(height or found.height, height or found.width, **chosen)
+    return Shape(height or found.height, height or found.width, own.channels, own.fit)
 
 
 def _sheet(dataset: Dataset, config: Config | None) -> NDArray[np.uint8]:

@@ -99,6 +99,7 @@ def test_size_channels_and_fit_need_no_preset(gancli, photos, monkeypatch):
     monkeypatch.setenv("GANCLI_FIT", "pad")
     code, out, _ = gancli("data", photos, "--resolution", "16", "--channels", "1", "--json")
     assert (code, json.loads(out)["shape"]) == (0, [16, 16, 1])
+    assert [gancli("data", photos, *words)[0] for words in (("--channels", "7"), ("--fit", "no"))] == [78, 78]
     code, _, err = gancli("data", photos, "--set", "train.lr=1")
     assert (code, "train.lr" in err) == (2, True)
 
