@@ -109,16 +109,17 @@ def _size_of(values: Any) -> int:
 
 def locate(path: str | Path) -> Path:
     """The .pt file of a CKPT argument: the file itself, or `last.pt` of a run folder. Raises InputMissing."""
-    path, what = Path(path), "no such checkpoint"
+    where, hint = printable(str(path)), "give a .pt file or a run folder"
     try:
-        if path.is_dir():
-            path, what = path / "last.pt", "no checkpoint in this folder"
-        if path.exists():
-            return path
+        is_folder = Path(path).is_dir()
+        found = Path(path) / "last.pt" if is_folder else Path(path)
+        exists = found.exists()
     except OSError as error:  # such as a name that is too long
-        what = f"cannot read the checkpoint: {error.strerror}"
-    where = path.parent if path.name == "last.pt" and "folder" in what else path
-    raise InputMissing(what, where=printable(str(where)), hint="give a .pt file or a run folder")
+        raise InputMissing(f"cannot read the checkpoint: {error.strerror}", where=where, hint=hint) from error
+    if not exists:
+        what = "no checkpoint in this folder" if is_folder else "no such checkpoint"
+        raise InputMissing(what, where=where, hint=hint)
+    return found
 
 
 def read(path: str | Path) -> Opened:
