@@ -20,7 +20,7 @@ from gancli.report import ablation as report
 from gancli.results import Ablation, AblationRow, Spread, silent
 from gancli.runs import Run, all_runs
 from gancli.training import ablate as verb
-from gancli.training import curves
+from gancli.training import curves, variants
 from gancli.training.callbacks import Silent
 from gancli.training.curves import Curve
 from gancli.training.session import BEFORE
@@ -32,7 +32,7 @@ SHORT = {"train.duration": 64, "train.tick_every": 8, "train.sample_every": 32, 
 class TestVary:
     def test_every_combination(self):
         """Two keys of two values: four variants, each named by its values."""
-        found = verb.variants(["loss.r1=0,1", "network.output=tanh,linear"])
+        found = variants.variants(["loss.r1=0,1", "network.output=tanh,linear"])
         assert [v.name for v in found] == [
             "r1 0, output tanh", "r1 0, output linear", "r1 1, output tanh", "r1 1, output linear",
         ]  # fmt: skip
@@ -40,12 +40,12 @@ class TestVary:
 
     def test_words_speak_for_themselves_and_numbers_do_not(self):
         """A text value is the name of its variant; a number gets its key as a prefix."""
-        assert [v.name for v in verb.variants(["network.output=tanh,bn-tanh"])] == ["tanh", "bn-tanh"]
-        assert [v.name for v in verb.variants(["loss.r1=0.5,null"])] == ["r1 0.5", "r1 null"]
+        assert [v.name for v in variants.variants(["network.output=tanh,bn-tanh"])] == ["tanh", "bn-tanh"]
+        assert [v.name for v in variants.variants(["loss.r1=0.5,null"])] == ["r1 0.5", "r1 null"]
 
     def test_commas_in_brackets_part_nothing(self):
         """A value may be a mapping or a list."""
-        assert verb.split("null, {group_size: 4, statistic: channel},[1,2]") == [
+        assert variants.split("null, {group_size: 4, statistic: channel},[1,2]") == [
             "null", "{group_size: 4, statistic: channel}", "[1,2]",
         ]  # fmt: skip
 
@@ -53,7 +53,7 @@ class TestVary:
     def test_what_varies_nothing_is_refused(self, text):
         """No key, an empty value, the same value twice."""
         with pytest.raises(UsageError, match="KEY=A,B,C"):
-            verb.variants([text])
+            variants.variants([text])
 
 
 class TestCommands:
@@ -118,17 +118,17 @@ def collected(preset, pictures, outdir, *, collect=True):
 class TestPresets:
     def test_a_variant_may_be_another_preset(self):
         """Its other changes stay; without one, the preset is that of the command."""
-        (one, two) = verb.variants(["preset=quickstart,progan-64-lite"])
+        (one, two) = variants.variants(["preset=quickstart,progan-64-lite"])
         assert [v.name for v in (one, two)] == ["quickstart", "progan-64-lite"]
         assert two.of_preset("ring8", {"train.lr": 1}) == ("progan-64-lite", {"train.lr": 1})
-        assert verb.Variant("a", {"loss.r1": 2}).of_preset("ring8", {"loss.r1": 1}) == ("ring8", {"loss.r1": 2})
+        assert variants.Variant("a", {"loss.r1": 2}).of_preset("ring8", {"loss.r1": 1}) == ("ring8", {"loss.r1": 2})
 
     def test_every_run_has_the_config_of_its_preset(self, tmp_path):
         """And its command line names it."""
         presets = [
             write_preset(tmp_path / f"{name}.yaml", {**SHORT, "loss.r1": r1}) for name, r1 in (("a", 1), ("b", 2))
         ]
-        found = verb.variants([f"preset={','.join(presets)}"])
+        found = variants.variants([f"preset={','.join(presets)}"])
         jobs, _ = verb._jobs(found, (0,), "quickstart", str(make_pictures(tmp_path / "p", 24)), {}, Silent())
         tasks = verb._tasks(jobs, "quickstart", None, {}, tmp_path, [])
 
@@ -302,7 +302,7 @@ class TestAblate:
         """A signal in its last step: the images are complete, and the generator step is not."""
         *_, out = ablated
         run = all_runs(out)[0]
-        job = verb.Job(verb.Variant("x", {}), 0, run.config())
+        job = verb.Job(variants.Variant("x", {}), 0, run.config())
         assert job.is_done(out)
         before = run.last.read_bytes()
         try:

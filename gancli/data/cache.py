@@ -2,7 +2,8 @@
 
 A cache folder is named by a hash of the source's content and of the decoding options. A stamp (path, size,
 times and inode of every file) points to that hash, so that an unchanged source is not read again; `rescan`
-ignores the stamp. A cache that is not what was written is built again; see `stored.py`.
+ignores the stamp. A cache that is not what was written is built again; see `stored.py`. The file
+is long because opening, building, locking and splitting a data set depend on one another.
 """
 
 import os
