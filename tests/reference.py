@@ -177,12 +177,18 @@ def progressive_generator(w, z, net, shape, stage, alpha, train):
 
 
 def progressive_critic(w, x, net, stage, alpha, train):
-    """The mirror image: (convolution, mean, leaky) where the two are fused, else (convolution, leaky, mean)."""
+    """The mirror image: (convolution, mean, leaky) where the two are fused, else (convolution, leaky, mean).
+
+    A residual critic adds a 1 x 1 convolution of what enters the block, and divides by the root of 2.
+    """
     h = leaky(conv(w, f"from_rgb.{stage}", x, ROOT_2))
     for s in range(stage, 0, -1):
+        past = h
         h = leaky(conv(w, f"blocks.{s - 1}.0", h, ROOT_2))
         h = conv(w, f"blocks.{s - 1}.1", h, ROOT_2)
         h = leaky(halved(h)) if net.fused_down else halved(leaky(h))
+        if net.residual_critic:
+            h = (h + halved(conv(w, f"shortcuts.{s - 1}", past, 1))) / ROOT_2
         if s == stage and alpha < 1:
             h = mixed(alpha, h, leaky(conv(w, f"from_rgb.{s - 1}", halved(x), ROOT_2)))
     h = leaky(conv(w, "last", with_spread(h, net.minibatch_std), ROOT_2))

@@ -343,6 +343,7 @@ NETWORKS = {
     "networks of the reference's plainest form": {"network__fused_down": False, "network__pixel_norm": False},
     "latents as they are drawn": {"network__normalize_z": False},
     "no minibatch std": {"network__minibatch_std": None},
+    "a residual critic": {"network__residual_critic": True},
     "bilinear doubling": {"network__upsampling": "bilinear"},
     "noise": {"network__noise": True, "network__normalize_z": False},
     "bilinear doubling and noise": {"network__upsampling": "bilinear", "network__noise": True},

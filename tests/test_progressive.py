@@ -198,6 +198,7 @@ def test_quickstart_s_size():
         {"network__fused_down": False},
         {"network__upsampling": "bilinear"},
         {"network__noise": True},
+        {"network__residual_critic": True},
         {"network__minibatch_std": {"group_size": "all"}},
         {"network__minibatch_std": {"statistic": "channel", "feature_groups": 2}},
     ],

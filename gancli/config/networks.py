@@ -36,6 +36,7 @@ class ProgressiveConfig(Family):
     minibatch_std: MinibatchStd | None = MinibatchStd()  # minibatch standard deviation in the critic; None: off
     upsampling: Literal["nearest", "bilinear"] = "nearest"  # doubling in the generator; nearest can leave a grid
     noise: bool = False  # add noise, a function of the latent, after each doubling in the generator, for textures
+    residual_critic: bool = False  # add a 1x1 convolution past each block of the critic, as in StyleGAN2
     fused_down: bool = True  # fuse convolution and 2x2 mean; the activation is then after the mean, as in the reference
 
     @model_validator(mode="after")

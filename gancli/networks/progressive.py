@@ -82,6 +82,8 @@ class Generator(base.Generator):
 class Critic(base.Critic):
     """Images to scores: mirrors the generator, with minibatch std before the last convolution.
 
+    With residual_critic, a linear path leads past each block: Karras et al. 2020, arXiv:1912.04958, section 4.1.
+
     Shape: (N, C, height, width) of the stage -> (N,). The score is linear.
     """
 
@@ -99,6 +101,11 @@ class Critic(base.Critic):
                 ]
             )
             for s in range(1, self.stages)
+        )
+        self.shortcuts = nn.ModuleList(
+            Conv(width(s), width(s - 1), 1, 1.0, bias=False, init=init)
+            for s in range(1, self.stages)
+            if config.residual_critic
         )
         self.last = Conv(width(0) + self.extra_channels, width(0), 3, init=init)
         self.dense = Dense(width(0) * config.base[0] * config.base[1], width(0), init=init)
@@ -122,5 +129,8 @@ class Critic(base.Critic):
 
     def _block(self, h: Tensor, stage: int) -> Tensor:
         conv, conv_down = self.blocks[stage - 1].children()
-        h = leaky_relu(conv_down(leaky_relu(conv(h))))
-        return h if self.fused_down else downscale(h)
+        deep = leaky_relu(conv_down(leaky_relu(conv(h))))
+        deep = deep if self.fused_down else downscale(deep)
+        if not self.shortcuts:
+            return deep
+        return (deep + self.shortcuts[stage - 1](downscale(h))) * math.sqrt(0.5)
