@@ -133,4 +133,5 @@ class Critic(base.Critic):
         deep = deep if self.fused_down else downscale(deep)
         if not self.shortcuts:
             return deep
-        return (deep + self.shortcuts[stage - 1](downscale(h))) * math.sqrt(0.5)
+        past: Tensor = self.shortcuts[stage - 1](downscale(h))
+        return (deep + past) * math.sqrt(0.5)
